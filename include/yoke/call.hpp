@@ -1,0 +1,52 @@
+// Call: the worker's side of one task, as its trampoline sees it.
+//
+// Lives on the worker's stack for the length of the task; only the thread that runs the task uses it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <msgpack.hpp>
+#include <span>
+#include <typeinfo>
+
+#include "yoke/codec.hpp"
+#include "yoke/pack_buffer.hpp"
+#include "yoke/pool.hpp"
+
+namespace yoke {
+
+/// A message unpacked into objects; strings and arrays of numbers stay views into the message.
+class YOKE_API Message {
+ public:
+  /// Throws SerializationError if the bytes are no message, or claim more than they are.
+  explicit Message(std::span<const std::byte> bytes);
+  const Object& object() const noexcept { return object_; }
+
+ private:
+  msgpack::zone zone_{0};  // takes memory only when there is something to hold
+  Object object_;
+};
+
+class YOKE_API Call {
+ public:
+  Call(std::span<const std::byte> arguments, const void* target, PackBuffer& result, std::atomic<std::uint8_t>& phase)
+      : arguments_(arguments), target_(target), result_(result), phase_(phase) {}
+  virtual ~Call();
+
+  std::span<const std::byte> arguments() const noexcept { return arguments_; }
+  const void* target() const noexcept { return target_; }
+  PackBuffer& result() const noexcept { return result_; }
+  void enter(Phase phase) noexcept { phase_.store(static_cast<std::uint8_t>(phase), std::memory_order_relaxed); }
+  /// Hands the packed result over to the caller of the task, before the arguments are destroyed.
+  virtual void publish() = 0;
+
+ private:
+  std::span<const std::byte> arguments_;
+  const void* target_;
+  PackBuffer& result_;
+  std::atomic<std::uint8_t>& phase_;
+};
+
+}  // namespace yoke

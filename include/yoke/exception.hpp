@@ -1,0 +1,58 @@
+// YOKE_EXCEPTION(MyError): lets an exception type of the user's cross from a worker as itself.
+//
+// At namespace scope, in code that caller and worker share. The type needs a constructor from std::string, or a codec
+// (MSGPACK_DEFINE or yoke::Codec), which then carries its members. It arrives as an object that derives both from
+// MyError and from yoke::RemoteException.
+#pragma once
+
+#include <exception>
+#include <string>
+#include <typeinfo>
+
+#include "yoke/codec.hpp"
+#include "yoke/error.hpp"
+
+namespace yoke::detail {
+
+template <class E>
+class RemoteOf final : public E, public RemoteException {
+ public:
+  RemoteOf(E error, RemoteException origin) : E(std::move(error)), RemoteException(std::move(origin)) {}
+};
+
+/// How one exception type crosses: `pack` gets the object that was caught, `make` builds the one that is thrown again.
+struct ExceptionType {
+  const std::type_info* type;
+  void (*pack)(Packer&, const std::exception& error);
+  std::exception_ptr (*make)(const Object& packed, const RemoteException& origin);
+};
+
+YOKE_API bool register_exception(const ExceptionType& type);
+
+template <class E>
+struct ExceptionCrossing {
+  static_assert(std::is_base_of_v<std::exception, E>, "yoke: YOKE_EXCEPTION takes a type derived from std::exception");
+
+  static void pack(Packer& packer, const std::exception& error) {
+    if constexpr (OwnCodec<E> || MsgpackDefined<E>)
+      pack_value<E>(packer, dynamic_cast<const E&>(error));
+    else
+      pack_value<std::string>(packer, error.what());
+  }
+  static std::exception_ptr make(const Object& packed, const RemoteException& origin) {
+    if constexpr (OwnCodec<E> || MsgpackDefined<E>)
+      return std::make_exception_ptr(RemoteOf<E>(unpack_value<E>(packed), origin));
+    else
+      return std::make_exception_ptr(RemoteOf<E>(E(unpack_value<std::string>(packed)), origin));
+  }
+};
+
+}  // namespace yoke::detail
+
+#define YOKE_JOIN_(a, b) a##b
+#define YOKE_JOIN(a, b) YOKE_JOIN_(a, b)
+#define YOKE_EXCEPTION(Type)                                                                                     \
+  namespace {                                                                                                    \
+  [[maybe_unused]] const bool YOKE_JOIN(yoke_exception_, __COUNTER__) = ::yoke::detail::register_exception(      \
+      {&typeid(Type), &::yoke::detail::ExceptionCrossing<Type>::pack, &::yoke::detail::ExceptionCrossing<Type>::make}); \
+  }

@@ -1,0 +1,4 @@
+// YOKE_API marks what the shared library exports; all else is hidden.
+#pragma once
+
+#define YOKE_API __attribute__((visibility("default")))

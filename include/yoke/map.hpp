@@ -1,0 +1,317 @@
+// map: a function over ranges, in chunks. MapResults is the input range of what comes back.
+//
+// Items are packed when they are fetched: at the call of map, or, with buffersize, as results are taken. An item's
+// exception is thrown when it is dereferenced, and iteration may go on after it. Destroying the results cancels what
+// no worker has started.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <ranges>
+#include <tuple>
+#include <vector>
+
+#include "yoke/callable.hpp"
+#include "yoke/future.hpp"
+#include "yoke/pool.hpp"
+
+namespace yoke {
+namespace detail {
+
+/// Packs the exception in flight, as the worker's side does for a task that threw.
+YOKE_API void pack_current_exception(PackBuffer& out, Phase phase);
+YOKE_API std::exception_ptr unpack_exception(std::span<const std::byte> packed, int worker_pid,
+                                             const std::string& task_name);
+
+/// Collects the results of one chunk in the worker: values in order, and which items threw what.
+class YOKE_API ChunkResult {
+ public:
+  ChunkResult(PackBuffer& out, std::size_t count, bool plain);
+  void item_threw(std::size_t index, Phase phase);  // in a catch block
+  void finish();
+
+ private:
+  PackBuffer& out_;
+  std::size_t start_;
+  PackBuffer errors_;
+  std::uint32_t error_count_ = 0;
+};
+
+/// The same in the caller. Throws SerializationError if the bytes are no chunk of `count` items.
+class YOKE_API ChunkReader {
+ public:
+  ChunkReader(std::span<const std::byte> bytes, std::size_t count);
+  /// Null if the item returned a value.
+  std::exception_ptr error(std::size_t index, const Task& task) const;
+  std::span<const std::byte> values() const noexcept { return values_; }
+
+ private:
+  std::span<const std::byte> values_;
+  std::optional<Message> errors_;
+};
+
+/// Fetches up to `most` items, packs them as the arguments of one chunk, and says how many there were.
+using ChunkSource = std::function<std::size_t(PackBuffer&, std::size_t most)>;
+
+/// The chunks of one map: submits them, and hands them back as their turn comes. One thread at a time.
+class YOKE_API MapRun {
+ public:
+  struct Chunk {
+    boost::intrusive_ptr<Task> task;
+    std::size_t count = 0;
+  };
+  MapRun(std::function<void(TaskPtr)> send, const Callable& callable, const void* target, ChunkSource source,
+         MapOptions options, std::optional<std::size_t> items, int workers);
+  ~MapRun();  // cancels what has not started
+  MapRun(const MapRun&) = delete;
+  MapRun& operator=(const MapRun&) = delete;
+  /// The next chunk, done or not; empty when there is none left.
+  std::optional<Chunk> next();
+  /// Waits for the chunk; throws TimeoutError, or what made the whole chunk fail.
+  void await(const Chunk& chunk) const;
+  /// The items of that chunk have been taken: as many more may be fetched.
+  void taken(std::size_t items);
+
+ private:
+  void fill();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Runs one callable over the items of a chunk.
+template <class F, class... A>
+struct ChunkType : TaskType<F, A...> {
+  using Base = TaskType<F, A...>;
+  using All = typename Base::All;
+  using Result = typename Base::Result;
+  static constexpr bool plain_result = [] {
+    if constexpr (std::is_void_v<Result>)
+      return true;
+    else
+      return is_plain<Result>();
+  }();
+
+  static void run_item(Call& call, All& all, ChunkResult& chunk, std::size_t index) {
+    Phase phase = Phase::run;
+    [[maybe_unused]] const std::size_t before = call.result().size();
+    try {
+      if constexpr (std::is_void_v<Result>) {
+        Base::invoke(call.target(), all);
+      } else {
+        auto&& result = Base::invoke(call.target(), all);
+        phase = Phase::encode;
+        if constexpr (plain_result) {
+          std::memcpy(call.result().extend(sizeof(Result)), &result, sizeof(Result));
+        } else {
+          Packer packer(call.result());
+          pack_value<Result>(packer, result);
+        }
+      }
+    } catch (...) {
+      call.result().truncate(before);
+      pack_failed_item(call, chunk, index, phase);
+    }
+  }
+  /// In a catch block: something of the right size in the value's place, and the exception aside.
+  static void pack_failed_item(Call& call, ChunkResult& chunk, std::size_t index, Phase phase) {
+    if constexpr (!plain_result)
+      Packer(call.result()).pack_nil();
+    else if constexpr (!std::is_void_v<Result>)
+      std::memset(call.result().extend(sizeof(Result)), 0, sizeof(Result));
+    chunk.item_threw(index, phase);
+  }
+
+  static void trampoline(Call& call) {
+    // Arguments: the number of items, then all values of each item, the callable's own state first.
+    std::uint64_t count = 0;
+    const auto in = call.arguments();
+    if (in.size() < sizeof count) throw_wrong_message_size(in.size(), sizeof count);
+    std::memcpy(&count, in.data(), sizeof count);
+    const auto body = in.subspan(sizeof count);
+    ChunkResult chunk(call.result(), count, plain_result);
+    if constexpr (Values<All>::plain) {
+      constexpr std::size_t size = Values<All>::plain_size;
+      if (size != 0 && body.size() / size != count) throw_wrong_message_size(body.size(), size * count);
+      call.enter(Phase::run);
+      for (std::size_t i = 0; i < count; ++i) {
+        All all = Values<All>::unpack_plain(body.subspan(i * size, size));
+        run_item(call, all, chunk, i);
+      }
+    } else {
+      const Message message(body);
+      const auto items = unpack_array(message.object(), count);
+      for (std::size_t i = 0; i < count; ++i) {
+        std::optional<All> all;
+        call.enter(Phase::decode);
+        try {
+          all.emplace(Values<All>::unpack_object(items[i]));
+        } catch (...) {
+          pack_failed_item(call, chunk, i, Phase::decode);
+          continue;
+        }
+        call.enter(Phase::run);
+        run_item(call, *all, chunk, i);
+      }
+    }
+    call.enter(Phase::encode);
+    chunk.finish();
+    call.publish();
+  }
+  static inline Callable callable{&trampoline, &typeid(F)};
+};
+
+}  // namespace detail
+
+template <class R>
+class MapResults {
+ public:
+  explicit MapResults(std::unique_ptr<detail::MapRun> run) : run_(std::move(run)) {}
+
+  class iterator {
+   public:
+    using value_type = R;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+    iterator() = default;
+    explicit iterator(MapResults* results) : results_(results) {}
+    /// Waits for the item; throws what it threw, TimeoutError, or what befell its worker.
+    R operator*() const { return results_->current(); }
+    iterator& operator++() {
+      results_->advance();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const { return results_->at_end(); }
+
+   private:
+    MapResults* results_ = nullptr;
+  };
+  iterator begin() {
+    if (!started_) next_chunk();
+    started_ = true;
+    return iterator(this);
+  }
+  std::default_sentinel_t end() const { return {}; }
+
+  /// All results; throws the first exception.
+  auto get() {
+    if constexpr (std::is_void_v<R>) {
+      for (auto it = begin(); it != end(); ++it) *it;
+    } else {
+      std::vector<R> all;
+      for (auto it = begin(); it != end(); ++it) all.push_back(*it);
+      return all;
+    }
+  }
+
+ private:
+  R current() {
+    if (!reader_) {
+      run_->await(*chunk_);
+      reader_.emplace(chunk_->task->value().view(), chunk_->count);
+      if constexpr (!std::is_void_v<R>)
+        if constexpr (!detail::is_plain<R>()) message_.emplace(reader_->values());
+    }
+    if (auto error = reader_->error(index_, *chunk_->task)) std::rethrow_exception(error);
+    if constexpr (std::is_void_v<R>) {
+      return;
+    } else if constexpr (detail::is_plain<R>()) {
+      return detail::unpack_result<R>(reader_->values().subspan(index_ * sizeof(R), sizeof(R)));
+    } else {
+      return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
+    }
+  }
+  void advance() {
+    if (++index_ == chunk_->count) next_chunk();
+  }
+  void next_chunk() {
+    message_.reset();
+    reader_.reset();
+    if (chunk_) run_->taken(chunk_->count);
+    index_ = 0;
+    chunk_.reset();
+    chunk_ = run_->next();
+  }
+  bool at_end() const { return !chunk_; }
+
+  std::unique_ptr<detail::MapRun> run_;
+  bool started_ = false;
+  std::optional<detail::MapRun::Chunk> chunk_;
+  std::size_t index_ = 0;
+  std::optional<detail::ChunkReader> reader_;
+  std::optional<Message> message_;
+};
+
+namespace detail {
+
+template <class R>
+std::optional<std::size_t> known_size(R& range) {
+  if constexpr (std::ranges::sized_range<R>)
+    return std::ranges::size(range);
+  else if constexpr (std::ranges::forward_range<R>)
+    return static_cast<std::size_t>(std::ranges::distance(range));
+  else
+    return std::nullopt;
+}
+
+/// Starts a map of `f` over the zipped ranges. Ranges given as lvalues are referred to, and must outlive a lazy map.
+template <class F, class... Ranges>
+auto start_map(std::function<void(TaskPtr)> send, int workers, const MapOptions& options, F&& f, Ranges&&... ranges) {
+  static_assert(sizeof...(Ranges) > 0, "yoke: map needs at least one range");
+  using C = CallableType<F>;
+  check_callable<C>();
+  using Type = ChunkType<C, std::ranges::range_reference_t<Ranges>...>;
+  const C callable = f;
+  // The ranges, and a cursor into each, live as long as the source.
+  auto inputs = std::make_shared<std::tuple<Ranges...>>(std::forward<Ranges>(ranges)...);
+  std::optional<std::size_t> items;
+  const bool sized = std::apply(
+      [&](auto&... range) {
+        const std::optional<std::size_t> sizes[] = {known_size(range)...};
+        for (const auto& size : sizes) {
+          if (!size) return false;
+          items = std::min(items.value_or(*size), *size);
+        }
+        return true;
+      },
+      *inputs);
+  if (!sized || options.buffersize) items.reset();
+  auto cursors = std::apply(
+      [](auto&... range) { return std::make_tuple(std::ranges::begin(range)...); }, *inputs);
+  ChunkSource source = [inputs, cursors = std::make_shared<decltype(cursors)>(std::move(cursors)), callable,
+                        fresh = true](PackBuffer& out, std::size_t most) mutable {
+    constexpr auto index = std::index_sequence_for<Ranges...>();
+    const auto at_end = [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return ((std::get<I>(*cursors) == std::ranges::end(std::get<I>(*inputs))) || ...);
+    };
+    // The head is written last: the count, and, before msgpack items, the head of a msgpack array of 32-bit length.
+    constexpr bool plain = Values<typename Type::All>::plain;
+    constexpr std::size_t head = sizeof(std::uint64_t) + (plain ? 0 : 5);
+    std::uint64_t count = 0;
+    out.extend(head);
+    while (count < most) {
+      if (!fresh) [&]<std::size_t... I>(std::index_sequence<I...>) { (++std::get<I>(*cursors), ...); }(index);
+      fresh = true;
+      if (at_end(index)) break;
+      [&]<std::size_t... I>(std::index_sequence<I...>) {
+        Type::pack_arguments(out, callable, *std::get<I>(*cursors)...);
+      }(index);
+      fresh = false;
+      ++count;
+    }
+    std::memcpy(out.data(), &count, sizeof count);
+    if constexpr (!plain) {
+      out.data()[8] = std::byte{0xdd};
+      for (unsigned i = 0; i < 4; ++i) out.data()[9 + i] = static_cast<std::byte>(count >> (24 - 8 * i));
+    }
+    return static_cast<std::size_t>(count);
+  };
+  return MapResults<typename Type::Result>(
+      std::make_unique<MapRun>(std::move(send), Type::callable, Type::Cross::target(callable), std::move(source),
+                               options, items, workers));
+}
+
+}  // namespace detail
+}  // namespace yoke

@@ -1,0 +1,77 @@
+// The option structs of executors, tasks and map: plain aggregates for designated initialisers.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "yoke/initializer.hpp"
+
+namespace yoke {
+
+enum class CrashPolicy {
+  fail_task,  // a worker's death costs the task that it ran
+  break_pool  // a worker's death breaks the whole pool: the rule of loky and CPython
+};
+
+/// So many unexpected deaths within so much time break the pool, with the causes in the error.
+struct RestartBudget {
+  int deaths = 100;
+  std::chrono::seconds within{10};
+  bool operator==(const RestartBudget&) const = default;
+};
+
+/// Resource limits set in the worker before exec; an empty one stays as it is in this process.
+struct Limits {
+  std::optional<std::uint64_t> cpu_seconds{};    // RLIMIT_CPU
+  std::optional<std::uint64_t> address_space{};  // RLIMIT_AS, bytes
+  std::optional<std::uint64_t> open_files{};     // RLIMIT_NOFILE
+  std::optional<std::uint64_t> core_size{};      // RLIMIT_CORE, bytes
+  std::optional<std::uint64_t> file_size{};      // RLIMIT_FSIZE, bytes
+  bool operator==(const Limits&) const = default;
+};
+
+struct ExecutorOptions {
+  std::optional<int> max_workers{};                    // default: cpu_count()
+  std::optional<std::chrono::milliseconds> timeout{};  // idle time after which a worker leaves; empty: never
+  std::map<std::string, std::string> env{};            // set in the worker before exec
+  Initializer initializer{};                           // runs once in every worker before its first task
+  CrashPolicy on_crash = CrashPolicy::fail_task;
+  RestartBudget restart_budget{};
+  std::optional<int> max_tasks_per_worker{};           // a worker is replaced after that many tasks
+  Limits limits{};
+  bool spawn_eagerly = false;                        // default: a worker starts when a task waits and none is idle
+  std::chrono::milliseconds kill_grace{3000};        // between SIGTERM and SIGKILL
+};
+
+struct ShutdownOptions {
+  bool wait = true;              // return when the workers are gone
+  bool kill_workers = false;     // end everything now; unfinished futures get ShutdownExecutorError
+  bool cancel_futures = false;   // cancel what no worker has started
+};
+
+struct TaskOptions {
+  std::optional<std::chrono::milliseconds> timeout{};  // from the task's start; its worker is killed, its future gets TimeoutError
+  int retries = 0;                                   // after a worker's death or a timeout; never after an exception
+  std::string name{};                                  // shown in errors; default: the function's name
+  int priority = 0;                                  // higher first among waiting tasks
+};
+
+struct MapOptions {
+  std::optional<std::size_t> chunksize{};              // items a task; default: chosen from the input and the measured time
+  std::optional<std::chrono::milliseconds> timeout{};  // from the call of map to each result; then TimeoutError
+  std::optional<std::size_t> buffersize{};             // items fetched ahead at most; the input is then read lazily
+  bool ordered = true;                               // false: results in order of completion
+  TaskOptions task{};
+};
+
+enum class CancelMode {
+  if_not_started,
+  kill  // also a running task: its worker is killed and replaced
+};
+
+}  // namespace yoke

@@ -1,0 +1,51 @@
+// PackBuffer: where a message is packed. Small ones on the stack, large ones straight into a memfd, so that they are
+// handed to a worker without another copy.
+//
+// One thread at a time. write() throws std::system_error (ENOMEM, ENOSPC) when there is no room for the message.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+
+#include "yoke/bytes.hpp"
+#include "yoke/export.hpp"
+
+namespace yoke {
+
+class LargeBuffer;
+
+class YOKE_API PackBuffer {
+ public:
+  PackBuffer() noexcept : data_(small_), capacity_(sizeof small_) {}
+  ~PackBuffer();
+  PackBuffer(const PackBuffer&) = delete;
+  PackBuffer& operator=(const PackBuffer&) = delete;
+
+  void write(const char* data, std::size_t length) { std::memcpy(extend(length), data, length); }
+  /// Room for `length` more bytes at the end, to be filled by the caller.
+  std::byte* extend(std::size_t length) {
+    if (length > capacity_ - size_) grow(length);
+    std::byte* place = data_ + size_;
+    size_ += length;
+    return place;
+  }
+  std::byte* data() noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }
+  std::span<const std::byte> view() const noexcept { return {data_, size_}; }
+  void truncate(std::size_t size) noexcept { size_ = size; }
+  /// The message; the buffer is empty afterwards.
+  Bytes take();
+
+ private:
+  void grow(std::size_t length);
+
+  alignas(16) std::byte small_[256];
+  std::byte* data_;
+  std::size_t size_ = 0;
+  std::size_t capacity_;
+  std::shared_ptr<LargeBuffer> large_;
+};
+
+}  // namespace yoke

@@ -1,0 +1,14 @@
+// All of the core: executors, futures, map, errors, this process, named tasks.
+#pragma once
+
+#include "yoke/error.hpp"
+#include "yoke/exception.hpp"
+#include "yoke/executor.hpp"
+#include "yoke/future.hpp"
+#include "yoke/map.hpp"
+#include "yoke/named_task.hpp"
+#include "yoke/options.hpp"
+#include "yoke/process.hpp"
+#include "yoke/reusable.hpp"
+#include "yoke/stats.hpp"
+#include "yoke/version.hpp"

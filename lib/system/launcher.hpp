@@ -1,0 +1,45 @@
+// Starts a program as a worker process: Boost.Process with vfork, and nothing of Boost.Process outside launcher.cpp.
+//
+// The child runs only async-signal-safe calls before exec. It gets: /dev/null as stdin; the caller's stdout and stderr;
+// exactly the descriptors of `keep_fds`, under the same numbers; an empty signal mask, default dispositions but SIGINT
+// ignored; a process group of its own; PR_SET_PDEATHSIG SIGKILL, which fires when the *thread* that called ends.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lib/system/process_handle.hpp"
+
+namespace yoke::system {
+
+struct ResourceLimit {
+  int resource;  // RLIMIT_CPU, …
+  rlim_t value;  // soft and hard, never above the hard limit there is
+};
+
+struct LaunchSpec {
+  int executable_fd = -1;                 // of the program, already open: run as /proc/self/fd/N
+  std::vector<std::string> arguments;     // argv, arguments[0] included
+  std::vector<std::string> environment;   // "NAME=value", the whole of it
+  std::vector<int> keep_fds;              // descriptors that the child keeps, close-on-exec or not here
+  std::vector<ResourceLimit> limits;
+};
+
+/// Returns once exec has succeeded. Throws std::system_error with what failed (vfork, exec, limits); no zombie is left.
+ProcessHandle launch(const LaunchSpec& spec);
+
+/// An open descriptor of this process's own program, the very file that runs even if its path was replaced.
+/// Opened at the first call and kept; -1 never: throws std::system_error.
+int own_executable_fd();
+
+/// This process's argv as the kernel has it (/proc/self/cmdline).
+std::vector<std::string> own_arguments();
+
+/// This process's environment without `unset`, and with `set` in place of what was there.
+std::vector<std::string> child_environment(const std::vector<std::pair<std::string, std::string>>& set,
+                                           const std::vector<std::string>& unset);
+
+}  // namespace yoke::system

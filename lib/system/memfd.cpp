@@ -1,0 +1,120 @@
+// memfd calls, and the mapping by Boost.Interprocess with its errors turned into std::system_error.
+#include "lib/system/memfd.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <boost/interprocess/detail/os_file_functions.hpp>
+#include <boost/interprocess/exceptions.hpp>
+#include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <system_error>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+namespace yoke::system {
+namespace {
+
+[[noreturn]] void throw_errno(int error, const char* what) {
+  throw std::system_error(error, std::system_category(), what);
+}
+
+std::size_t size_of(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) throw_errno(errno, "fstat of a memfd");
+  return static_cast<std::size_t>(status.st_size);
+}
+
+// Where memory runs out, fallocate does not fail: the kernel kills a process. So what can be foreseen is refused.
+void check_available(std::size_t size) {
+  constexpr std::size_t worth_a_look = 64 * 1024 * 1024;
+  if (size < worth_a_look) return;
+  std::ifstream meminfo("/proc/meminfo");
+  std::uint64_t available = 0;
+  bool known = false;
+  for (std::string name, unit; meminfo >> name;) {
+    std::uint64_t kilobytes = 0;
+    meminfo >> kilobytes;
+    if (name == "MemAvailable:" || name == "SwapFree:") available += kilobytes;
+    if (name == "MemAvailable:") known = true;
+    std::getline(meminfo, unit);
+  }
+  if (known && size / 1024 > available) throw_errno(ENOMEM, "allocating a memfd's memory");
+}
+
+// What mapped_region's constructor asks for.
+struct MappableFd {
+  int fd;
+  [[nodiscard]] boost::interprocess::mapping_handle_t get_mapping_handle() const {
+    return boost::interprocess::ipcdetail::mapping_handle_from_file_handle(fd);
+  }
+};
+
+boost::interprocess::mapped_region map(int fd, std::size_t size, Access access) {
+  if (size == 0) throw_errno(EINVAL, "mmap of a memfd");  // zero would mean "all of it" to mapped_region
+  const auto mode = access == Access::read_only ? boost::interprocess::read_only : boost::interprocess::read_write;
+  try {
+    return {MappableFd{fd}, mode, 0, size};
+  } catch (const boost::interprocess::interprocess_exception& error) {
+    throw_errno(error.get_native_error(), "mmap of a memfd");
+  }
+}
+
+}  // namespace
+
+UniqueFd create_memfd(const char* name, std::size_t size) {
+  // Kernels before 6.3 do not know MFD_NOEXEC_SEAL, later ones may be set up to refuse a memfd without it.
+  UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
+  if (!fd && errno == EINVAL) fd.reset(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) throw_errno(errno, "memfd_create");
+  fd = above_stdio(std::move(fd));
+  grow_memfd(fd.get(), size);
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK) != 0) throw_errno(errno, "sealing a memfd");
+  return fd;
+}
+
+void grow_memfd(int fd, std::size_t size) {
+  // A signal interrupts fallocate and undoes what it did; in small steps a profiler's timer cannot hold it up for ever.
+  constexpr std::size_t step = 256 * 1024;
+  // Beyond RLIMIT_FSIZE the kernel would send SIGXFSZ, which kills.
+  rlimit file_size{};
+  if (::getrlimit(RLIMIT_FSIZE, &file_size) == 0 && size > file_size.rlim_cur) throw_errno(EFBIG, "growing a memfd");
+  const std::size_t old_size = size_of(fd);
+  if (size > old_size) check_available(size - old_size);
+  for (std::size_t at = old_size; at < size;) {
+    const std::size_t length = std::min(step, size - at);
+    if (::fallocate(fd, 0, static_cast<off_t>(at), static_cast<off_t>(length)) == 0) {
+      at += length;
+    } else if (errno != EINTR) {
+      const int error = errno;
+      punch_hole(fd, old_size, at - old_size);
+      throw_errno(error, "allocating a memfd's memory");
+    }
+  }
+}
+
+void seal_future_writes(int fd) {
+  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0) throw_errno(errno, "sealing a memfd against writes");
+}
+
+void punch_hole(int fd, std::size_t offset, std::size_t length) noexcept {
+  if (length == 0) return;
+  while (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                     static_cast<off_t>(length)) != 0 &&
+         errno == EINTR) {
+  }
+}
+
+Mapping::Mapping(int fd, std::size_t size, Access access) : region_(map(fd, size, access)) {}
+
+}  // namespace yoke::system

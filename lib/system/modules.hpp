@@ -1,0 +1,38 @@
+// The modules (executable and shared objects) of this process, and what identifies them across processes.
+//
+// An address in code travels as (module, offset): offset is from the module's load base, and the module is known by its
+// identity: the linker's build-id, or, where the linker wrote none, a hash over the module's program headers and code.
+// Thread-safe. Nothing is cached: dlopen and dlclose may happen between calls.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace yoke::system {
+
+using ModuleIdentity = std::vector<std::uint8_t>;  // up to 32 bytes
+
+struct Module {
+  std::string path;          // as the loader has it; of the executable: its /proc/self/exe
+  bool is_executable = false;
+  std::uintptr_t base = 0;   // dlpi_addr
+  ModuleIdentity identity;
+};
+
+/// The module that holds `address`; empty if none does.
+std::optional<Module> module_of(const void* address);
+
+/// The main program.
+Module main_module();
+
+/// The loaded module with this identity; empty if there is none.
+std::optional<Module> find_loaded(const ModuleIdentity& identity);
+
+/// True if [base + offset] lies in executable memory of the loaded module at `base`.
+bool is_code(std::uintptr_t base, std::uint64_t offset);
+
+std::string to_hex(const ModuleIdentity& identity);
+
+}  // namespace yoke::system

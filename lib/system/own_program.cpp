@@ -1,0 +1,97 @@
+// This process as the kernel knows it: its program file, arguments and environment (declared in launcher.hpp).
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <mutex>
+#include <string_view>
+#include <system_error>
+
+#include "lib/system/launcher.hpp"
+
+namespace yoke::system {
+namespace {
+
+[[noreturn]] void throw_errno(const char* what) { throw std::system_error(errno, std::system_category(), what); }
+
+std::string read_whole(const char* path) {
+  const UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!fd) throw_errno(path);
+  std::string text;
+  std::array<char, 4096> buffer;
+  for (;;) {
+    const ssize_t size = ::read(fd.get(), buffer.data(), buffer.size());
+    if (size == 0) return text;
+    if (size > 0) {
+      text.append(buffer.data(), static_cast<std::size_t>(size));
+    } else if (errno != EINTR) {
+      throw_errno(path);
+    }
+  }
+}
+
+// An open file, recognised again: a program that closes "all" descriptors, to become a daemon for instance, closes this
+// one too, and its number may then be another file's.
+struct OpenProgram {
+  int fd = -1;
+  dev_t device = 0;
+  ino_t inode = 0;
+
+  [[nodiscard]] bool is_still_open() const {
+    struct stat now {};
+    return fd >= 0 && ::fstat(fd, &now) == 0 && now.st_dev == device && now.st_ino == inode;
+  }
+
+  void open() {
+    UniqueFd opened(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    // A program may be executable without being readable.
+    if (!opened && errno == EACCES) opened.reset(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
+    if (!opened) throw_errno("opening /proc/self/exe");
+    opened = above_stdio(std::move(opened));
+    struct stat status {};
+    if (::fstat(opened.get(), &status) != 0) throw_errno("fstat of /proc/self/exe");
+    fd = opened.release();
+    device = status.st_dev;
+    inode = status.st_ino;
+  }
+};
+
+std::string_view name_of(std::string_view variable) { return variable.substr(0, variable.find('=')); }
+
+}  // namespace
+
+int own_executable_fd() {
+  static std::mutex mutex;
+  static OpenProgram program;
+  const std::lock_guard lock(mutex);
+  if (!program.is_still_open()) program.open();
+  return program.fd;
+}
+
+std::vector<std::string> own_arguments() {
+  const std::string text = read_whole("/proc/self/cmdline");
+  std::vector<std::string> arguments;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\0', begin), text.size());
+    arguments.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return arguments;
+}
+
+std::vector<std::string> child_environment(const std::vector<std::pair<std::string, std::string>>& set,
+                                           const std::vector<std::string>& unset) {
+  std::vector<std::string> environment;
+  for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
+    const std::string_view name = name_of(*variable);
+    const bool is_set = std::ranges::any_of(set, [&](const auto& pair) { return pair.first == name; });
+    if (!is_set && std::ranges::find(unset, name) == unset.end()) environment.emplace_back(*variable);
+  }
+  for (const auto& [name, value] : set) environment.push_back(name + '=' + value);
+  return environment;
+}
+
+}  // namespace yoke::system

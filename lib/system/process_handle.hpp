@@ -1,0 +1,63 @@
+// ProcessHandle: one child process, known by pidfd, so that a recycled pid is never signalled.
+//
+// Move-only; destroying it neither kills nor waits. Calls are safe from any thread as long as one object is not moved
+// meanwhile. Nothing here blocks except wait_exit with a deadline.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <variant>
+
+#include "lib/system/futex.hpp"
+#include "lib/system/unique_fd.hpp"
+
+namespace yoke::system {
+
+struct Exited {
+  int code;
+};
+struct Signaled {
+  int signal;
+  bool core_dumped;
+};
+struct StatusTaken {};  // dead, but someone else reaped it (the host ignores SIGCHLD, or waits for every child)
+using ExitStatus = std::variant<Exited, Signaled, StatusTaken>;
+
+/// From the status word of wait(2) and of the last field of /proc/PID/stat.
+ExitStatus decode_wait_status(int status) noexcept;
+
+class ProcessHandle {
+ public:
+  ProcessHandle() = default;
+  explicit ProcessHandle(pid_t child);  // opens the pidfd; throws std::system_error
+
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+  explicit operator bool() const noexcept { return static_cast<bool>(pidfd_); }
+
+  /// To the process alone. A dead process is no error.
+  void signal(int signal) const noexcept;
+  /// To the process group that the process leads, and to the process.
+  void signal_group(int signal) const noexcept;
+
+  /// True once the kernel has begun to end it: the process is a zombie, dead, or gone (reads /proc; no waiting).
+  [[nodiscard]] bool dying_or_dead() const;
+
+  /// The exit status from /proc/PID/stat as soon as the process is ending, before it can be reaped; empty while it lives
+  /// or where /proc does not tell.
+  [[nodiscard]] std::optional<ExitStatus> early_status() const;
+
+  /// Reaps without waiting: empty while it lives or is still being torn down; afterwards the same status at each call.
+  std::optional<ExitStatus> try_reap() noexcept;
+
+  /// Waits for the end and reaps. Empty if the deadline came first.
+  std::optional<ExitStatus> wait_exit(Deadline deadline);
+
+ private:
+  pid_t pid_ = 0;
+  UniqueFd pidfd_;
+  std::optional<ExitStatus> status_;
+};
+
+}  // namespace yoke::system
