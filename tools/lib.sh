@@ -47,6 +47,9 @@ die_with_log() {
   die "$@"
 }
 
+# The command that is running gets Ctrl-C too; without this, the next step would follow it.
+trap 'printf "\n"; die "interrupted"' INT TERM HUP
+
 # step TEXT COMMAND...: one line with TEXT and how long COMMAND took; its output goes to the log. Returns COMMAND's status.
 step() {
   local text=$1 begin=$SECONDS status=0
@@ -176,8 +179,8 @@ require_supported_system() {
 missing_packages() {
   local wanted name installed found
   local -a names
-  installed=" $(dpkg-query -W -f '${db:Status-Status}/${Package}\n' -- "${@//|*/}" "${@//*|/}" 2>/dev/null |
-    sed -n 's,^installed/,,p' | tr '\n' ' ') "
+  installed=$(dpkg-query -W -f '${db:Status-Status}/${Package}\n' -- "${@//|*/}" "${@//*|/}" 2>/dev/null || true)
+  installed=" $(sed -n 's,^installed/,,p' <<<"$installed" | tr '\n' ' ') "
   for wanted in "$@"; do
     found=no
     IFS='|' read -r -a names <<<"$wanted"
@@ -231,13 +234,14 @@ apt_failed() {
 # install_packages NAME...: nothing is asked; the lists are fetched only when apt does not know, or no longer finds, a package.
 install_packages() {
   local -a missing as_root=() bounded=()
-  local mark begin=$SECONDS
+  local names mark begin=$SECONDS
   require_supported_system
-  mapfile -t missing < <(missing_packages "$@")
-  if ((${#missing[@]} == 0)); then
+  names=$(missing_packages "$@") || die 'cannot tell which packages are installed'
+  if [[ -z $names ]]; then
     printf 'packages ... all %d installed\n' $#
     return 0
   fi
+  mapfile -t missing <<<"$names"
   if ((EUID != 0)); then
     as_root=(sudo -n)
     if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then

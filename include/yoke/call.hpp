@@ -22,10 +22,13 @@ class YOKE_API Message {
  public:
   /// Throws SerializationError if the bytes are no message, or claim more than they are.
   explicit Message(std::span<const std::byte> bytes);
+  Message(const Message&) = delete;
+  Message& operator=(const Message&) = delete;
+  ~Message();
   const Object& object() const noexcept { return object_; }
 
  private:
-  msgpack::zone zone_{0};  // takes memory only when there is something to hold
+  std::unique_ptr<msgpack::zone> zone_;  // reused by the thread
   Object object_;
 };
 

@@ -238,8 +238,6 @@ struct Crossing<BoundCall<F, B...>> {
   }
 };
 
-[[noreturn]] YOKE_API void throw_wrong_message_size(std::size_t got, std::size_t expected);
-
 /// Values side by side: plain ones as their bytes, others as one msgpack array.
 template <class Tuple>
 struct Values;

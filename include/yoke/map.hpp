@@ -24,6 +24,7 @@ namespace detail {
 YOKE_API void pack_current_exception(PackBuffer& out, Phase phase);
 YOKE_API std::exception_ptr unpack_exception(std::span<const std::byte> packed, int worker_pid,
                                              const std::string& task_name);
+YOKE_API std::exception_ptr unpack_exception_object(const Object& packed, int worker_pid, const std::string& task_name);
 
 /// Collects the results of one chunk in the worker: values in order, and which items threw what.
 class YOKE_API ChunkResult {
@@ -76,6 +77,7 @@ class YOKE_API MapRun {
 
  private:
   void fill();
+  void cancel_all() noexcept;
   struct State;
   std::unique_ptr<State> state_;
 };

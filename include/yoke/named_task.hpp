@@ -15,17 +15,20 @@
 #include "yoke/callable.hpp"
 #include "yoke/executor.hpp"
 #include "yoke/future.hpp"
+#include "yoke/map.hpp"
 #include "yoke/version.hpp"
 
 namespace yoke {
 
-/// A task by name. Lives as long as the module that registered it.
+/// A task by name. Lives as long as the module that registered it. Members are only ever added at the end, so that
+/// `version` can be read of a module compiled with other headers.
 struct NamedTask {
   const char* name;
   const char* version;  // YOKE_VERSION that the module was compiled with
   std::size_t parameters;
   const char* signature;  // as the compiler spells the function's type, mangled
   Callable* callable;
+  Callable* chunk_callable;  // the same for many calls in one task
 };
 
 /// All tasks registered in this process, in order of registration.
@@ -40,6 +43,11 @@ struct PackedValue {
 /// result are one msgpack value. The module that registered the task must stay loaded until the future is done.
 YOKE_API Future<PackedValue> submit_named(Executor& executor, const TaskOptions& options, const NamedTask& task,
                                           Bytes arguments);
+
+/// Many calls in one task. `arguments`: a msgpack array of as many arrays of arguments. The result is for
+/// detail::ChunkReader, whose values() are one msgpack array; a call that threw does not keep the others from running.
+inline Future<PackedValue> submit_named_chunk(Executor& executor, const TaskOptions& options, const NamedTask& task,
+                                              Bytes arguments);
 
 namespace detail {
 
@@ -62,24 +70,51 @@ struct NamedTrampoline {
   static void trampoline(Call& call) {
     const Message message(call.arguments());
     Arguments arguments = Values<Arguments>::unpack_object(message.object());
-    call.enter(Phase::run);
+    Phase phase = Phase::decode;
+    run_one(call, arguments, phase);
+    call.publish();
+  }
+  static void chunk_trampoline(Call& call) {
+    const Message message(call.arguments());
+    const auto items = unpack_array(message.object());
+    ChunkResult chunk(call.result(), items.size(), false);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      const std::size_t before = call.result().size();
+      Phase phase = Phase::decode;
+      call.enter(phase);
+      try {
+        Arguments arguments = Values<Arguments>::unpack_object(items[i]);
+        run_one(call, arguments, phase);
+      } catch (...) {
+        call.result().truncate(before);
+        Packer(call.result()).pack_nil();
+        chunk.item_threw(i, phase);
+      }
+    }
+    call.enter(Phase::encode);
+    chunk.finish();
+    call.publish();
+  }
+  static void run_one(Call& call, Arguments& arguments, Phase& phase) {
+    const auto enter = [&](Phase next) { call.enter(phase = next); };
+    enter(Phase::run);
     Packer packer(call.result());
     if constexpr (std::is_void_v<Result>) {
       invoke(arguments, std::make_index_sequence<std::tuple_size_v<Arguments>>());
-      call.enter(Phase::encode);
+      enter(Phase::encode);
       packer.pack_nil();
     } else {
       auto&& result = invoke(arguments, std::make_index_sequence<std::tuple_size_v<Arguments>>());
-      call.enter(Phase::encode);
+      enter(Phase::encode);
       pack_value<Result>(packer, result);
     }
-    call.publish();
   }
   template <std::size_t... I>
   static decltype(auto) invoke(Arguments& arguments, std::index_sequence<I...>) {
     return Type::call(*Function, Declared(), std::get<I>(arguments)...);
   }
   static inline Callable callable{&trampoline, &typeid(F)};
+  static inline Callable chunk_callable{&chunk_trampoline, &typeid(F)};
 };
 
 /// Registers on construction, forgets on destruction (dlclose).
@@ -95,6 +130,18 @@ class TaskRegistration {
 };
 
 }  // namespace detail
+
+inline Future<PackedValue> submit_named_chunk(Executor& executor, const TaskOptions& options, const NamedTask& task,
+                                              Bytes arguments) {
+  boost::intrusive_ptr<detail::TaskOf<PackedValue>> chunk(
+      new detail::TaskOf<PackedValue>(*task.chunk_callable, nullptr, std::move(arguments)));
+  TaskOptions named = options;
+  if (named.name.empty()) named.name = task.name;
+  chunk->set_options(std::move(named));
+  executor.send(chunk);
+  return Future<PackedValue>(std::move(chunk));
+}
+
 }  // namespace yoke
 
 #define YOKE_TASK(function)                                                                                     \
@@ -102,5 +149,6 @@ class TaskRegistration {
   const ::yoke::detail::TaskRegistration yoke_task_##function(                                                  \
       {#function, YOKE_VERSION,                                                                                 \
        std::tuple_size_v<typename ::yoke::detail::NamedTrampoline<&function>::Arguments>,                       \
-       typeid(function).name(), &::yoke::detail::NamedTrampoline<&function>::callable});                        \
+       typeid(function).name(), &::yoke::detail::NamedTrampoline<&function>::callable,                          \
+       &::yoke::detail::NamedTrampoline<&function>::chunk_callable});                                           \
   }

@@ -182,6 +182,8 @@ class YOKE_API Pool {
   /// Returns when the task is resolved or the deadline has come. The calling thread may be put to work meanwhile.
   virtual void wait(const Task& task, Deadline deadline);
 
+  /// False once submit would throw.
+  virtual bool accepting() const = 0;
   virtual void shutdown(const ShutdownOptions& options) = 0;
   virtual void resize(int max_workers) = 0;  // throws std::invalid_argument below 1
   virtual int max_workers() const = 0;

@@ -163,6 +163,16 @@ std::optional<Module> find_loaded(const ModuleIdentity& identity) {
   return found;
 }
 
+std::optional<std::uintptr_t> base_of(const std::string& path) {
+  std::optional<std::uintptr_t> base;
+  visit_modules([&](const dl_phdr_info& info, bool is_executable) {
+    if (path.empty() ? is_executable : info.dlpi_name != nullptr && path == info.dlpi_name)
+      base = static_cast<std::uintptr_t>(info.dlpi_addr);
+    return base.has_value();
+  });
+  return base;
+}
+
 bool is_code(std::uintptr_t base, std::uint64_t offset) {
   bool found = false;
   visit_modules([&](const dl_phdr_info& info, bool) {

@@ -30,6 +30,9 @@ Module main_module();
 /// The loaded module with this identity; empty if there is none.
 std::optional<Module> find_loaded(const ModuleIdentity& identity);
 
+/// Load base of the module that the loader knows by this path; the main program has an empty one.
+std::optional<std::uintptr_t> base_of(const std::string& path);
+
 /// True if [base + offset] lies in executable memory of the loaded module at `base`.
 bool is_code(std::uintptr_t base, std::uint64_t offset);
 

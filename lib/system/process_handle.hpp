@@ -41,11 +41,12 @@ class ProcessHandle {
   /// To the process group that the process leads, and to the process.
   void signal_group(int signal) const noexcept;
 
-  /// True once the kernel has begun to end it: the process is a zombie, dead, or gone (reads /proc; no waiting).
+  /// True once the kernel has begun to end it: the process is a zombie, dead, or gone (reads /proc; no waiting). False
+  /// if only its main thread ended, and while it is stopped or replaces its program (exec).
   [[nodiscard]] bool dying_or_dead() const;
 
-  /// The exit status from /proc/PID/stat as soon as the process is ending, before it can be reaped; empty while it lives
-  /// or where /proc does not tell.
+  /// The exit status from /proc/PID/stat as soon as the process is ending, before it can be reaped; empty while it
+  /// lives or where /proc does not tell. core_dumped may be false still when in the end it is true.
   [[nodiscard]] std::optional<ExitStatus> early_status() const;
 
   /// Reaps without waiting: empty while it lives or is still being torn down; afterwards the same status at each call.

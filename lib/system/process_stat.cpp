@@ -30,7 +30,6 @@ struct Stat {
   long threads = 0;
   unsigned long virtual_size = 0;
   int exit_code = 0;
-  bool exit_code_hidden = false;  // the kernel writes 0 to those who may not trace the process
 
   [[nodiscard]] bool thread_ended() const {
     return state == 'Z' || state == 'X' || (flags & (pf_exiting | pf_dumpcore | pf_signaled)) != 0;
@@ -55,8 +54,7 @@ std::optional<Stat> read_stat(const std::string& path) {
   if (!fd) return {};
   std::array<char, 2048> buffer;
   const ssize_t size = ::read(fd.get(), buffer.data(), buffer.size());
-  struct stat owner {};
-  if (size <= 0 || ::fstat(fd.get(), &owner) != 0) return {};
+  if (size <= 0) return {};
   std::string_view rest(buffer.data(), static_cast<std::size_t>(size));
   // The program's name stands in parentheses and may hold anything, parentheses and spaces too.
   const std::size_t name_end = rest.rfind(')');
@@ -78,8 +76,14 @@ std::optional<Stat> read_stat(const std::string& path) {
     rest.remove_prefix(end + 1);
   }
   if (field < 52) return {};
-  stat.exit_code_hidden = ::geteuid() != 0 && owner.st_uid != ::geteuid();
   return stat;
+}
+
+// To those who may not trace the process the kernel shows 0. Only the folder tells the owner: the files in it become
+// root's when the memory is gone.
+bool hides_exit_code(const std::string& process) {
+  struct stat folder {};
+  return ::geteuid() != 0 && (::stat(process.c_str(), &folder) != 0 || folder.st_uid != ::geteuid());
 }
 
 bool all_threads_ended(const std::string& process) {
@@ -107,7 +111,7 @@ std::optional<ProcessEnd> look_for_end(pid_t child) {
     if (stat->ended_by_signal()) return ProcessEnd{true, stat->exit_code};
     // Main may have ended alone, by pthread_exit: the process lives on in its other threads.
     if (stat->threads > 1 && !all_threads_ended(process)) return ProcessEnd{};
-    if (stat->exit_code_hidden && stat->exit_code == 0) return ProcessEnd{true, {}};
+    if (stat->exit_code == 0 && hides_exit_code(process)) return ProcessEnd{true, {}};
     if (stat->exit_code != 0 ? WIFEXITED(stat->exit_code) : stat->past_exit_code()) {
       return ProcessEnd{true, stat->exit_code};
     }

@@ -1,0 +1,125 @@
+// The segment: the memory that one parent and one worker share. A memfd, mapped by both, never by another worker.
+//
+// Every word has one writer, named beside it, but for a slot's state, which both change by compare-and-swap. No locks,
+// no pointers. The parent trusts nothing that it reads here: see parent_channel.hpp.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/system/futex.hpp"
+
+namespace yoke::channel {
+
+using system::Word;
+
+inline constexpr std::size_t slot_count = 512;                // a power of two
+inline constexpr std::size_t arena_size = 256 * 1024;         // for messages too long for a slot, each way
+inline constexpr std::size_t arena_alignment = 64;
+inline constexpr std::size_t longest_in_arena = 64 * 1024;    // longer messages go as memfds of their own
+
+inline constexpr std::size_t max_kept_memory = 8;             // memfds with arguments that a worker keeps mapped
+
+/// Where a message lies.
+enum class Place : std::uint32_t {
+  slot,   // in the slot itself
+  arena,  // in the segment's arena, at `where`
+  memfd   // in a memfd known by the number `where`, sent over the control socket before
+};
+
+struct alignas(64) TaskSlot {
+  static constexpr std::size_t inline_capacity = 80;
+  std::atomic<std::uint64_t> state;  // see slot.hpp; all below: parent, before it makes the slot ready
+  std::uint64_t function;            // reference to the trampoline, see wire/function_table.hpp
+  std::uint64_t target;              // reference to the function behind a function pointer, or 0
+  std::uint64_t length;
+  std::uint64_t where;
+  Place place;
+  std::uint32_t flags;
+  alignas(16) std::byte content[inline_capacity];
+};
+static_assert(sizeof(TaskSlot) == 128);
+
+/// TaskSlot::flags: the worker takes no further task if this one throws.
+inline constexpr std::uint32_t flag_initializer = 1;
+
+enum class ResultKind : std::uint32_t { value, exception };
+
+struct alignas(64) ResultSlot {
+  static constexpr std::size_t inline_capacity = 80;
+  std::atomic<std::uint64_t> sequence;  // position + 1 of the task, once all below is written; all: worker
+  std::uint64_t length;
+  std::uint64_t where;
+  Place place;
+  ResultKind kind;
+  std::uint32_t elapsed_ns;  // run time, saturated
+  std::uint32_t unused;
+  alignas(16) std::byte content[inline_capacity];
+};
+static_assert(sizeof(ResultSlot) == 128);
+
+/// What the worker says of itself. A clue for reports, timeouts and statistics, never for memory safety.
+struct WorkerStatus {
+  std::atomic<std::uint64_t> position;    // of the task that it runs or ran last, + 1
+  std::atomic<std::int64_t> started_ns;   // of that task, CLOCK_MONOTONIC
+  std::atomic<std::uint64_t> tasks_done;
+  std::atomic<std::int32_t> pid;
+  std::atomic<std::uint8_t> phase;        // yoke::Phase
+  std::atomic<std::uint8_t> ready;        // 1 once start-up is over
+};
+
+/// What a dying worker leaves: written by its crash handler, so with async-signal-safe code only.
+struct BlackBox {
+  static constexpr std::size_t max_frames = 48;
+  static constexpr std::size_t max_modules = 8;
+  struct Frame {
+    std::uint64_t offset;  // from the module's base; the address itself if the module is unknown
+    std::uint32_t module;  // index into modules, or max_modules
+  };
+  std::atomic<std::uint32_t> signal;  // 0: none recorded; written last
+  std::int32_t code;                  // si_code
+  std::uint64_t address;              // si_addr
+  std::uint32_t has_address;
+  std::uint32_t frame_count;
+  Frame frames[max_frames];
+  char modules[max_modules][256];     // path of each module, NUL-terminated
+  std::atomic<std::uint32_t> reason_length;
+  char reason[1024];                  // start-up failure, or what std::terminate was called for
+};
+
+/// What the parent tells the worker before it starts.
+struct Bootstrap {
+  std::uint32_t version;
+  std::int32_t rank;
+  std::int32_t depth;
+  std::uint32_t identity_length;
+  std::uint8_t identity[32];  // of the program, see system/modules.hpp
+};
+
+/// Changes with every change of this file.
+inline constexpr std::uint32_t layout_version = 1;
+
+struct Segment {
+  alignas(64) Bootstrap bootstrap;              // parent
+  alignas(64) Word tasks_rung;                  // parent: see doorbell.hpp
+  std::atomic<std::uint32_t> stop;              // parent: leave when there is no task ready
+  std::atomic<std::uint32_t> spin;              // parent: looks at the next slot before the worker sleeps
+  alignas(64) Word tasks_armed;                 // worker
+  alignas(64) Word leader_armed;                // parent
+  Word watchdog_armed;                          // parent
+  alignas(64) Word leader_rung;                 // worker
+  Word watchdog_rung;                           // worker
+  alignas(64) pthread_mutex_t life;             // worker, and the kernel at its death: see system/life_notice.hpp
+  alignas(64) std::atomic<std::uint64_t> collected;  // parent: results below this position have been copied
+  alignas(64) WorkerStatus status;              // worker
+  alignas(64) TaskSlot tasks[slot_count];
+  alignas(64) ResultSlot results[slot_count];
+  alignas(64) std::byte task_arena[arena_size];    // parent
+  alignas(64) std::byte result_arena[arena_size];  // worker
+  alignas(64) BlackBox black_box;               // worker
+};
+
+}  // namespace yoke::channel

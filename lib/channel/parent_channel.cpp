@@ -1,0 +1,296 @@
+#include "lib/channel/parent_channel.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "lib/channel/slot.hpp"
+#include "lib/system/life_notice.hpp"
+#include "lib/wire/large_buffer.hpp"
+
+namespace yoke::channel {
+namespace {
+
+constexpr std::size_t max_received = 64;  // descriptors that a worker may have on their way
+
+/// A result that came as a memfd: fetched with read calls, which a worker cannot turn into SIGBUS by shrinking the file.
+class ReceivedBuffer final : public Buffer {
+ public:
+  ReceivedBuffer(system::UniqueFd fd, std::size_t size) : fd_(std::move(fd)), size_(size) {}
+  std::size_t size() const noexcept override { return size_; }
+  std::span<const std::byte> view() const override {
+    std::call_once(fetched_, [this] {
+      auto content = std::make_unique_for_overwrite<std::byte[]>(size_);
+      std::size_t done = 0;
+      while (done < size_) {
+        const ssize_t n = ::pread(fd_.get(), content.get() + done, size_ - done, static_cast<off_t>(done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) throw SerializationError(fmt::format("a result of {} bytes ends after {} bytes", size_, done));
+        done += static_cast<std::size_t>(n);
+      }
+      content_ = std::move(content);
+      fd_.reset();
+    });
+    return {content_.get(), size_};
+  }
+
+ private:
+  mutable system::UniqueFd fd_;
+  std::size_t size_;
+  mutable std::once_flag fetched_;
+  mutable std::unique_ptr<std::byte[]> content_;
+};
+
+/// A value of the segment, read once: the worker may change it between two looks.
+template <class T>
+T read_once(const T& shared) noexcept {
+  return *const_cast<const volatile T*>(&shared);
+}
+
+}  // namespace
+
+ParentChannel::ParentChannel(int rank, int depth, const system::ModuleIdentity& program)
+    : segment_fd_(system::create_memfd("yoke-segment", sizeof(Segment))),
+      mapping_(segment_fd_.get(), sizeof(Segment), system::Access::read_write),
+      tasks_(slot_count),
+      arena_(arena_size, arena_alignment),
+      tasks_bell_(segment().tasks_armed, segment().tasks_rung),
+      leader_bell_(segment().leader_armed, segment().leader_rung),
+      watchdog_bell_(segment().watchdog_armed, segment().watchdog_rung) {
+  std::tie(socket_, worker_socket_) = make_control_pair();
+  Bootstrap& bootstrap = segment().bootstrap;
+  bootstrap.version = layout_version;
+  bootstrap.rank = rank;
+  bootstrap.depth = depth;
+  bootstrap.identity_length = static_cast<std::uint32_t>(std::min(program.size(), sizeof bootstrap.identity));
+  std::memcpy(bootstrap.identity, program.data(), bootstrap.identity_length);
+  introduced_ = {true, true};  // no module, and the program itself
+}
+
+bool ParentChannel::introduce(wire::FunctionReference reference) {
+  const std::uint32_t number = wire::module_number(reference);
+  if (number < introduced_.size() && introduced_[number]) return true;
+  const auto description = wire::describe_module(number);
+  if (description.size() > max_control_body) return false;
+  if (!send_control(socket_.get(), ControlKind::module, number, description)) return false;
+  if (number >= introduced_.size()) introduced_.resize(number + 1);
+  introduced_[number] = true;
+  return true;
+}
+
+bool ParentChannel::hand_over_memory(const Bytes& arguments, TaskSlot& slot) {
+  const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
+  std::shared_ptr<const Buffer> moved;  // memory of another kind is moved into a memfd
+  if (!buffer || buffer->descriptor() < 0) {
+    auto copy = std::make_shared<LargeBuffer>();
+    const auto content = arguments.view();
+    copy->reserve(std::max(content.size(), LargeBuffer::memfd_threshold + 1), 0);
+    std::memcpy(copy->data(), content.data(), content.size());
+    copy->set_size(content.size());
+    buffer = copy.get();
+    moved = std::move(copy);
+  }
+  const std::uint64_t number = buffer->number();
+  if (std::find(sent_memory_.begin(), sent_memory_.end(), number) == sent_memory_.end()) {
+    if (!send_control(socket_.get(), ControlKind::memory, number, {}, buffer->descriptor())) return false;
+    if (sent_memory_.size() == max_kept_memory) sent_memory_.erase(sent_memory_.begin());
+    sent_memory_.push_back(number);
+  }
+  slot.place = Place::memfd;
+  slot.where = number;
+  return true;
+}
+
+bool ParentChannel::place_arguments(TaskSlot& slot, const Bytes& arguments, Push& failure) {
+  const std::size_t length = arguments.size();
+  slot.length = length;
+  slot.where = 0;
+  if (length <= TaskSlot::inline_capacity) {
+    slot.place = Place::slot;
+    const auto content = arguments.view();
+    if (!content.empty()) std::memcpy(slot.content, content.data(), content.size());
+    return true;
+  }
+  if (length <= longest_in_arena) {
+    const auto offset = arena_.allocate(length, head_);
+    if (!offset) {
+      failure = Push::full;
+      return false;
+    }
+    slot.place = Place::arena;
+    slot.where = *offset;
+    std::memcpy(segment().task_arena + *offset, arguments.view().data(), length);
+    return true;
+  }
+  failure = Push::broken;
+  return hand_over_memory(arguments, slot);
+}
+
+ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference function, wire::FunctionReference target,
+                                        std::uint32_t flags) {
+  if (head_ - tail_ >= slot_count) return Push::full;
+  if (!introduce(function) || !introduce(target)) return Push::broken;
+  TaskSlot& slot = segment().tasks[head_ % slot_count];
+  Push failure = Push::full;
+  if (!place_arguments(slot, task.arguments(), failure)) return failure;
+  slot.function = function;
+  slot.target = target;
+  slot.flags = flags;
+  tasks_[head_ % slot_count] = TaskPtr(&task);
+  make_ready(slot.state, head_);
+  ++head_;
+  ++outstanding_;
+  return Push::done;
+}
+
+void ParentChannel::ring() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  tasks_bell_.ring_if_armed();
+}
+
+bool ParentChannel::revoke(std::uint64_t position) noexcept {
+  if (!try_revoke(segment().tasks[position % slot_count].state, position)) return false;
+  tasks_[position % slot_count].reset();
+  --outstanding_;
+  skip_revoked();
+  return true;
+}
+
+/// Positions taken back are passed over without a result.
+void ParentChannel::skip_revoked() noexcept {
+  const std::uint64_t before = tail_;
+  while (tail_ != head_ && !tasks_[tail_ % slot_count]) ++tail_;
+  if (tail_ == before) return;
+  arena_.release_below(tail_);
+  segment().collected.store(tail_, std::memory_order_release);
+}
+
+bool ParentChannel::started(std::uint64_t position) const noexcept {
+  return segment().tasks[position % slot_count].state.load(std::memory_order_acquire) !=
+         slot_word(position, SlotState::ready);
+}
+
+TaskPtr ParentChannel::oldest() const noexcept { return tail_ == head_ ? TaskPtr() : tasks_[tail_ % slot_count]; }
+
+std::optional<std::uint64_t> ParentChannel::oldest_position() const noexcept {
+  if (tail_ == head_) return std::nullopt;
+  return tail_;
+}
+
+bool ParentChannel::peek() const noexcept {
+  return tail_ != head_ &&
+         segment().results[tail_ % slot_count].sequence.load(std::memory_order_acquire) == tail_ + 1;
+}
+
+bool ParentChannel::collect(Collected& result) {
+  if (!peek()) return false;
+  const std::uint64_t position = tail_;
+  const ResultSlot& shared = segment().results[position % slot_count];
+  result.position = position;
+  result.task = std::move(tasks_[position % slot_count]);
+  result.elapsed_ns = read_once(shared.elapsed_ns);
+  result.outcome.kind =
+      read_once(shared.kind) == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
+  result.damage = fetch(position, shared, result.outcome.bytes);
+  --outstanding_;
+  skip_revoked();
+  return true;
+}
+
+/// Copies a result; returns what is wrong with it.
+std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& shared, Bytes& into) {
+  const std::uint64_t length = read_once(shared.length);
+  const std::uint64_t where = read_once(shared.where);
+  switch (read_once(shared.place)) {
+    case Place::slot: {
+      if (length > ResultSlot::inline_capacity) return fmt::format("a result of {} bytes in a slot", length);
+      into = Bytes(std::span(shared.content, length));
+      return {};
+    }
+    case Place::arena: {
+      if (length > arena_size || where > arena_size - length)
+        return fmt::format("a result of {} bytes at {} of its arena", length, where);
+      into = Bytes(std::span(segment().result_arena + where, length));
+      return {};
+    }
+    case Place::memfd: {
+      std::string trouble;
+      if (auto buffer = receive_memory(position, length, trouble)) into = Bytes(std::move(buffer));
+      return trouble;
+    }
+  }
+  return "a result at no known place";
+}
+
+std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t position, std::uint64_t length,
+                                                            std::string& trouble) {
+  const auto is_wanted = [&](const auto& entry) { return entry.first == position; };
+  auto found = std::find_if(received_.begin(), received_.end(), is_wanted);
+  for (ControlMessage message; found == received_.end();) {
+    if (received_.size() >= max_received || !receive_control(socket_.get(), message)) {
+      trouble = "a result whose memory did not come with it (are there descriptors left?)";
+      return nullptr;
+    }
+    if (message.head.kind != ControlKind::memory || !message.descriptor) continue;
+    received_.emplace_back(message.head.number, std::move(message.descriptor));
+    found = std::find_if(received_.begin(), received_.end(), is_wanted);
+  }
+  system::UniqueFd fd = std::move(found->second);
+  received_.erase(found);
+  std::erase_if(received_, [&](const auto& entry) { return entry.first < position; });
+  // Only a memfd has seals: reading from anything else could block.
+  struct stat status {};
+  if (::fcntl(fd.get(), F_GET_SEALS) < 0 || ::fstat(fd.get(), &status) != 0 ||
+      static_cast<std::uint64_t>(status.st_size) < length) {
+    trouble = fmt::format("a result of {} bytes in memory that does not hold it", length);
+    return nullptr;
+  }
+  return std::make_shared<ReceivedBuffer>(std::move(fd), length);
+}
+
+const Word& ParentChannel::life_word() const noexcept { return system::life_word(segment().life); }
+
+Phase ParentChannel::phase() const noexcept {
+  const std::uint8_t phase = segment().status.phase.load(std::memory_order_relaxed);
+  return phase <= static_cast<std::uint8_t>(Phase::finish) ? static_cast<Phase>(phase) : Phase::idle;
+}
+
+LastWords ParentChannel::last_words() const {
+  LastWords words;
+  words.phase = phase();
+  words.ready = ready();
+  words.started_ns = started_ns();
+  const BlackBox& box = segment().black_box;
+  const std::uint32_t reason = std::min<std::uint32_t>(box.reason_length.load(std::memory_order_acquire), sizeof box.reason);
+  words.reason.assign(box.reason, reason);
+  const std::uint32_t signal = box.signal.load(std::memory_order_acquire);
+  if (signal == 0 || signal > 64) return words;
+  words.signal = static_cast<int>(signal);
+  words.code = read_once(box.code);
+  if (read_once(box.has_address) != 0) words.fault_address = read_once(box.address);
+  const std::size_t count = std::min<std::size_t>(read_once(box.frame_count), BlackBox::max_frames);
+  for (std::size_t i = 0; i < count; ++i) {
+    LastWords::Frame frame{read_once(box.frames[i].offset), {}};
+    const std::uint32_t module = read_once(box.frames[i].module);
+    if (module < BlackBox::max_modules) {
+      char path[sizeof box.modules[0]];
+      std::memcpy(path, box.modules[module], sizeof path);
+      path[sizeof path - 1] = 0;
+      frame.module = path;
+    }
+    words.frames.push_back(std::move(frame));
+  }
+  return words;
+}
+
+void ParentChannel::ask_to_stop() noexcept {
+  segment().stop.store(1, std::memory_order_release);
+  ring();
+}
+
+}  // namespace yoke::channel

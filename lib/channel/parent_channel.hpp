@@ -1,0 +1,118 @@
+// ParentChannel: the parent's end of what lies between it and one worker.
+//
+// Owns the segment and the control socket; keeps, in its own memory, which task is at which position, so that nothing
+// the worker writes can mislead it about another task. Everything read from the segment is copied first and checked
+// then. One thread at a time (the pool's lock), but for peek().
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/channel/arena_ring.hpp"
+#include "lib/channel/control_socket.hpp"
+#include "lib/channel/doorbell.hpp"
+#include "lib/channel/layout.hpp"
+#include "lib/system/memfd.hpp"
+#include "lib/system/modules.hpp"
+#include "lib/wire/function_table.hpp"
+#include "yoke/pool.hpp"
+
+namespace yoke::channel {
+
+/// What the black box and the status line of a dead worker say, copied and checked.
+struct LastWords {
+  std::optional<int> signal;  // that its crash handler recorded
+  std::optional<std::uint64_t> fault_address;
+  int code = 0;
+  struct Frame {
+    std::uint64_t offset;
+    std::string module;  // path; empty if unknown
+  };
+  std::vector<Frame> frames;
+  std::string reason;
+  Phase phase = Phase::idle;
+  bool ready = false;
+  std::int64_t started_ns = 0;
+};
+
+class ParentChannel {
+ public:
+  /// Throws std::system_error when there is no memory or no descriptor left.
+  ParentChannel(int rank, int depth, const system::ModuleIdentity& program);
+
+  int segment_fd() const noexcept { return segment_fd_.get(); }
+  int worker_socket() const noexcept { return worker_socket_.get(); }
+  void close_worker_socket() noexcept { worker_socket_.reset(); }  // once the worker has it
+
+  // Tasks.
+  enum class Push { done, full, broken };  // broken: the worker does not take control messages
+  /// Gives the worker a task; `references` are of its trampoline and its target. The task's pool_word is not touched.
+  Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint32_t flags);
+  /// Wakes the worker if it sleeps. After one or several pushes.
+  void ring() noexcept;
+  /// Takes back the task at `position` if it was not started. The caller knows that it is there.
+  bool revoke(std::uint64_t position) noexcept;
+  /// True if the worker has started the task at `position` and its result was not collected.
+  bool started(std::uint64_t position) const noexcept;
+  TaskPtr task_at(std::uint64_t position) const noexcept { return tasks_[position % slot_count]; }
+  std::uint64_t next_position() const noexcept { return head_; }
+  std::uint64_t first_uncollected() const noexcept { return tail_; }
+  std::size_t outstanding() const noexcept { return outstanding_; }  // given, neither collected nor revoked
+  /// The first task given and not collected: the only one that can be running. Null if there is none.
+  TaskPtr oldest() const noexcept;
+  std::optional<std::uint64_t> oldest_position() const noexcept;
+
+  // Results.
+  struct Collected {
+    std::uint64_t position = 0;
+    TaskPtr task;
+    Outcome outcome;
+    std::uint32_t elapsed_ns = 0;
+    std::string damage;  // not empty: what the worker published cannot be trusted; outcome is not set
+  };
+  bool peek() const noexcept;  // any thread: there may be something to collect
+  /// The next result, in the order of the tasks; false if there is none.
+  bool collect(Collected& result);
+
+  Sleeper& leader_bell() noexcept { return leader_bell_; }
+  Sleeper& watchdog_bell() noexcept { return watchdog_bell_; }
+  const Word& life_word() const noexcept;
+
+  // The worker's own account, for clues.
+  bool ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
+  std::int64_t started_ns() const noexcept { return segment().status.started_ns.load(std::memory_order_relaxed); }
+  Phase phase() const noexcept;
+  LastWords last_words() const;
+
+  void ask_to_stop() noexcept;
+  void set_spin(std::uint32_t looks) noexcept { segment().spin.store(looks, std::memory_order_relaxed); }
+
+ private:
+  Segment& segment() const noexcept { return *reinterpret_cast<Segment*>(mapping_.data()); }
+  bool place_arguments(TaskSlot& slot, const Bytes& arguments, Push& failure);
+  bool introduce(wire::FunctionReference reference);
+  bool hand_over_memory(const Bytes& arguments, TaskSlot& slot);
+  std::string fetch(std::uint64_t position, const ResultSlot& slot, Bytes& into);
+  std::shared_ptr<const Buffer> receive_memory(std::uint64_t position, std::uint64_t length, std::string& trouble);
+  void skip_revoked() noexcept;
+
+  system::UniqueFd segment_fd_;
+  system::Mapping mapping_;
+  system::UniqueFd socket_;
+  system::UniqueFd worker_socket_;
+  std::vector<TaskPtr> tasks_;   // by position, null once collected or revoked
+  std::uint64_t head_ = 0;       // next position to fill
+  std::uint64_t tail_ = 0;       // first position not collected nor passed over
+  std::size_t outstanding_ = 0;
+  ArenaRing arena_;
+  Ringer tasks_bell_;
+  Sleeper leader_bell_;
+  Sleeper watchdog_bell_;
+  std::vector<bool> introduced_;                         // modules told to the worker
+  std::vector<std::uint64_t> sent_memory_;               // numbers of the memfds that the worker holds, oldest first
+  std::vector<std::pair<std::uint64_t, system::UniqueFd>> received_;  // results' memory, not yet collected
+};
+
+}  // namespace yoke::channel

@@ -1,0 +1,173 @@
+#include "lib/channel/worker_channel.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+
+#include "lib/channel/slot.hpp"
+#include "lib/system/pause.hpp"
+#include "yoke/error.hpp"
+
+namespace yoke::channel {
+namespace {
+
+/// Mappings of large arguments are kept for the next task for so long, then given back.
+constexpr std::chrono::seconds keep_memory_for{1};
+
+void write_all(int fd, std::span<const std::byte> content) {
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t n = ::pwrite(fd, content.data() + done, content.size() - done, static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) throw std::system_error(n < 0 ? errno : ENOSPC, std::system_category(), "writing a large result");
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+}  // namespace
+
+WorkerChannel::WorkerChannel(system::UniqueFd segment, system::UniqueFd socket)
+    : socket_(std::move(socket)),
+      mapping_(segment.get(), sizeof(Segment), system::Access::read_write),
+      segment_(reinterpret_cast<Segment*>(mapping_.data())),
+      arena_(arena_size, arena_alignment),
+      tasks_bell_(segment_->tasks_armed, segment_->tasks_rung),
+      leader_bell_(segment_->leader_armed, segment_->leader_rung),
+      watchdog_bell_(segment_->watchdog_armed, segment_->watchdog_rung),
+      message_(std::make_unique<ControlMessage>()) {}
+
+void WorkerChannel::announce_ready() noexcept {
+  segment_->status.ready.store(1, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  ring_watchdog();
+}
+
+void WorkerChannel::ring_watchdog() noexcept { watchdog_bell_.ring_if_armed(); }
+
+const TaskSlot* WorkerChannel::next() {
+  if (running_) ++position_;
+  running_ = false;
+  for (;;) {
+    TaskSlot& slot = segment_->tasks[position_ % slot_count];
+    switch (next_step(slot.state.load(std::memory_order_acquire), position_)) {
+      case NextStep::pass: ++position_; continue;
+      case NextStep::start:
+        if (!try_start(slot.state, position_)) continue;
+        running_ = true;
+        return &slot;
+      case NextStep::wait: break;
+    }
+    if (segment_->stop.load(std::memory_order_acquire) != 0) {
+      // asked to stop after its last task was given: one more look decides
+      if (next_step(slot.state.load(std::memory_order_acquire), position_) == NextStep::wait) return nullptr;
+      continue;
+    }
+    wait();
+  }
+}
+
+/// Spins for as long as the parent thinks that it pays, then sleeps.
+void WorkerChannel::wait() {
+  const TaskSlot& slot = segment_->tasks[position_ % slot_count];
+  const auto nothing_to_do = [&] {
+    return next_step(slot.state.load(std::memory_order_acquire), position_) == NextStep::wait &&
+           segment_->stop.load(std::memory_order_acquire) == 0;
+  };
+  for (std::uint32_t looks = segment_->spin.load(std::memory_order_relaxed); looks != 0; --looks) {
+    if (!nothing_to_do()) return;
+    system::pause();
+  }
+  segment_->status.phase.store(static_cast<std::uint8_t>(Phase::idle), std::memory_order_relaxed);
+  tasks_bell_.arm();
+  while (nothing_to_do() && !tasks_bell_.rung()) {
+    if (memory_.empty()) {
+      tasks_bell_.sleep({});
+      continue;
+    }
+    const auto give_back_at = std::chrono::steady_clock::now() + keep_memory_for;
+    tasks_bell_.sleep(give_back_at);
+    if (std::chrono::steady_clock::now() >= give_back_at) memory_.clear();
+  }
+}
+
+void WorkerChannel::read_control() {
+  while (receive_control(socket_.get(), *message_)) {
+    const ControlHead& head = message_->head;
+    if (head.kind == ControlKind::module) {
+      functions_.add_module(static_cast<std::uint32_t>(head.number), std::span(message_->body, message_->body_length));
+    } else if (head.kind == ControlKind::memory && message_->descriptor) {
+      struct stat status {};
+      if (::fstat(message_->descriptor.get(), &status) != 0)
+        throw std::system_error(errno, std::system_category(), "fstat of a large argument");
+      system::Mapping mapping(message_->descriptor.get(), static_cast<std::size_t>(status.st_size),
+                              system::Access::read_only);
+      if (memory_.size() == max_kept_memory) memory_.erase(memory_.begin());
+      memory_.push_back({head.number, std::move(mapping)});
+    }
+  }
+}
+
+std::span<const std::byte> WorkerChannel::arguments(const TaskSlot& slot) {
+  if (slot.place == Place::slot) return {slot.content, slot.length};
+  if (slot.place == Place::arena) return {segment_->task_arena + slot.where, slot.length};
+  const auto is_wanted = [&](const KeptMemory& memory) { return memory.number == slot.where; };
+  auto found = std::find_if(memory_.begin(), memory_.end(), is_wanted);
+  if (found == memory_.end()) {
+    read_control();
+    found = std::find_if(memory_.begin(), memory_.end(), is_wanted);
+  }
+  if (found == memory_.end() || found->mapping.size() < slot.length)
+    throw Error(fmt::format("the memory of {} bytes of arguments did not reach the worker", slot.length));
+  return {found->mapping.data(), slot.length};
+}
+
+const void* WorkerChannel::resolve(wire::FunctionReference reference) {
+  if (reference == 0) return nullptr;
+  if (!functions_.knows(wire::module_number(reference))) read_control();
+  return functions_.resolve(reference);
+}
+
+void WorkerChannel::place_result(ResultSlot& slot, PackBuffer& result) {
+  const auto content = result.view();
+  slot.length = content.size();
+  slot.where = 0;
+  if (content.size() <= ResultSlot::inline_capacity) {
+    slot.place = Place::slot;
+    if (!content.empty()) std::memcpy(slot.content, content.data(), content.size());
+    return;
+  }
+  if (content.size() <= longest_in_arena) {
+    arena_.release_below(segment_->collected.load(std::memory_order_acquire));
+    if (const auto offset = arena_.allocate(content.size(), position_)) {
+      slot.place = Place::arena;
+      slot.where = *offset;
+      std::memcpy(segment_->result_arena + *offset, content.data(), content.size());
+      return;
+    }
+  }
+  const system::UniqueFd memory = system::create_memfd("yoke-result", 0);
+  write_all(memory.get(), content);
+  if (!send_control(socket_.get(), ControlKind::memory, position_, {}, memory.get()))
+    throw std::system_error(errno, std::system_category(), "handing over the memory of a large result");
+  slot.place = Place::memfd;
+}
+
+void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {
+  ResultSlot& slot = segment_->results[position_ % slot_count];
+  place_result(slot, result);
+  slot.kind = kind;
+  slot.elapsed_ns = elapsed_ns;
+  slot.sequence.store(position_ + 1, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // A thread that waits for results itself goes first; the watchdog need not wake for it too.
+  if (segment_->leader_armed.load(std::memory_order_relaxed) != 0)
+    leader_bell_.ring_if_armed();
+  else
+    watchdog_bell_.ring_if_armed();
+}
+
+}  // namespace yoke::channel

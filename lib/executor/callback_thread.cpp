@@ -1,0 +1,113 @@
+#include "lib/executor/callback_thread.hpp"
+
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "lib/system/thread.hpp"
+#include "yoke/future.hpp"
+
+namespace yoke {
+namespace {
+
+class CallbackThread {
+ public:
+  void post(std::function<void()> job) {
+    const std::lock_guard lock(mutex_);
+    if (!started_) {
+      system::start_thread("yoke-callbacks", [this] { run(); }).detach();
+      started_ = true;
+    }
+    jobs_.push_back(std::move(job));
+    changed_.notify_all();
+  }
+
+  void drain() {
+    std::unique_lock lock(mutex_);
+    if (!started_ || std::this_thread::get_id() == id_) return;
+    changed_.wait(lock, [&] { return jobs_.empty() && !busy_; });
+  }
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    id_ = std::this_thread::get_id();
+    for (;;) {
+      changed_.wait(lock, [&] { return !jobs_.empty(); });
+      auto job = std::move(jobs_.front());
+      jobs_.pop_front();
+      busy_ = true;
+      lock.unlock();
+      try {
+        job();
+      } catch (...) {
+        report_error(std::current_exception());
+      }
+      job = nullptr;  // what it holds goes before drain() returns
+      lock.lock();
+      busy_ = false;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> jobs_;
+  bool started_ = false;
+  bool busy_ = false;
+  std::thread::id id_;
+};
+
+CallbackThread& callback_thread() {
+  static auto* thread = new CallbackThread;  // never destroyed: futures may be resolved during static destruction
+  return *thread;
+}
+
+struct ErrorHandler {
+  std::mutex mutex;
+  std::function<void(std::exception_ptr)> handler;
+};
+ErrorHandler& error_handler() {
+  static auto* handler = new ErrorHandler;
+  return *handler;
+}
+
+void print_error(const std::exception_ptr& error) noexcept {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "yoke: a callback of a future threw: %s\n", e.what());
+  } catch (...) {
+    std::fprintf(stderr, "yoke: a callback of a future threw something that is no std::exception\n");
+  }
+}
+
+}  // namespace
+
+void post_callback(std::function<void()> job) { callback_thread().post(std::move(job)); }
+void drain_callbacks() { callback_thread().drain(); }
+
+void report_error(std::exception_ptr error) noexcept {
+  std::function<void(std::exception_ptr)> handler;
+  try {
+    const std::lock_guard lock(error_handler().mutex);
+    handler = error_handler().handler;
+  } catch (...) {
+  }
+  if (!handler) return print_error(error);
+  try {
+    handler(std::move(error));
+  } catch (...) {
+    print_error(std::current_exception());
+  }
+}
+
+void set_error_handler(std::function<void(std::exception_ptr)> handler) {
+  const std::lock_guard lock(error_handler().mutex);
+  error_handler().handler = std::move(handler);
+}
+
+}  // namespace yoke

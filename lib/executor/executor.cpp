@@ -1,0 +1,79 @@
+// The executors: the typed faces of pools.
+#include "yoke/executor.hpp"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "lib/executor/callback_thread.hpp"
+#include "lib/pool/in_process_pool.hpp"
+#include "lib/pool/local_pool.hpp"
+#include "yoke/named_task.hpp"
+
+namespace yoke {
+namespace {
+
+/// At the end of the program: pools that nobody shut down finish their work, and callbacks run.
+struct EndOfProgram {
+  ~EndOfProgram() {
+    pool::shut_down_all_pools();
+    drain_callbacks();
+  }
+};
+
+bool in_process_wanted() {
+  const char* value = std::getenv("YOKE_IN_PROCESS");
+  return value && std::string_view(value) == "1";
+}
+
+}  // namespace
+
+std::shared_ptr<Pool> make_process_pool(const ExecutorOptions& options) {
+  if (in_process_wanted()) return make_in_process_pool(options);
+  static const EndOfProgram end_of_program;
+  return pool::LocalPool::make(options);
+}
+
+std::shared_ptr<Pool> make_in_process_pool(const ExecutorOptions& options) {
+  return std::make_shared<pool::InProcessPool>(options);
+}
+
+void Executor::send(TaskPtr task) {
+  task->set_pool(pool_);
+  pool_->submit(std::move(task));
+}
+
+ProcessPoolExecutor::ProcessPoolExecutor(ExecutorOptions options) : Executor(make_process_pool(options)) {}
+
+ProcessPoolExecutor::ProcessPoolExecutor(int max_workers)
+    : ProcessPoolExecutor(ExecutorOptions{.max_workers = max_workers}) {}
+
+ProcessPoolExecutor& ProcessPoolExecutor::operator=(ProcessPoolExecutor&& other) noexcept {
+  std::swap(pool_, other.pool_);  // the other's destructor shuts down what was here
+  return *this;
+}
+
+ProcessPoolExecutor::~ProcessPoolExecutor() {
+  if (pool_) pool_->shutdown({.wait = true});
+}
+
+bool Initializer::operator==(const Initializer& other) const {
+  if (call_ == other.call_) return true;
+  if (!call_ || !other.call_) return false;
+  if (call_->callable != other.call_->callable || call_->target != other.call_->target) return false;
+  const auto mine = call_->arguments.view();
+  const auto theirs = other.call_->arguments.view();
+  return mine.size() == theirs.size() && std::equal(mine.begin(), mine.end(), theirs.begin());
+}
+
+Future<PackedValue> submit_named(Executor& executor, const TaskOptions& options, const NamedTask& task,
+                                 Bytes arguments) {
+  boost::intrusive_ptr<detail::TaskOf<PackedValue>> call(
+      new detail::TaskOf<PackedValue>(*task.callable, nullptr, std::move(arguments)));
+  TaskOptions named = options;
+  if (named.name.empty()) named.name = task.name;
+  call->set_options(std::move(named));
+  executor.send(call);
+  return Future<PackedValue>(std::move(call));
+}
+
+}  // namespace yoke

@@ -1,0 +1,190 @@
+// The compiled half of map: chunks, their sizes and their order.
+#include "yoke/map.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <stdexcept>
+
+namespace yoke::detail {
+namespace {
+
+// A chunk's head: the number of items, and where in the chunk the list of errors begins.
+struct ChunkHead {
+  std::uint64_t count;
+  std::uint64_t errors_at;
+};
+
+constexpr std::size_t chunks_per_worker = 16;  // so that uneven chunks still share the work evenly
+constexpr double longest_chunk_ns = 20e6;
+
+/// Items in a chunk when the caller leaves it to us.
+std::size_t automatic_chunk(std::size_t items, int workers, std::uint32_t mean_ns) {
+  const std::size_t even = items / (static_cast<std::size_t>(workers) * chunks_per_worker);
+  if (mean_ns == 0) return std::max<std::size_t>(even, 1);
+  return std::clamp<std::size_t>(even, 1, std::max<std::size_t>(1, static_cast<std::size_t>(longest_chunk_ns / mean_ns)));
+}
+
+class ChunkTask final : public Task {
+ public:
+  using Task::Task;
+};
+
+}  // namespace
+
+ChunkResult::ChunkResult(PackBuffer& out, std::size_t count, bool plain) : out_(out), start_(out.size()) {
+  const ChunkHead head{count, 0};
+  std::memcpy(out_.extend(sizeof head), &head, sizeof head);
+  if (!plain) {  // the values that follow are one msgpack array
+    std::byte* array = out_.extend(5);
+    array[0] = std::byte{0xdd};
+    for (unsigned i = 0; i < 4; ++i) array[1 + i] = static_cast<std::byte>(count >> (24 - 8 * i));
+  }
+}
+
+void ChunkResult::item_threw(std::size_t index, Phase phase) {
+  Packer packer(errors_);
+  packer.pack_uint64(index);
+  pack_current_exception(errors_, phase);
+  ++error_count_;
+}
+
+void ChunkResult::finish() {
+  const std::uint64_t errors_at = out_.size() - start_;
+  std::memcpy(out_.data() + start_ + offsetof(ChunkHead, errors_at), &errors_at, sizeof errors_at);
+  if (error_count_ == 0) return;
+  Packer packer(out_);
+  packer.pack_map(error_count_);  // of item to exception
+  packer.buffer().write(reinterpret_cast<const char*>(errors_.data()), errors_.size());
+}
+
+ChunkReader::ChunkReader(std::span<const std::byte> bytes, std::size_t count) {
+  ChunkHead head{};
+  if (bytes.size() < sizeof head) throw_wrong_message_size(bytes.size(), sizeof head);
+  std::memcpy(&head, bytes.data(), sizeof head);
+  if (head.count != count || head.errors_at < sizeof head || head.errors_at > bytes.size())
+    throw SerializationError(fmt::format("the result of a chunk of {} items is damaged", count));
+  values_ = bytes.subspan(sizeof head, head.errors_at - sizeof head);
+  if (head.errors_at != bytes.size()) {
+    errors_.emplace(bytes.subspan(head.errors_at));
+    if (errors_->object().type != msgpack::type::MAP) throw_mismatch("the errors of a chunk", errors_->object());
+  }
+}
+
+std::exception_ptr ChunkReader::error(std::size_t index, const Task& task) const {
+  if (!errors_) return nullptr;
+  const auto& map = errors_->object().via.map;
+  for (const auto& entry : std::span(map.ptr, map.size))
+    if (entry.key.type == msgpack::type::POSITIVE_INTEGER && entry.key.via.u64 == index)
+      return unpack_exception_object(entry.val, task.worker_pid(), task.name());
+  return nullptr;
+}
+
+struct MapRun::State {
+  std::function<void(TaskPtr)> send;
+  const Callable* callable;
+  const void* target;
+  ChunkSource source;
+  MapOptions options;
+  std::size_t chunk_size = 1;
+  Deadline deadline;
+  bool exhausted = false;
+  std::size_t in_flight = 0;         // items submitted and not yet taken
+  std::deque<Chunk> chunks;          // ordered: those not handed out, in order
+  std::vector<Chunk> unordered;      // unordered: all, by number
+  CompletionQueue completed;
+};
+
+MapRun::MapRun(std::function<void(TaskPtr)> send, const Callable& callable, const void* target, ChunkSource source,
+               MapOptions options, std::optional<std::size_t> items, int workers)
+    : state_(std::make_unique<State>()) {
+  if (options.chunksize && *options.chunksize == 0) throw std::invalid_argument("chunksize must be at least 1");
+  if (options.buffersize && *options.buffersize == 0) throw std::invalid_argument("buffersize must be at least 1");
+  State& s = *state_;
+  s.send = std::move(send);
+  s.callable = &callable;
+  s.target = target;
+  s.source = std::move(source);
+  s.options = std::move(options);
+  s.chunk_size = s.options.chunksize.value_or(
+      items ? automatic_chunk(*items, workers, callable.mean_ns.load(std::memory_order_relaxed)) : 1);
+  if (s.options.timeout) s.deadline = deadline_after(*s.options.timeout);
+  try {
+    fill();
+  } catch (...) {
+    cancel_all();  // a chunk could not be read or packed: the caller gets no results to destroy
+    throw;
+  }
+}
+
+MapRun::~MapRun() { cancel_all(); }
+
+void MapRun::cancel_all() noexcept {
+  for (auto* chunks : {&state_->unordered}) {
+    for (auto& chunk : *chunks)
+      if (chunk.task && !chunk.task->done()) chunk.task->cancel(CancelMode::if_not_started);
+  }
+  // the last first: what is started meanwhile is what would have been needed next
+  for (auto chunk = state_->chunks.rbegin(); chunk != state_->chunks.rend(); ++chunk)
+    if (!chunk->task->done()) chunk->task->cancel(CancelMode::if_not_started);
+}
+
+/// Submits chunks for as long as there are items, and room for them.
+void MapRun::fill() {
+  State& s = *state_;
+  while (!s.exhausted) {
+    std::size_t most = s.chunk_size;
+    if (s.options.buffersize) {
+      if (s.in_flight >= *s.options.buffersize) return;
+      most = std::min(most, *s.options.buffersize - s.in_flight);
+    }
+    PackBuffer packed;
+    const std::size_t count = s.source(packed, most);
+    if (count < most) s.exhausted = true;
+    if (count == 0) return;
+    boost::intrusive_ptr<Task> task(new ChunkTask(*s.callable, s.target, packed.take()));
+    const TaskOptions& options = s.options.task;
+    if (options.timeout || options.retries != 0 || !options.name.empty() || options.priority != 0)
+      task->set_options(options);
+    s.send(task);
+    s.in_flight += count;
+    if (s.options.ordered) {
+      s.chunks.push_back({std::move(task), count});
+    } else {
+      s.completed.add(task, s.unordered.size());
+      s.unordered.push_back({std::move(task), count});
+    }
+  }
+}
+
+std::optional<MapRun::Chunk> MapRun::next() {
+  State& s = *state_;
+  if (s.options.ordered) {
+    if (s.chunks.empty()) return std::nullopt;
+    Chunk chunk = std::move(s.chunks.front());
+    s.chunks.pop_front();
+    return chunk;
+  }
+  if (s.completed.remaining() == 0) return std::nullopt;
+  const auto index = s.completed.next(s.deadline);
+  if (!index) throw TimeoutError("the results of a map were not done in time");
+  return std::exchange(s.unordered[*index], Chunk());
+}
+
+void MapRun::await(const Chunk& chunk) const {
+  const Task& task = *chunk.task;
+  task.wait(state_->deadline);
+  if (!task.done()) throw TimeoutError(fmt::format("a result of the map of '{}' was not done in time", task.name()));
+  if (task.cancelled()) throw_cancelled(task);
+  if (!task.has_value()) std::rethrow_exception(task.make_exception());
+  const std::uint32_t mean = std::max<std::uint32_t>(task.elapsed_ns / static_cast<std::uint32_t>(chunk.count), 1);
+  const_cast<Callable*>(state_->callable)->mean_ns.store(mean, std::memory_order_relaxed);
+}
+
+void MapRun::taken(std::size_t items) {
+  state_->in_flight -= items;
+  fill();
+}
+
+}  // namespace yoke::detail

@@ -1,0 +1,81 @@
+// The reusable executor: the current pool of the program, and when it is replaced.
+#include "yoke/reusable.hpp"
+
+#include <mutex>
+
+namespace yoke {
+namespace {
+
+struct Current {
+  std::mutex mutex;  // held for moments only: pools are made, resized and told to drain without waiting
+  std::shared_ptr<Pool> pool;
+  ExecutorOptions options;
+  int id = -1;
+};
+Current& current() {
+  static auto* state = new Current;
+  return *state;
+}
+
+ExecutorOptions pool_options(const ReusableOptions& o) {
+  return {.max_workers = o.max_workers, .timeout = o.timeout, .env = o.env, .initializer = o.initializer,
+          .on_crash = o.on_crash, .restart_budget = o.restart_budget, .max_tasks_per_worker = o.max_tasks_per_worker,
+          .limits = o.limits, .spawn_eagerly = o.spawn_eagerly, .kill_grace = o.kill_grace};
+}
+
+/// All but the size.
+bool same_kind(const ExecutorOptions& a, const ExecutorOptions& b) {
+  return a.timeout == b.timeout && a.env == b.env && a.initializer == b.initializer && a.on_crash == b.on_crash &&
+         a.restart_budget == b.restart_budget && a.max_tasks_per_worker == b.max_tasks_per_worker &&
+         a.limits == b.limits && a.spawn_eagerly == b.spawn_eagerly && a.kill_grace == b.kill_grace;
+}
+
+/// With the lock held.
+void replace(Current& now, const ExecutorOptions& options, bool kill_workers) {
+  auto fresh = make_process_pool(options);
+  if (now.pool) now.pool->shutdown({.wait = false, .kill_workers = kill_workers});
+  now.pool = std::move(fresh);
+  now.options = options;
+  ++now.id;
+}
+
+}  // namespace
+
+ReusableExecutor get_reusable_executor(const ReusableOptions& options) {
+  Current& now = current();
+  const std::lock_guard lock(now.mutex);
+  const ExecutorOptions wanted = pool_options(options);
+  const bool usable = now.pool && now.pool->accepting();
+  if (usable && options.reuse == Reuse::always) return {now.pool, now.id, true};
+  if (usable && options.reuse == Reuse::automatic && same_kind(now.options, wanted)) {
+    const int size = wanted.max_workers.value_or(now.pool->max_workers());
+    if (size != now.pool->max_workers()) now.pool->resize(size);
+    now.options.max_workers = size;
+    return {now.pool, now.id, true};
+  }
+  const bool keep_options = now.pool && options.reuse == Reuse::always;
+  replace(now, keep_options ? ExecutorOptions(now.options) : wanted, options.kill_workers);
+  return {now.pool, now.id, false};
+}
+
+void ReusableExecutor::send(TaskPtr task) {
+  for (;;) {
+    task->set_pool(pool_);
+    try {
+      return pool_->submit(task);
+    } catch (const Error&) {
+      // replaced meanwhile: the current one takes it
+      const std::lock_guard lock(current().mutex);
+      if (current().pool == pool_) throw;
+      pool_ = current().pool;
+      id_ = current().id;
+    }
+  }
+}
+
+void ReusableExecutor::shutdown(const ShutdownOptions& options) { pool_->shutdown(options); }
+void ReusableExecutor::resize(int max_workers) { pool_->resize(max_workers); }
+int ReusableExecutor::max_workers() const { return pool_->max_workers(); }
+Stats ReusableExecutor::stats() const { return pool_->stats(); }
+
+}  // namespace yoke

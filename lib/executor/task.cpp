@@ -1,0 +1,180 @@
+// Task: the state that futures share with a pool, and its one change.
+#include <array>
+#include <mutex>
+
+#include "lib/executor/callback_thread.hpp"
+#include "lib/system/futex.hpp"
+#include "lib/system/symbols.hpp"
+#include "yoke/future.hpp"
+#include "yoke/map.hpp"
+#include "yoke/pool.hpp"
+
+namespace yoke {
+namespace {
+
+/// Guards the continuations of the tasks that share the slot.
+std::mutex& continuation_lock(const Task* task) {
+  static auto* locks = new std::array<std::mutex, 64>;
+  return (*locks)[(reinterpret_cast<std::uintptr_t>(task) >> 6) % locks->size()];
+}
+
+}  // namespace
+
+Failure::~Failure() = default;
+Pool::~Pool() = default;
+void Pool::wait(const Task& task, Deadline deadline) { task.sleep_until_done(deadline); }
+Task::Continuation::~Continuation() = default;
+
+const char* to_string(FutureState state) noexcept {
+  switch (state) {
+    case FutureState::pending: return "pending";
+    case FutureState::running: return "running";
+    case FutureState::cancelled: return "cancelled";
+    case FutureState::finished: return "finished";
+  }
+  return "unknown";
+}
+
+Task::Task(const Callable& callable, const void* target, Bytes arguments)
+    : callable_(&callable), target_(target), data_(std::move(arguments)) {}
+
+Task::~Task() {
+  // one by one: a long chain would otherwise be destroyed by recursion
+  while (continuations_) continuations_ = std::move(continuations_->next);
+}
+
+const TaskOptions& Task::default_options() noexcept {
+  static const TaskOptions options;
+  return options;
+}
+
+std::string Task::name() const {
+  if (options_ && !options_->name.empty()) return options_->name;
+  if (target_) {
+    if (auto name = system::function_name(target_); !name.empty()) return name;
+  }
+  return system::demangle(callable_->type->name());
+}
+
+bool Task::claim() noexcept {
+  std::uint32_t seen = state_.load(std::memory_order_relaxed);
+  do {
+    if ((seen & phase_mask) != phase_pending) return false;
+  } while (!state_.compare_exchange_weak(seen, seen | phase_resolving, std::memory_order_acquire));
+  return true;
+}
+
+void Task::publish(std::uint32_t phase) noexcept {
+  static_assert(phase_pending == 0 && phase_resolving == 1);
+  // Nobody but the claimer changes the phase; the other bits may be set meanwhile.
+  const std::uint32_t before = state_.fetch_add(phase - phase_resolving, std::memory_order_acq_rel);
+  if (before & waited_bit) system::futex_wake(state_, INT32_MAX, system::Sharing::process_private);
+  if (before & continued_bit) run_continuations();
+}
+
+bool Task::resolve(Outcome&& outcome) noexcept {
+  if (!claim()) return false;
+  const TaskPtr alive(this);  // a continuation may drop the last handle
+  data_ = std::move(outcome.bytes);
+  failure_ = std::move(outcome.failure);
+  publish(outcome.kind == Outcome::Kind::value       ? phase_value
+          : outcome.kind == Outcome::Kind::exception ? phase_exception
+                                                     : phase_failure);
+  return true;
+}
+
+bool Task::resolve_cancelled() noexcept {
+  if (!claim()) return false;
+  const TaskPtr alive(this);
+  data_.clear();
+  publish(phase_cancelled);
+  return true;
+}
+
+std::optional<std::uint32_t> Task::mark_waited() const noexcept {
+  const std::uint32_t seen = state_.fetch_or(waited_bit, std::memory_order_acq_rel) | waited_bit;
+  if ((seen & phase_mask) >= phase_value) return std::nullopt;
+  return seen;
+}
+
+void Task::sleep_until_done(Deadline deadline) const noexcept {
+  while (const auto expected = mark_waited()) {
+    system::futex_wait(state_, *expected, system::Sharing::process_private, deadline);
+    if (deadline && Clock::now() >= *deadline) return;
+  }
+}
+
+void Task::wait(Deadline deadline) const {
+  while (!done()) {
+    if (pool_)
+      pool_->wait(*this, deadline);
+    else
+      sleep_until_done(deadline);
+    if (deadline && Clock::now() >= *deadline) return;
+  }
+}
+
+FutureState Task::state() const {
+  const std::uint32_t phase = state_.load(std::memory_order_acquire) & phase_mask;
+  if (phase == phase_cancelled) return FutureState::cancelled;
+  if (phase >= phase_value) return FutureState::finished;
+  return pool_ && pool_->running(*this) ? FutureState::running : FutureState::pending;
+}
+
+bool Task::cancel(CancelMode mode) {
+  if (done()) return false;
+  return pool_ ? pool_->cancel(*this, mode) : resolve_cancelled();
+}
+
+std::exception_ptr Task::make_exception() const {
+  if ((state_.load(std::memory_order_acquire) & phase_mask) == phase_failure) return failure_->make(name());
+  return detail::unpack_exception(data_.view(), worker_pid(), name());
+}
+
+void Task::add_continuation(std::unique_ptr<Continuation> continuation) {
+  {
+    const std::lock_guard lock(continuation_lock(this));
+    const std::uint32_t seen = state_.fetch_or(continued_bit, std::memory_order_acq_rel);
+    // Once resolved, whoever publishes has seen either the bit or nothing to run.
+    std::unique_ptr<Continuation>* last = &continuations_;
+    while (*last) last = &(*last)->next;
+    *last = std::move(continuation);
+    if ((seen & phase_mask) < phase_value) return;
+  }
+  run_continuations();
+}
+
+bool Task::remove_continuation(const Continuation* continuation) {
+  std::unique_ptr<Continuation> removed;
+  const std::lock_guard lock(continuation_lock(this));
+  for (auto* at = &continuations_; *at; at = &(*at)->next) {
+    if (at->get() != continuation) continue;
+    removed = std::move(*at);
+    *at = std::move(removed->next);
+    return true;
+  }
+  return false;
+}
+
+void Task::run_continuations() noexcept {
+  std::unique_ptr<Continuation> all;
+  {
+    const std::lock_guard lock(continuation_lock(this));
+    all = std::move(continuations_);
+  }
+  while (all) {
+    auto rest = std::move(all->next);
+    if (all->runs_inline) {
+      all->run(*this);
+    } else {
+      try {
+        post_callback([task = TaskPtr(this), job = std::shared_ptr<Continuation>(std::move(all))] { job->run(*task); });
+      } catch (...) {  // no memory or no thread for it
+        report_error(std::current_exception());
+      }
+    }
+    all = std::move(rest);
+  }
+}
+
+}  // namespace yoke

@@ -1,0 +1,73 @@
+// Backlog: the tasks that wait for a worker, by priority and then in the order in which they came. Tasks resolved
+// meanwhile (cancelled) are passed over. One thread at a time (the pool's lock).
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+
+#include "yoke/pool.hpp"
+
+namespace yoke::pool {
+
+class Backlog {
+ public:
+  void push_back(TaskPtr task) {
+    if (task->options().priority == 0)
+      ordinary_.push_back(std::move(task));
+    else
+      special_[task->options().priority].push_back(std::move(task));
+  }
+  /// Before all others of its priority: for tasks that come back.
+  void push_front(TaskPtr task) {
+    if (task->options().priority == 0)
+      ordinary_.push_front(std::move(task));
+    else
+      special_[task->options().priority].push_front(std::move(task));
+  }
+  /// The next one to run, null if none waits.
+  TaskPtr front() {
+    drop_resolved(ordinary_);
+    for (auto it = special_.begin(); it != special_.end();) {
+      drop_resolved(it->second);
+      if (it->second.empty())
+        it = special_.erase(it);
+      else
+        break;  // highest priority that there is
+    }
+    auto* queue = next_queue();
+    return queue ? queue->front() : TaskPtr();
+  }
+  /// After front() returned a task: takes it out.
+  void pop() { next_queue()->pop_front(); }
+  bool empty() { return front() == nullptr; }
+  /// How many there are, resolved ones included: an upper bound.
+  std::size_t size() const {
+    std::size_t n = ordinary_.size();
+    for (const auto& [priority, queue] : special_) n += queue.size();
+    return n;
+  }
+  /// Takes all out, in order.
+  std::deque<TaskPtr> take_all() {
+    std::deque<TaskPtr> all;
+    while (auto task = front()) {
+      pop();
+      all.push_back(std::move(task));
+    }
+    return all;
+  }
+
+ private:
+  static void drop_resolved(std::deque<TaskPtr>& queue) {
+    while (!queue.empty() && queue.front()->done()) queue.pop_front();
+  }
+  std::deque<TaskPtr>* next_queue() {
+    if (!special_.empty() && (special_.begin()->first > 0 || ordinary_.empty())) return &special_.begin()->second;
+    return ordinary_.empty() ? nullptr : &ordinary_;
+  }
+
+  std::deque<TaskPtr> ordinary_;                                    // priority 0
+  std::map<int, std::deque<TaskPtr>, std::greater<int>> special_;   // all others
+};
+
+}  // namespace yoke::pool

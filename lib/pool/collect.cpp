@@ -1,0 +1,108 @@
+// Collection: results from the workers' rings into the tasks, by whoever looks.
+#include <algorithm>
+#include <array>
+
+#include "lib/pool/local_pool.hpp"
+#include "lib/system/pause.hpp"
+
+namespace yoke::pool {
+namespace {
+
+constexpr double weight_of_latest = 1.0 / 8;
+
+}  // namespace
+
+bool LocalPool::collect_all() {
+  bool any = false;
+  for (std::size_t i = 0; i < workers_.size(); ++i) any |= collect_from(*workers_[i]);
+  return any;
+}
+
+bool LocalPool::collect_from(Worker& worker) {
+  if (!worker.channel.peek()) return false;
+  channel::ParentChannel::Collected result;
+  while (worker.channel.collect(result)) finish(worker, result);
+  if (worker.idle() && options_.timeout) {
+    worker.idle_since = Clock::now();
+    watch_at_latest(worker.idle_since + *options_.timeout);
+  }
+  return true;
+}
+
+void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result) {
+  if (worker.initializer && result.task == worker.initializer) {
+    worker.initializer.reset();
+    if (result.outcome.kind == Outcome::Kind::exception)
+      break_pool(std::make_shared<InitializerFailure>(std::move(result.outcome.bytes), worker.process.pid()));
+    return;
+  }
+  ++worker.done;
+  ++collected_;
+  Task& task = *result.task;
+  const auto elapsed = static_cast<double>(result.elapsed_ns);
+  mean_task_ns_ += mean_task_ns_ == 0 ? elapsed : (elapsed - mean_task_ns_) * weight_of_latest;
+  if (!deaths_of_.empty()) deaths_of_.erase(&task);
+  if (!result.damage.empty()) {
+    result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
+        "the worker with pid " + std::to_string(worker.process.pid()) + " published " + result.damage +
+        "; it is being replaced, since its memory cannot be trusted"));
+    doom(worker, false);
+  }
+  task.set_worker_pid(worker.process.pid());
+  task.elapsed_ns = result.elapsed_ns;
+  task.pool_word = 0;
+  ++(result.outcome.kind == Outcome::Kind::value ? counts_.done : counts_.failed);
+  task.resolve(std::move(result.outcome));
+}
+
+void LocalPool::wait(const Task& task, Deadline deadline) {
+  const std::unique_lock leading(leader_, std::try_to_lock);
+  if (leading)
+    lead(task, deadline);
+  else
+    task.sleep_until_done(deadline);
+}
+
+/// The one waiter that collects, for all: first spinning, then asleep on the workers' doorbells and its own task.
+void LocalPool::lead(const Task& task, Deadline deadline) {
+  for (;;) {
+    for (int looks = spin_looks_.load(std::memory_order_relaxed); looks != 0; --looks) {
+      if (task.done()) return;
+      if (Lock lock(mutex_, std::try_to_lock); lock && collect_all()) {
+        dispatch();
+        if (!task.done()) looks = spin_looks_.load(std::memory_order_relaxed);
+        continue;
+      }
+      system::pause();
+    }
+    std::array<system::WaitWord, system::max_wait_words> words;
+    std::size_t count = 0;
+    std::vector<Worker*> armed;
+    {
+      const Lock lock(mutex_);
+      for (const auto& worker : workers_) {
+        if (worker->idle() || count + 1 >= words.size()) continue;
+        worker->channel.leader_bell().arm();
+        words[count++] = worker->channel.leader_bell().wait_word();
+        armed.push_back(worker.get());
+      }
+      collect_all();  // what was published before the bells were armed
+      dispatch();
+    }
+    const auto expected = task.mark_waited();
+    if (expected) {
+      words[count++] = {&task.state_word(), *expected, system::Sharing::process_private};
+      system::futex_wait_any(std::span(words.data(), count), deadline);
+    }
+    {
+      const Lock lock(mutex_);
+      for (const auto& worker : workers_)
+        if (std::find(armed.begin(), armed.end(), worker.get()) != armed.end()) worker->channel.leader_bell().disarm();
+      collect_all();  // what was published while the bells were ours
+      dispatch();
+    }
+    if (task.done() || (deadline && Clock::now() >= *deadline)) return;
+  }
+}
+
+}  // namespace yoke::pool

@@ -1,0 +1,156 @@
+// Dispatch: which worker gets which task, how many it gets ahead, and taking tasks back.
+//
+// A task never waits behind a long one while another worker could run it. So a worker is given many tasks at once only
+// when tasks are known to be short; and when a worker turns out to be slow, what it has not started is taken back.
+#include <algorithm>
+
+#include "lib/pool/local_pool.hpp"
+
+namespace yoke::pool {
+namespace {
+
+constexpr double ahead_ns = 50'000;                            // work that a worker is given at once
+constexpr std::chrono::microseconds slow_after{500};           // a task that runs longer keeps no others waiting
+constexpr std::size_t most_ahead = channel::slot_count - 1;
+
+}  // namespace
+
+/// How many tasks a worker may have at once.
+std::size_t LocalPool::depth() const {
+  if (mean_task_ns_ <= 0) return 1;
+  const double tasks = ahead_ns / mean_task_ns_;
+  return tasks < 2 ? 1 : static_cast<std::size_t>(std::min(tasks, static_cast<double>(most_ahead)));
+}
+
+bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
+  if (worker.mode != WorkerMode::serving || worker.outstanding() >= limit) return false;
+  return !options_.max_tasks_per_worker || worker.given < static_cast<std::uint64_t>(*options_.max_tasks_per_worker);
+}
+
+/// The worker for the next task; null if none has room. The one that was given the last task goes first: it is awake.
+Worker* LocalPool::choose_worker() {
+  const std::size_t limit = depth();
+  const std::size_t n = workers_.size();
+  Worker* sleeping = nullptr;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t index = (preferred_ + i) % n;
+    Worker& worker = *workers_[index];
+    if (!room_for_more(worker, limit)) continue;
+    if (i == 0 || !worker.idle()) {
+      preferred_ = index;
+      return &worker;
+    }
+    if (!sleeping) sleeping = &worker;
+  }
+  if (sleeping || limit > 1) return sleeping;
+  // Long tasks, everyone busy: one ahead spares the pause between two, once no further worker is to be had.
+  if (staff() < static_cast<std::size_t>(max_workers_)) return nullptr;
+  for (const auto& worker : workers_)
+    if (room_for_more(*worker, 2)) return worker.get();
+  return nullptr;
+}
+
+/// True if the task has left the backlog: given to the worker, or failed for good.
+bool LocalPool::give(Worker& worker, Task& task) {
+  wire::FunctionReference function = task.callable().token.load(std::memory_order_relaxed);
+  wire::FunctionReference target = 0;
+  try {
+    if (function == 0) {
+      function = wire::refer_to(reinterpret_cast<const void*>(task.callable().trampoline));
+      const_cast<Callable&>(task.callable()).token.store(function, std::memory_order_relaxed);
+    }
+    if (task.target()) target = wire::refer_to(task.target());
+    const std::uint64_t position = worker.channel.next_position();
+    switch (worker.channel.push(task, function, target, 0)) {
+      case channel::ParentChannel::Push::full: return false;
+      case channel::ParentChannel::Push::broken:
+        doom(worker, false);  // it does not read what it is sent
+        return false;
+      case channel::ParentChannel::Push::done: break;
+    }
+    task.pool_word = static_cast<std::uint64_t>(worker.rank + 1) << 48 | (position & 0xffff'ffff'ffff);
+  } catch (const std::exception& error) {  // no code of a module, no memory for a large argument
+    ++counts_.failed;
+    task.resolve(failed(std::make_shared<TextFailure<Error>>(error.what())));
+    return true;
+  }
+  ++worker.given;
+  if (options_.max_tasks_per_worker && worker.given >= static_cast<std::uint64_t>(*options_.max_tasks_per_worker))
+    ask_to_leave(worker);
+  if (task.has_options() && task.options().timeout) {
+    const auto due = Clock::now() + *task.options().timeout;
+    timers_.push({due, TaskPtr(&task)});
+    watch_at_latest(due);
+  }
+  return true;
+}
+
+/// Gives waiting tasks to workers with room, and wakes each of them once.
+void LocalPool::dispatch() {
+  Worker* last = nullptr;
+  while (TaskPtr task = backlog_.front()) {
+    Worker* worker = broken_ ? nullptr : choose_worker();
+    if (!worker) break;
+    if (last && last != worker) last->channel.ring();
+    last = worker;
+    if (!give(*worker, *task)) break;
+    backlog_.pop();
+  }
+  if (last) last->channel.ring();
+  if (wants_worker()) wake_watchdog();
+  if (imbalanced()) watch_at_latest(Clock::now() + 2 * slow_after);
+}
+
+/// A further worker should start: tasks wait for one.
+bool LocalPool::wants_worker() {
+  if (broken_ || killing_ || next_start_) return false;
+  const std::size_t have = staff();
+  if (have >= static_cast<std::size_t>(max_workers_)) return false;
+  if (options_.spawn_eagerly && accepting_) return true;
+  std::size_t starting = 0;
+  for (const auto& worker : workers_)
+    if (worker->mode == WorkerMode::serving && !worker->was_ready) ++starting;
+  return backlog_.size() > starting && !backlog_.empty();
+}
+
+/// Takes back what a worker has not started: to the front of the backlog, in order.
+void LocalPool::take_back_unstarted(Worker& worker) {
+  std::deque<TaskPtr> tasks;
+  channel::ParentChannel& channel = worker.channel;
+  // from the last to the first, so that the worker does not start one of them meanwhile and run out of order
+  for (std::uint64_t position = channel.next_position(); position-- > channel.first_uncollected();) {
+    TaskPtr task = channel.task_at(position);
+    if (!task || task == worker.initializer) continue;
+    if (channel.revoke(position)) tasks.push_front(std::move(task));
+  }
+  worker.given -= tasks.size();
+  requeue(std::move(tasks));
+}
+
+/// Tasks wait behind a running one although another worker is idle or could be started.
+bool LocalPool::imbalanced() const {
+  bool someone_free = staff() < static_cast<std::size_t>(max_workers_) && !next_start_;
+  bool someone_waits = false;
+  for (const auto& worker : workers_) {
+    if (worker->mode == WorkerMode::serving && worker->idle()) someone_free = true;
+    if (worker->mode != WorkerMode::doomed && worker->outstanding() > 1) someone_waits = true;
+  }
+  return someone_free && someone_waits;
+}
+
+/// Where a task has turned out slow, those behind it go to the free workers.
+void LocalPool::rebalance(Clock::time_point now) {
+  if (!imbalanced()) return;
+  for (const auto& worker : workers_) {
+    if (worker->outstanding() < 2 || worker->mode == WorkerMode::doomed) continue;
+    const Clock::time_point started{std::chrono::nanoseconds(worker->channel.started_ns())};
+    const auto oldest = worker->channel.oldest_position();
+    if (!oldest || !worker->channel.started(*oldest) || now - started < slow_after) continue;
+    // a ring of short tasks met a long one: what was known of the mean is wrong now
+    mean_task_ns_ = std::max(mean_task_ns_, static_cast<double>((now - started).count()));
+    take_back_unstarted(*worker);
+  }
+  dispatch();
+}
+
+}  // namespace yoke::pool

@@ -1,0 +1,52 @@
+// InProcessPool: runs tasks in this process, in order, on one thread. For debuggers, and for comparisons.
+//
+// The same packing, unpacking and exceptions as with workers; no protection: a task that crashes ends the program.
+// Task timeouts and killing are not to be had: a running task cannot be cancelled.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "lib/pool/backlog.hpp"
+#include "yoke/pool.hpp"
+
+namespace yoke::pool {
+
+class InProcessPool final : public Pool {
+ public:
+  explicit InProcessPool(const ExecutorOptions& options);
+  ~InProcessPool() override;
+
+  void submit(TaskPtr task) override;
+  bool cancel(Task& task, CancelMode mode) override;
+  bool running(const Task& task) const override;
+  bool accepting() const override;
+  void shutdown(const ShutdownOptions& options) override;
+  void resize(int max_workers) override;
+  int max_workers() const override;
+  Stats stats() const override;
+
+ private:
+  /// What the thread works on: outlives the pool if its last handle goes in one of its own tasks.
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    Backlog backlog;
+    const Task* running = nullptr;
+    bool accepting = true;
+    bool ended = false;
+    Stats counts;
+    Initializer initializer;
+    std::shared_ptr<const Failure> broken;
+  };
+  static void run(const std::shared_ptr<Shared>& shared);
+  static Outcome execute(const Task& task);
+
+  std::shared_ptr<Shared> shared_;
+  std::thread thread_;
+  int max_workers_;
+};
+
+}  // namespace yoke::pool

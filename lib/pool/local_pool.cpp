@@ -1,0 +1,301 @@
+#include "lib/pool/local_pool.hpp"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <stdexcept>
+
+#include "lib/system/cpu_count.hpp"
+#include "lib/system/fork_guard.hpp"
+#include "lib/system/process_stat.hpp"
+#include "lib/system/thread.hpp"
+#include "lib/worker/worker_process.hpp"
+#include "yoke/process.hpp"
+
+namespace yoke::pool {
+namespace {
+
+constexpr int most_workers = 4096;
+
+int checked_size(int max_workers) {
+  if (max_workers < 1) throw std::invalid_argument(fmt::format("max_workers must be at least 1, not {}", max_workers));
+  if (max_workers > most_workers)
+    throw std::invalid_argument(fmt::format("max_workers must be at most {}, not {}", most_workers, max_workers));
+  return max_workers;
+}
+
+int allowed_depth() {
+  const char* text = std::getenv("YOKE_MAX_DEPTH");
+  const int value = text ? std::atoi(text) : 0;
+  return value > 0 ? value : 10;
+}
+
+struct AllPools {
+  std::mutex mutex;
+  std::vector<std::weak_ptr<LocalPool>> pools;
+};
+AllPools& all_pools() {
+  static auto* all = new AllPools;
+  return *all;
+}
+
+}  // namespace
+
+std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options) {
+  if (worker::start_pending()) {
+    // A static object's constructor makes a pool before main: each worker would do so again.
+    fmt::print(stderr, "yoke: a static object made a process pool while this worker started up; make it in main, or "
+                       "when it is first used\n");
+    std::abort();
+  }
+  if (!worker::hook_ran())
+    throw BrokenProcessPool(
+        "this program cannot start workers: yoke's start hook did not run in it, as in a fully static link or when "
+        "the library was loaded by dlopen. Call yoke::init(argc, argv) in the first line of main");
+  const int depth = this_worker::depth() + 1;
+  if (depth > allowed_depth())
+    throw RecursionError(fmt::format(
+        "a pool inside a worker inside a pool, {} deep: at most {} are allowed (YOKE_MAX_DEPTH)", depth, allowed_depth()));
+  if (options.max_tasks_per_worker && *options.max_tasks_per_worker < 1)
+    throw std::invalid_argument("max_tasks_per_worker must be at least 1");
+  if (options.restart_budget.deaths < 0) throw std::invalid_argument("restart_budget.deaths must not be negative");
+  auto pool = std::make_shared<LocalPool>(options);
+  {
+    auto& all = all_pools();
+    const std::lock_guard lock(all.mutex);
+    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
+    all.pools.push_back(pool);
+  }
+  if (options.spawn_eagerly) {
+    const Lock lock(pool->mutex_);
+    pool->start_watchdog();
+  }
+  return pool;
+}
+
+LocalPool::LocalPool(const ExecutorOptions& options)
+    : options_(options),
+      depth_(this_worker::depth() + 1),
+      generation_(system::fork_generation()),
+      max_workers_(checked_size(options.max_workers.value_or(cpu_count()))) {
+  tune_spinning();
+}
+
+LocalPool::~LocalPool() {
+  if (!watchdog_.joinable()) return;
+  if (in_other_process() || !watchdog_done_ || watchdog_.get_id() == std::this_thread::get_id())
+    watchdog_.detach();
+  else
+    watchdog_.join();
+}
+
+bool LocalPool::in_other_process() const noexcept { return generation_ != system::fork_generation(); }
+
+/// Spinning pays only where a core is free for each that spins.
+void LocalPool::tune_spinning() {
+  const int spinners = max_workers_ + 1;
+  const int cores = system::usable_cpus();
+  spin_looks_.store(spinners <= cores ? 2000 : 50, std::memory_order_relaxed);
+}
+
+void LocalPool::check_accepting() const {
+  if (broken_) std::rethrow_exception(broken_->make(""));
+  if (!accepting_) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
+  if (in_other_process())
+    throw BrokenProcessPool("this process was forked from the one that made the pool: make a pool of its own");
+}
+
+void LocalPool::start_watchdog() {
+  if (watchdog_started_) return;
+  life_fd_ = system::create_memfd("yoke-life", sizeof(pthread_mutex_t));
+  life_page_ = system::Mapping(life_fd_.get(), sizeof(pthread_mutex_t), system::Access::read_write);
+  system::seal_future_writes(life_fd_.get());
+  watchdog_ = system::start_thread("yoke-watchdog", [self = shared_from_this()] { self->run_watchdog(); });
+  watchdog_started_ = true;
+}
+
+void LocalPool::wake_watchdog() noexcept {
+  commands_.fetch_add(1, std::memory_order_seq_cst);
+  if (watchdog_sleeps_.load(std::memory_order_seq_cst))
+    system::futex_wake(commands_, INT_MAX, system::Sharing::process_private);
+}
+
+/// The watchdog looks again at that time, or before.
+void LocalPool::watch_at_latest(Clock::time_point time) noexcept {
+  if (time.time_since_epoch().count() < watchdog_wakes_at_.load(std::memory_order_relaxed)) wake_watchdog();
+}
+
+void LocalPool::submit(TaskPtr task) {
+  Lock lock(mutex_);
+  check_accepting();
+  start_watchdog();
+  ++counts_.submitted;
+  if (backlog_.size() != 0) collect_all();
+  backlog_.push_back(std::move(task));
+  dispatch();
+}
+
+Worker* LocalPool::worker_of(const Task& task) const {
+  if (task.pool_word == 0) return nullptr;
+  const std::uint64_t position = position_of(task);
+  for (const auto& worker : workers_)
+    if (worker->channel.task_at(position).get() == &task) return worker.get();
+  return nullptr;
+}
+
+std::uint64_t LocalPool::position_of(const Task& task) const { return task.pool_word & 0xffff'ffff'ffff; }
+
+bool LocalPool::running(const Task& task) const {
+  const Lock lock(mutex_);
+  const Worker* worker = worker_of(task);
+  return worker && worker->channel.started(position_of(task));
+}
+
+bool LocalPool::cancel(Task& task, CancelMode mode) {
+  const Lock lock(mutex_);
+  if (in_other_process()) return false;
+  collect_all();
+  if (task.done()) return false;
+  Worker* worker = worker_of(task);
+  if (worker && !worker->channel.revoke(position_of(task))) {
+    if (mode != CancelMode::kill) return false;
+    doom(*worker, true);
+  }
+  if (!task.resolve_cancelled()) return false;
+  task.pool_word = 0;
+  ++counts_.cancelled;
+  deaths_of_.erase(&task);
+  dispatch();
+  wake_watchdog();
+  return true;
+}
+
+/// Cancels the backlog and what workers have not started.
+void LocalPool::cancel_unstarted() {
+  for (const auto& worker : workers_)
+    if (worker->mode != WorkerMode::doomed) take_back_unstarted(*worker);
+  for (const TaskPtr& task : backlog_.take_all())
+    if (task->resolve_cancelled()) ++counts_.cancelled;
+}
+
+/// Resolves every task that is not done, running ones included.
+void LocalPool::fail_unfinished(const std::shared_ptr<const Failure>& failure) {
+  const auto fail = [&](Task& task) {
+    if (task.resolve(failed(failure))) ++counts_.failed;
+  };
+  for (const TaskPtr& task : backlog_.take_all()) fail(*task);
+  for (const auto& worker : workers_) {
+    for (auto p = worker->channel.first_uncollected(); p != worker->channel.next_position(); ++p) {
+      const TaskPtr task = worker->channel.task_at(p);
+      if (!task || task == worker->initializer) continue;
+      task->set_worker_pid(worker->process.pid());
+      fail(*task);
+    }
+  }
+  deaths_of_.clear();
+}
+
+bool LocalPool::accepting() const {
+  const Lock lock(mutex_);
+  return accepting_ && !broken_ && !in_other_process();
+}
+
+void LocalPool::shutdown(const ShutdownOptions& options) {
+  if (in_other_process()) return;
+  Lock lock(mutex_);
+  accepting_ = false;
+  if (options.kill_workers && !killing_) {
+    killing_ = true;
+    collect_all();
+    fail_unfinished(std::make_shared<TextFailure<ShutdownExecutorError>>(
+        "it was not finished when the executor was shut down with kill_workers"));
+    for (const auto& worker : workers_) doom(*worker, false);
+  } else if (options.cancel_futures) {
+    collect_all();
+    cancel_unstarted();
+  }
+  if (!watchdog_started_) {
+    watchdog_done_ = true;
+    return;
+  }
+  wake_watchdog();
+  if (!options.wait || watchdog_.get_id() == std::this_thread::get_id()) return;
+  watchdog_ended_.wait(lock, [&] { return watchdog_done_; });
+  if (!joined_ && watchdog_.joinable()) {
+    joined_ = true;
+    std::thread watchdog = std::move(watchdog_);
+    lock.unlock();
+    watchdog.join();
+  }
+}
+
+void LocalPool::resize(int max_workers) {
+  const int size = checked_size(max_workers);
+  if (in_other_process()) return;
+  const Lock lock(mutex_);
+  max_workers_ = size;
+  tune_spinning();
+  dispatch();
+  wake_watchdog();
+}
+
+int LocalPool::max_workers() const {
+  const Lock lock(mutex_);
+  return max_workers_;
+}
+
+Stats LocalPool::stats() const {
+  Stats stats;
+  struct Named {
+    std::size_t index;
+    TaskName name;
+  };
+  std::vector<Named> names;
+  {
+    const Lock lock(mutex_);
+    stats = counts_;
+    const auto now = Clock::now();
+    stats.waiting = backlog_.size();
+    for (const auto& worker : workers_) {
+      WorkerInfo info;
+      info.pid = worker->process.pid();
+      info.rank = worker->rank;
+      info.tasks_done = worker->done;
+      stats.waiting += worker->outstanding();
+      const auto oldest = worker->channel.oldest_position();
+      const bool busy = oldest && worker->channel.started(*oldest) && worker->channel.oldest() != worker->initializer;
+      if (busy) {
+        --stats.waiting;
+        ++stats.running;
+        names.push_back({stats.workers.size(), TaskName(*worker->channel.oldest())});
+        info.age = std::max(now - Clock::time_point(std::chrono::nanoseconds(worker->channel.started_ns())),
+                            Clock::duration(0));
+      }
+      info.state = worker->mode != WorkerMode::serving                 ? WorkerState::leaving
+                   : !worker->channel.ready() || worker->initializer ? WorkerState::starting
+                   : busy                                              ? WorkerState::busy
+                                                                       : WorkerState::idle;
+      stats.workers.push_back(std::move(info));
+    }
+  }
+  for (const Named& named : names) stats.workers[named.index].task = named.name.text();
+  for (WorkerInfo& info : stats.workers) info.memory = system::resident_memory(info.pid);
+  return stats;
+}
+
+void shut_down_all_pools() {
+  std::vector<std::shared_ptr<LocalPool>> pools;
+  {
+    auto& all = all_pools();
+    const std::lock_guard lock(all.mutex);
+    for (const auto& weak : all.pools)
+      if (auto pool = weak.lock()) pools.push_back(std::move(pool));
+  }
+  for (const auto& pool : pools) pool->shutdown({.wait = false});
+  for (const auto& pool : pools) pool->shutdown({.wait = true});
+}
+
+}  // namespace yoke::pool

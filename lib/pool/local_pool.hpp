@@ -1,0 +1,158 @@
+// LocalPool: a pool of worker processes on this machine.
+//
+// Threads: any thread may call. (1) One lock guards all state; it is held for short computations only, never while
+// waiting. (2) Results are collected by whoever has the lock and looks: a submitter whose ring is full, the one waiter
+// that leads, or the watchdog. (3) The watchdog thread alone starts, signals and reaps processes, and keeps time; it
+// sleeps in one place (watchdog.cpp). (4) A task is owned by exactly one of: the backlog, one worker's channel, or, once
+// resolved, its futures.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <queue>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "lib/pool/backlog.hpp"
+#include "lib/pool/failure.hpp"
+#include "lib/pool/worker.hpp"
+#include "lib/system/memfd.hpp"
+#include "lib/system/memory_pressure.hpp"
+#include "yoke/executor.hpp"
+
+namespace yoke::pool {
+
+class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPool> {
+ public:
+  /// Throws std::invalid_argument for options that make no sense. Starts nothing, unless spawn_eagerly.
+  static std::shared_ptr<LocalPool> make(const ExecutorOptions& options);
+  explicit LocalPool(const ExecutorOptions& options);
+  ~LocalPool() override;
+
+  void submit(TaskPtr task) override;
+  bool cancel(Task& task, CancelMode mode) override;
+  bool running(const Task& task) const override;
+  void wait(const Task& task, Deadline deadline) override;
+  bool accepting() const override;
+  void shutdown(const ShutdownOptions& options) override;
+  void resize(int max_workers) override;
+  int max_workers() const override;
+  Stats stats() const override;
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  using DeathPtr = std::shared_ptr<const Death>;
+
+  // local_pool.cpp
+  void check_accepting() const;
+  void start_watchdog();
+  void tune_spinning();
+  void wake_watchdog() noexcept;
+  void watch_at_latest(Clock::time_point time) noexcept;
+  Worker* worker_of(const Task& task) const;
+  std::uint64_t position_of(const Task& task) const;
+  bool in_other_process() const noexcept;
+  void cancel_unstarted();
+  void fail_unfinished(const std::shared_ptr<const Failure>& failure);
+
+  // dispatch.cpp: from the backlog to the workers, and back
+  void dispatch();
+  Worker* choose_worker();
+  bool room_for_more(const Worker& worker, std::size_t depth) const;
+  bool give(Worker& worker, Task& task);
+  std::size_t depth() const;
+  void take_back_unstarted(Worker& worker);
+  bool imbalanced() const;
+  void rebalance(Clock::time_point now);
+  bool wants_worker();
+
+  // collect.cpp: results
+  bool collect_all();
+  bool collect_from(Worker& worker);
+  void finish(Worker& worker, channel::ParentChannel::Collected& result);
+  void lead(const Task& task, Deadline deadline);
+
+  // watchdog.cpp: the thread that starts workers, sees deaths and keeps time
+  void run_watchdog();
+  void keep_watch(Lock& lock);
+  std::optional<Clock::time_point> next_deadline(Clock::time_point now);
+  void sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect);
+  void check_timers(Clock::time_point now);
+  void check_task_timeout(Task& task, Clock::time_point now);
+  std::shared_ptr<const Failure> timeout_failure(const Task& task) const;
+  bool finished();
+
+  // staffing.cpp: starting, retiring, dooming and burying workers
+  void start_worker(Lock& lock);
+  void launch_failed(const std::string& trouble);
+  void retire_surplus(Clock::time_point now);
+  void ask_to_leave(Worker& worker);
+  void doom(Worker& worker, bool gently);
+  void advance_ladders(Clock::time_point now);
+  bool life_notice_changed(Worker& worker);
+  void bury_dead(Clock::time_point now);
+  void bury(std::size_t index);
+  void mourn(Worker& worker, const DeathPtr& death, bool expected);
+  void lose_task(Worker& worker, TaskPtr task, const DeathPtr& death);
+  void requeue(std::deque<TaskPtr> tasks);
+  void spend_budget(const DeathPtr& death);
+  void break_pool(std::shared_ptr<const Failure> failure);
+  void reap();
+  int lowest_free_rank() const;
+  std::size_t staff() const;  // workers that take tasks or will
+
+  const ExecutorOptions options_;
+  const int depth_;       // of the workers: one more than this process's
+  const unsigned generation_;  // of the process that made the pool: a fork has another
+
+  mutable std::mutex mutex_;  // guards everything below but what is said to be atomic
+  int max_workers_;
+  bool accepting_ = true;
+  bool killing_ = false;                     // shutdown({.kill_workers = true})
+  std::shared_ptr<const Failure> broken_;    // why the pool cannot go on
+  Backlog backlog_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::size_t preferred_ = 0;                // index of the worker that got the last task
+  std::vector<system::ProcessHandle> corpses_;  // dead, not yet reaped
+  double mean_task_ns_ = 0;                  // of late; 0: unknown
+  struct Timer {
+    Clock::time_point time;
+    TaskPtr task;
+    bool operator<(const Timer& other) const { return time > other.time; }  // earliest on top
+  };
+  std::priority_queue<Timer> timers_;
+  std::unordered_map<const Task*, std::vector<DeathPtr>> deaths_of_;  // of tasks that are tried again
+  std::deque<std::pair<Clock::time_point, DeathPtr>> recent_deaths_;
+  std::optional<Clock::time_point> next_start_;  // after a failed launch: not before
+  int failed_launches_ = 0;
+  static constexpr std::chrono::milliseconds roll_call{100};
+  Clock::time_point next_roll_call_{};       // when to look at every process again
+  Stats counts_;                             // the counters; waiting, running and workers are computed
+  std::uint64_t collected_ = 0;              // results ever collected
+  std::uint64_t seen_collected_ = 0;         // of those, known to the watchdog
+  system::MemoryPressure memory_pressure_;
+
+  std::thread watchdog_;
+  bool watchdog_started_ = false;
+  bool watchdog_done_ = false;
+  std::condition_variable watchdog_ended_;
+  bool joined_ = false;
+  system::Word commands_{0};                       // changes to wake the watchdog
+  std::atomic<bool> watchdog_sleeps_{false};
+  std::atomic<std::int64_t> watchdog_wakes_at_{0};  // steady clock, ns; while it sleeps
+  system::UniqueFd life_fd_;                       // the watchdog's life notice, for the workers
+  system::Mapping life_page_;
+
+  std::mutex leader_;                              // held by the waiter that collects for all
+  std::atomic<int> spin_looks_{50};                // before a waiter sleeps
+};
+
+/// Every pool of this process that is not finished, for the end of the program.
+void shut_down_all_pools();
+
+}  // namespace yoke::pool

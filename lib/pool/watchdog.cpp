@@ -1,0 +1,171 @@
+// The watchdog: the thread that starts workers, sees their deaths, keeps time, and collects when nobody else does.
+//
+// It sleeps in one place, on the words by which the kernel and the workers can wake it. It runs no user code and unpacks
+// nothing. What it throws fails every future with the reason.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lib/pool/local_pool.hpp"
+#include "lib/system/life_notice.hpp"
+#include "lib/wire/large_buffer.hpp"
+
+namespace yoke::pool {
+namespace {
+
+/// While others collect, the watchdog only looks by now and then, and leaves the doorbells to them.
+constexpr std::chrono::milliseconds nap{1};
+/// Between looks at a process that ends, or when the kernel cannot wait for all that there is.
+constexpr std::chrono::milliseconds look_again{2};
+constexpr std::chrono::seconds keep_warm_for{2};
+
+}  // namespace
+
+void LocalPool::run_watchdog() {
+  auto& notice = *reinterpret_cast<pthread_mutex_t*>(life_page_.data());
+  Lock lock(mutex_);
+  try {
+    system::hold_life_notice(notice);
+    keep_watch(lock);
+    system::retract_life_notice(notice);
+  } catch (const std::exception& error) {
+    if (!lock.owns_lock()) lock.lock();
+    break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(
+        fmt::format("the pool's watchdog failed: {}", error.what())));
+    for (const auto& worker : workers_) worker->process.wait_exit({});
+    workers_.clear();
+  }
+  accepting_ = false;
+  watchdog_done_ = true;
+  watchdog_ended_.notify_all();
+}
+
+bool LocalPool::finished() { return !accepting_ && workers_.empty() && corpses_.empty() && backlog_.empty(); }
+
+void LocalPool::keep_watch(Lock& lock) {
+  for (;;) {
+    const std::uint64_t before = collected_;
+    const bool others_collect = collected_ != seen_collected_;
+    collect_all();
+    const auto now = Clock::now();
+    bury_dead(now);
+    reap();
+    if (next_start_ && now >= *next_start_) next_start_.reset();
+    check_timers(now);
+    advance_ladders(now);
+    rebalance(now);
+    dispatch();
+    retire_surplus(now);
+    const bool collected = collected_ != before;
+    seen_collected_ = collected_;
+    if (wants_worker()) {
+      start_worker(lock);
+      continue;
+    }
+    if (finished()) return;
+    if (collected && !others_collect) continue;  // more may have come meanwhile
+    sleep_watchdog(lock, next_deadline(now), others_collect);
+  }
+}
+
+/// When something is due, at the latest.
+std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now) {
+  std::optional<Clock::time_point> earliest;
+  const auto at_latest = [&](Clock::time_point time) { earliest = earliest ? std::min(*earliest, time) : time; };
+  if (!timers_.empty()) at_latest(timers_.top().time);
+  if (next_start_) at_latest(*next_start_);
+  if (!corpses_.empty()) at_latest(now + look_again);
+  if (imbalanced()) at_latest(now + nap);
+  if (LargeBuffer::has_warm()) at_latest(now + keep_warm_for);
+  for (const auto& worker : workers_) {
+    if (worker->kill_at) at_latest(*worker->kill_at);
+    if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
+    if (!worker->idle()) at_latest(next_roll_call_);
+    if (options_.timeout && !options_.spawn_eagerly && worker->mode == WorkerMode::serving && worker->idle())
+      at_latest(worker->idle_since + *options_.timeout);
+  }
+  return earliest;
+}
+
+void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect) {
+  std::array<system::WaitWord, system::max_wait_words> words;
+  std::size_t count = 0;
+  bool all_fit = system::has_futex_waitv();
+  const std::uint32_t command = commands_.load(std::memory_order_seq_cst);
+  words[count++] = {&commands_, command, system::Sharing::process_private};
+  bool busy = false;
+  for (const auto& worker : workers_) {
+    const bool listens = !worker->idle() || !worker->was_ready;
+    busy |= listens;
+    if (count + 2 > words.size()) {
+      all_fit = false;
+      break;
+    }
+    const std::uint32_t life = worker->channel.life_word().load(std::memory_order_acquire);
+    if (system::life_ended(life) && worker->mode != WorkerMode::doomed) return;
+    words[count++] = {&worker->channel.life_word(), life, system::Sharing::shared};
+    if (!listens || others_collect) continue;
+    worker->channel.watchdog_bell().arm();
+    words[count++] = worker->channel.watchdog_bell().wait_word();
+  }
+  // What was published before the bells were armed.
+  for (const auto& worker : workers_)
+    if (worker->channel.peek() || (!worker->was_ready && worker->channel.ready())) return;
+  const auto at_latest = [&](std::chrono::milliseconds pause) {
+    const auto time = Clock::now() + pause;
+    deadline = deadline ? std::min(*deadline, time) : time;
+  };
+  if (others_collect && busy) at_latest(nap);
+  if (!all_fit) at_latest(look_again);
+  watchdog_wakes_at_.store(deadline ? deadline->time_since_epoch().count() : INT64_MAX, std::memory_order_relaxed);
+  watchdog_sleeps_.store(true, std::memory_order_seq_cst);
+  lock.unlock();
+  if (!deadline || *deadline > Clock::now())
+    system::futex_wait_any(std::span(words.data(), system::has_futex_waitv() ? count : 1), deadline);
+  if (deadline && Clock::now() >= *deadline) LargeBuffer::trim(keep_warm_for);
+  lock.lock();
+  watchdog_sleeps_.store(false, std::memory_order_seq_cst);
+  watchdog_wakes_at_.store(0, std::memory_order_relaxed);
+}
+
+void LocalPool::check_timers(Clock::time_point now) {
+  while (!timers_.empty() && timers_.top().time <= now) {
+    const TaskPtr task = timers_.top().task;
+    timers_.pop();
+    check_task_timeout(*task, now);
+  }
+}
+
+std::shared_ptr<const Failure> LocalPool::timeout_failure(const Task& task) const {
+  return std::make_shared<TextFailure<TimeoutError>>(fmt::format(
+      "it ran longer than its timeout of {} ms, and its worker was killed", task.options().timeout->count()));
+}
+
+/// The time counts from the task's start, of which the worker tells; it is asked when the time could be over.
+void LocalPool::check_task_timeout(Task& task, Clock::time_point now) {
+  Worker* worker = task.done() ? nullptr : worker_of(task);
+  if (!worker) return;  // done, or waiting again: then a new timer comes with its next worker
+  const auto timeout = *task.options().timeout;
+  if (!worker->channel.started(position_of(task))) {
+    timers_.push({now + timeout, TaskPtr(&task)});
+    return;
+  }
+  const auto told = Clock::time_point(std::chrono::nanoseconds(worker->channel.started_ns()));
+  const auto due = std::min(told, now) + timeout;
+  if (due > now) {
+    timers_.push({due, TaskPtr(&task)});
+    return;
+  }
+  worker->timed_out = true;
+  // A task that may be tried again is settled at the worker's death: it must not run twice at once.
+  if (static_cast<int>(task.attempts) >= task.options().retries) {
+    task.set_worker_pid(worker->process.pid());
+    ++counts_.failed;
+    deaths_of_.erase(&task);
+    task.resolve(failed(timeout_failure(task)));
+  }
+  doom(*worker, true);
+}
+
+}  // namespace yoke::pool

@@ -1,0 +1,45 @@
+// Bytes and PackBuffer: the compiled halves.
+#include "yoke/bytes.hpp"
+
+#include "lib/wire/large_buffer.hpp"
+#include "yoke/pack_buffer.hpp"
+
+namespace yoke {
+
+Buffer::~Buffer() = default;
+
+std::shared_ptr<const Buffer> Bytes::copy_to_buffer(std::span<const std::byte> content) {
+  auto buffer = std::make_shared<LargeBuffer>();
+  buffer->reserve(content.size(), 0);
+  std::memcpy(buffer->data(), content.data(), content.size());
+  buffer->set_size(content.size());
+  return buffer;
+}
+
+PackBuffer::~PackBuffer() = default;
+
+void PackBuffer::grow(std::size_t length) {
+  if (!large_) large_ = std::make_shared<LargeBuffer>();
+  const bool on_stack = data_ == small_;
+  large_->reserve(std::max(size_ + length, 2 * capacity_), on_stack ? 0 : size_);
+  if (on_stack) std::memcpy(large_->data(), small_, size_);
+  data_ = large_->data();
+  capacity_ = large_->capacity();
+}
+
+Bytes PackBuffer::take() {
+  Bytes bytes;
+  if (data_ == small_ || size_ <= Bytes::inline_capacity) {
+    bytes = Bytes(view());
+  } else {
+    large_->set_size(size_);
+    bytes = Bytes(std::shared_ptr<const Buffer>(std::move(large_)));
+  }
+  large_.reset();
+  data_ = small_;
+  capacity_ = sizeof small_;
+  size_ = 0;
+  return bytes;
+}
+
+}  // namespace yoke

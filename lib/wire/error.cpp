@@ -1,0 +1,92 @@
+// The error types, and the words of a death report.
+#include "yoke/error.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <cstring>
+
+namespace yoke {
+namespace {
+
+std::string signal_name(int signal) {
+  const char* name = ::sigabbrev_np(signal);
+  return name ? fmt::format("SIG{}", name) : fmt::format("signal {}", signal);
+}
+
+std::string readable_time(std::chrono::nanoseconds time) {
+  const double ms = static_cast<double>(time.count()) / 1e6;
+  if (ms >= 10'000) return fmt::format("{:.1f} s", ms / 1000);
+  if (ms >= 10) return fmt::format("{:.0f} ms", ms);
+  return fmt::format("{:.2f} ms", ms);
+}
+
+std::string cause(const WorkerDeath& death) {
+  if (!death.status_known && death.signal == 0)
+    return "how is not known: its exit status was taken by another wait of this program";
+  if (death.signal == 0) return fmt::format("exited with code {}", death.exit_code);
+  std::string text = signal_name(death.signal);
+  if (death.fault_address) text += fmt::format(" at address {:#x}", *death.fault_address);
+  if (death.out_of_memory) text += ", killed by the kernel for want of memory";
+  return text;
+}
+
+const char* while_doing(Phase phase) {
+  switch (phase) {
+    case Phase::decode: return "while unpacking the arguments of";
+    case Phase::encode: return "while packing the result of";
+    case Phase::finish: return "after";
+    default: return "while running";
+  }
+}
+
+}  // namespace
+
+const char* to_string(Phase phase) noexcept {
+  switch (phase) {
+    case Phase::idle: return "idle";
+    case Phase::start: return "start";
+    case Phase::decode: return "decode";
+    case Phase::run: return "run";
+    case Phase::encode: return "encode";
+    case Phase::finish: return "finish";
+  }
+  return "unknown";
+}
+
+std::string to_string(const WorkerDeath& death) {
+  std::string text = fmt::format("worker {} (pid {}) died: {}", death.rank, death.pid, cause(death));
+  if (!death.frames.empty()) text += fmt::format(" in {}", death.frames.front());
+  if (!death.reason.empty()) text += fmt::format("\n  {}", death.reason);
+  if (!death.task.empty()) {
+    text += fmt::format("\n  {} '{}', {} after it began", while_doing(death.phase), death.task,
+                        readable_time(death.run_time));
+    if (death.peak_memory != 0)
+      text += fmt::format(", peak memory {} MB", (death.peak_memory + 500'000) / 1'000'000);
+  }
+  for (std::size_t i = 1; i < death.frames.size(); ++i) text += fmt::format("\n  called from {}", death.frames[i]);
+  return text;
+}
+
+Error::~Error() = default;
+BrokenProcessPool::~BrokenProcessPool() = default;
+ShutdownExecutorError::~ShutdownExecutorError() = default;
+TimeoutError::~TimeoutError() = default;
+CancelledError::~CancelledError() = default;
+SerializationError::~SerializationError() = default;
+RecursionError::~RecursionError() = default;
+RemoteError::~RemoteError() = default;
+TerminatedWorkerError::~TerminatedWorkerError() = default;
+
+TerminatedWorkerError::TerminatedWorkerError(WorkerDeath death)
+    : BrokenProcessPool(to_string(death)), death_(std::move(death)) {}
+TerminatedWorkerError::TerminatedWorkerError(const std::string& text, WorkerDeath death)
+    : BrokenProcessPool(text), death_(std::move(death)) {}
+
+RemoteException::RemoteException(std::string type_name, std::string task_name, int worker_pid)
+    : type_name_(std::move(type_name)), task_name_(std::move(task_name)), worker_pid_(worker_pid) {}
+RemoteException::RemoteException(const RemoteException&) = default;
+RemoteException& RemoteException::operator=(const RemoteException&) = default;
+RemoteException::~RemoteException() = default;
+
+}  // namespace yoke

@@ -1,0 +1,282 @@
+// Exceptions on the wire: an array of the type's name, what(), the registered type's key, its payload, and the nested
+// exception, packed in the worker by the catch block and made again in the caller.
+#include "yoke/exception.hpp"
+
+#include <any>
+#include <cxxabi.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <ios>
+#include <map>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <regex>
+#include <string_view>
+#include <system_error>
+#include <variant>
+
+#include "lib/system/symbols.hpp"
+#include "yoke/call.hpp"
+#include "yoke/map.hpp"
+
+namespace yoke::detail {
+namespace {
+
+/// An exception type that takes no text: keeps the text that it had in the worker beside it.
+template <class E>
+class RemoteTextless final : public E, public RemoteException {
+ public:
+  RemoteTextless(E error, std::string text, RemoteException origin)
+      : E(std::move(error)), RemoteException(std::move(origin)), text_(std::move(text)) {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
+void pack_what(Packer& packer, const std::exception& error) { pack_text(packer, error.what()); }
+
+template <class E>
+ExceptionType textless() {
+  return {&typeid(E), &pack_what, [](const Object& packed, const RemoteException& origin) {
+            return std::make_exception_ptr(RemoteTextless<E>(E(), std::string(unpack_string(packed)), origin));
+          }};
+}
+template <class E>
+ExceptionType with_text() {
+  return {&typeid(E), &ExceptionCrossing<E>::pack, &ExceptionCrossing<E>::make};
+}
+
+struct PackedCode {
+  std::string category;
+  int value = 0;
+  std::string text;
+  std::string path1, path2;
+};
+std::error_code code_of(const PackedCode& packed) {
+  for (const std::error_category* category :
+       {&std::system_category(), &std::generic_category(), &std::iostream_category(), &std::future_category()})
+    if (packed.category == category->name()) return {packed.value, *category};
+  return {packed.value, std::generic_category()};  // a category of the user's: its value is kept, its name is in what()
+}
+template <class E>
+void pack_code(Packer& packer, const std::exception& error) {
+  const auto& e = dynamic_cast<const E&>(error);
+  PackedCode packed{e.code().category().name(), e.code().value(), e.what(), {}, {}};
+  if constexpr (std::is_same_v<E, std::filesystem::filesystem_error>) {
+    packed.path1 = e.path1().string();
+    packed.path2 = e.path2().string();
+  }
+  pack_value(packer, packed);
+}
+template <class E>
+std::exception_ptr make_code(const Object& object, const RemoteException& origin) {
+  const auto packed = unpack_value<PackedCode>(object);
+  if constexpr (std::is_same_v<E, std::filesystem::filesystem_error>)
+    return std::make_exception_ptr(RemoteTextless<E>(E({}, packed.path1, packed.path2, code_of(packed)), packed.text,
+                                                     origin));
+  else if constexpr (std::is_same_v<E, std::future_error>)
+    return std::make_exception_ptr(
+        RemoteTextless<E>(E(static_cast<std::future_errc>(packed.value)), packed.text, origin));
+  else if constexpr (std::is_same_v<E, std::ios_base::failure>)
+    return std::make_exception_ptr(RemoteTextless<E>(E("", code_of(packed)), packed.text, origin));
+  else
+    return std::make_exception_ptr(RemoteTextless<E>(E(code_of(packed)), packed.text, origin));
+}
+template <class E>
+ExceptionType with_code() {
+  return {&typeid(E), &pack_code<E>, &make_code<E>};
+}
+
+void pack_regex(Packer& packer, const std::exception& error) {
+  pack_value(packer, std::pair<int, std::string>(dynamic_cast<const std::regex_error&>(error).code(), error.what()));
+}
+std::exception_ptr make_regex(const Object& packed, const RemoteException& origin) {
+  const auto [code, text] = unpack_value<std::pair<int, std::string>>(packed);
+  return std::make_exception_ptr(RemoteTextless<std::regex_error>(
+      std::regex_error(static_cast<std::regex_constants::error_type>(code)), text, origin));
+}
+
+struct Registry {
+  std::mutex mutex;
+  std::map<std::string_view, ExceptionType> types;  // by mangled name
+};
+Registry& registry() {
+  static Registry* all = [] {
+    auto* made = new Registry;  // never destroyed: exceptions may cross during static destruction
+    for (const ExceptionType& type :
+         {textless<std::exception>(), textless<std::bad_alloc>(), textless<std::bad_array_new_length>(),
+          textless<std::bad_cast>(), textless<std::bad_typeid>(), textless<std::bad_exception>(),
+          textless<std::bad_function_call>(), textless<std::bad_weak_ptr>(), textless<std::bad_optional_access>(),
+          textless<std::bad_variant_access>(), textless<std::bad_any_cast>(), with_text<std::logic_error>(),
+          with_text<std::domain_error>(), with_text<std::invalid_argument>(), with_text<std::length_error>(),
+          with_text<std::out_of_range>(), with_text<std::runtime_error>(), with_text<std::range_error>(),
+          with_text<std::overflow_error>(), with_text<std::underflow_error>(), with_code<std::system_error>(),
+          with_code<std::filesystem::filesystem_error>(), with_code<std::ios_base::failure>(),
+          with_code<std::future_error>(), ExceptionType{&typeid(std::regex_error), &pack_regex, &make_regex},
+          with_text<Error>(), with_text<BrokenProcessPool>(), with_text<ShutdownExecutorError>(),
+          with_text<TimeoutError>(), with_text<CancelledError>(), with_text<SerializationError>(),
+          with_text<RecursionError>()})
+      made->types.emplace(type.type->name(), type);
+    return made;
+  }();
+  return *all;
+}
+std::optional<ExceptionType> find_type(std::string_view key) {
+  const std::lock_guard lock(registry().mutex);
+  const auto found = registry().types.find(key);
+  if (found == registry().types.end()) return std::nullopt;
+  return found->second;
+}
+
+/// Text of a thrown value that is no std::exception.
+std::string text_of_value(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::string& text) {
+    return text;
+  } catch (const char* text) {
+    return text ? text : "";
+  } catch (int value) {
+    return fmt::format("the value {}", value);
+  } catch (...) {
+    return "a value that is no std::exception";
+  }
+}
+
+constexpr std::size_t fields = 5;
+constexpr int max_nesting = 16;
+
+void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting);
+
+void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int nesting) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    // What crossed before (a nested pool) is sent on under its own type, not under that of its carrier.
+    const auto* remote = dynamic_cast<const RemoteException*>(&e);
+    std::string key = typeid(e).name();
+    auto type = find_type(key);
+    if (!type && remote) {
+      const std::lock_guard lock(registry().mutex);
+      for (const auto& [name, candidate] : registry().types)
+        if (system::demangle(candidate.type->name()) == remote->type_name()) {
+          type = candidate;
+          key = name;
+        }
+    }
+    if (!type && dynamic_cast<const TerminatedWorkerError*>(&e)) {
+      key = typeid(BrokenProcessPool).name();
+      type = find_type(key);
+    }
+    pack_text(packer, remote ? remote->type_name() : system::demangle(typeid(e).name()));
+    pack_text(packer, e.what());
+    if (type) {
+      PackBuffer payload;
+      try {
+        Packer payload_packer(payload);
+        type->pack(payload_packer, e);
+        pack_text(packer, key);
+        packer.buffer().write(reinterpret_cast<const char*>(payload.view().data()), payload.size());
+      } catch (const std::exception&) {  // its codec failed: type and text are enough for a RemoteError
+        packer.pack_nil();
+        packer.pack_nil();
+      }
+    } else {
+      packer.pack_nil();
+      packer.pack_nil();
+    }
+    const auto* nested = dynamic_cast<const std::nested_exception*>(&e);
+    if (nested && nested->nested_ptr() && nesting < max_nesting)
+      pack_exception(packer, nested->nested_ptr(), nesting + 1);
+    else
+      packer.pack_nil();
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    pack_text(packer, type ? system::demangle(type->name()) : "an exception of another language");
+    pack_text(packer, text_of_value(std::current_exception()));
+    for (std::size_t i = 2; i < fields; ++i) packer.pack_nil();
+  }
+}
+
+void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting) {
+  packer.pack_array(fields);
+  pack_exception_fields(packer, error, nesting);
+}
+
+/// What std::throw_with_nested makes of a RemoteError.
+class NestedRemoteError final : public RemoteError, public std::nested_exception {
+ public:
+  using RemoteError::RemoteError;
+};
+
+std::exception_ptr make_remote(const std::string& text, const RemoteException& origin, std::exception_ptr nested) {
+  if (!nested) return std::make_exception_ptr(RemoteError(text, origin));
+  try {
+    std::rethrow_exception(nested);
+  } catch (...) {  // nested_exception takes the exception in flight
+    return std::make_exception_ptr(NestedRemoteError(text, origin));
+  }
+}
+
+}  // namespace
+
+bool register_exception(const ExceptionType& type) {
+  const std::lock_guard lock(registry().mutex);
+  registry().types.insert_or_assign(type.type->name(), type);
+  return true;
+}
+
+void pack_current_exception(PackBuffer& out, Phase phase) {
+  Packer packer(out);
+  if (phase != Phase::decode && phase != Phase::encode) {
+    pack_exception(packer, std::current_exception(), 0);
+    return;
+  }
+  std::string text;
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    text = e.what();
+  } catch (...) {
+    text = text_of_value(std::current_exception());
+  }
+  const SerializationError error(fmt::format("{} could not be {}: {}",
+                                             phase == Phase::decode ? "the arguments" : "the result",
+                                             phase == Phase::decode ? "unpacked" : "packed", text));
+  pack_exception(packer, std::make_exception_ptr(error), 0);
+}
+
+std::exception_ptr unpack_exception_object(const Object& object, int worker_pid, const std::string& task_name) {
+  const auto items = unpack_array(object, fields);
+  const RemoteException origin(std::string(unpack_string(items[0])), task_name, worker_pid);
+  const std::string text(unpack_string(items[1]));
+  std::exception_ptr nested;
+  if (items[4].type != msgpack::type::NIL) nested = unpack_exception_object(items[4], worker_pid, task_name);
+  if (items[2].type == msgpack::type::STR && !nested) {
+    if (const auto type = find_type(unpack_string(items[2]))) {
+      try {
+        return type->make(items[3], origin);
+      } catch (const std::exception&) {
+        // its payload cannot be unpacked here: type and text are enough for a RemoteError
+      }
+    }
+  }
+  return make_remote(text, origin, nested);
+}
+
+std::exception_ptr unpack_exception(std::span<const std::byte> packed, int worker_pid, const std::string& task_name) {
+  try {
+    const Message message(packed);
+    return unpack_exception_object(message.object(), worker_pid, task_name);
+  } catch (const std::exception& error) {
+    return std::make_exception_ptr(SerializationError(
+        fmt::format("task '{}' threw, but its exception could not be unpacked: {}", task_name, error.what())));
+  }
+}
+
+}  // namespace yoke::detail

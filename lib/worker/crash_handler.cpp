@@ -1,0 +1,171 @@
+#include "lib/worker/crash_handler.hpp"
+
+#include <cxxabi.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <link.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <boost/stacktrace/safe_dump_to.hpp>
+#include <cstring>
+#include <exception>
+#include <system_error>
+
+#include "lib/system/symbols.hpp"
+
+namespace yoke::worker {
+namespace {
+
+constexpr int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP};
+
+channel::WorkerChannel* crash_channel = nullptr;
+struct sigaction former_actions[NSIG];
+std::terminate_handler former_terminate = nullptr;
+std::atomic<bool> recorded{false};
+
+std::uintptr_t program_counter(const void* context) noexcept {
+  const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+  return static_cast<std::uintptr_t>(registers.gregs[REG_RIP]);
+#elif defined(__aarch64__)
+  return registers.pc;
+#else
+  return 0;
+#endif
+}
+
+/// _dl_find_object takes no lock: safe here, where dladdr is not.
+std::uint32_t module_index(channel::BlackBox& box, const char* path) noexcept {
+  for (std::uint32_t i = 0; i < channel::BlackBox::max_modules; ++i) {
+    char* name = box.modules[i];
+    if (name[0] == 0) {
+      // the program itself has no name in the loader's list
+      const char* shown = path[0] != 0 ? path : "/";
+      std::strncpy(name, shown, sizeof box.modules[i] - 1);
+      return i;
+    }
+    if (std::strncmp(name, path[0] != 0 ? path : "/", sizeof box.modules[i] - 1) == 0) return i;
+  }
+  return channel::BlackBox::max_modules;
+}
+
+void record_frame(channel::BlackBox& box, const void* address) noexcept {
+  channel::BlackBox::Frame& frame = box.frames[box.frame_count];
+  frame.offset = reinterpret_cast<std::uintptr_t>(address);
+  frame.module = channel::BlackBox::max_modules;
+  dl_find_object object;
+  if (_dl_find_object(const_cast<void*>(address), &object) == 0 && object.dlfo_link_map) {
+    frame.offset -= object.dlfo_link_map->l_addr;
+    frame.module = module_index(box, object.dlfo_link_map->l_name);
+  }
+  ++box.frame_count;
+}
+
+void record_frames(channel::BlackBox& box, std::uintptr_t faulting) noexcept {
+  const void* stack[channel::BlackBox::max_frames + 8] = {};
+  boost::stacktrace::safe_dump_to(stack, sizeof stack);
+  constexpr std::size_t room = sizeof stack / sizeof stack[0];
+  // The handler's own frames come first; the fault is where the interrupted code was.
+  std::size_t first = 0;
+  while (first < room && stack[first] && reinterpret_cast<std::uintptr_t>(stack[first]) != faulting) ++first;
+  box.frame_count = 0;
+  if (first == room || !stack[first]) {  // unwinding did not come that far: a jump to nowhere, a smashed stack
+    record_frame(box, reinterpret_cast<const void*>(faulting));
+    first = 0;
+  }
+  for (std::size_t i = first; i < room && stack[i] && box.frame_count < channel::BlackBox::max_frames; ++i)
+    record_frame(box, stack[i]);
+}
+
+void record_crash(int signal, const siginfo_t& info, const void* context) noexcept {
+  if (recorded.exchange(true)) return;
+  channel::BlackBox& box = crash_channel->black_box();
+  const bool by_kernel = info.si_code > 0;
+  box.code = info.si_code;
+  box.has_address = by_kernel && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL) ? 1 : 0;
+  box.address = box.has_address != 0 ? reinterpret_cast<std::uintptr_t>(info.si_addr) : 0;
+  // Signal and address are told even if the unwinding below faults in its turn.
+  box.signal.store(static_cast<std::uint32_t>(signal), std::memory_order_release);
+  record_frames(box, program_counter(context));
+}
+
+extern "C" void handle_crash(int signal, siginfo_t* info, void* context) {
+  const int saved_errno = errno;
+  // Of a fork of the worker the parent knows nothing.
+  if (::getpid() == static_cast<pid_t>(crash_channel->status().pid.load(std::memory_order_relaxed)))
+    record_crash(signal, *info, context);
+  ::sigaction(signal, &former_actions[signal], nullptr);
+  errno = saved_errno;
+  // A fault happens again on return and takes its former course; a signal that was sent has to be sent again.
+  if (info->si_code <= 0 || signal == SIGABRT || signal == SIGSYS || signal == SIGTRAP)
+    ::syscall(SYS_tgkill, ::getpid(), static_cast<pid_t>(::syscall(SYS_gettid)), signal);
+}
+
+[[noreturn]] void handle_terminate() {
+  std::string reason = "std::terminate was called";
+  if (const std::type_info* type = abi::__cxa_current_exception_type()) {
+    reason = fmt::format("std::terminate was called for an exception of type {}", system::demangle(type->name()));
+    try {
+      throw;
+    } catch (const std::exception& error) {
+      reason += fmt::format(": {}", error.what());
+    } catch (...) {
+    }
+  }
+  record_reason(crash_channel->black_box(), reason);
+  if (former_terminate) former_terminate();
+  std::abort();
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool under_sanitizer = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+constexpr bool under_sanitizer = true;
+#else
+constexpr bool under_sanitizer = false;
+#endif
+#else
+constexpr bool under_sanitizer = false;
+#endif
+
+/// A stack for the handler, so that a stack overflow can be reported: with a guard page below.
+void give_signal_stack() {
+  constexpr std::size_t size = 128 * 1024;
+  const std::size_t guard = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* memory = ::mmap(nullptr, size + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (memory == MAP_FAILED) throw std::system_error(errno, std::system_category(), "a stack for the crash handler");
+  ::mprotect(memory, guard, PROT_NONE);
+  stack_t stack{};
+  stack.ss_sp = static_cast<char*>(memory) + guard;
+  stack.ss_size = size;
+  ::sigaltstack(&stack, nullptr);
+}
+
+}  // namespace
+
+void record_reason(channel::BlackBox& box, std::string_view reason) noexcept {
+  const std::size_t length = std::min(reason.size(), sizeof box.reason);
+  std::memcpy(box.reason, reason.data(), length);
+  box.reason_length.store(static_cast<std::uint32_t>(length), std::memory_order_release);
+}
+
+void install_crash_handler(channel::WorkerChannel& channel) {
+  crash_channel = &channel;
+  former_terminate = std::set_terminate(&handle_terminate);
+  if (under_sanitizer) return;
+  const void* warm[4];
+  boost::stacktrace::safe_dump_to(warm, sizeof warm);  // the first call loads what the handler must not load
+  give_signal_stack();
+  struct sigaction action {};
+  action.sa_sigaction = &handle_crash;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigemptyset(&action.sa_mask);
+  for (const int signal : crash_signals) ::sigaction(signal, &action, &former_actions[signal]);
+}
+
+}  // namespace yoke::worker

@@ -1,0 +1,94 @@
+#include "lib/worker/task_loop.hpp"
+
+#include <unistd.h>
+
+#include <chrono>
+
+#include "yoke/call.hpp"
+#include "yoke/map.hpp"
+
+namespace yoke::worker {
+namespace {
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+class RunningTask final : public Call {
+ public:
+  RunningTask(channel::WorkerChannel& channel, std::span<const std::byte> arguments, const void* target,
+              PackBuffer& result, std::int64_t started_ns)
+      : Call(arguments, target, result, channel.status().phase), channel_(channel), started_ns_(started_ns) {}
+
+  void publish() override { publish(channel::ResultKind::value); }
+  void publish(channel::ResultKind kind) {
+    const auto elapsed = static_cast<std::uint64_t>(now_ns() - started_ns_);
+    channel_.publish(kind, result(), static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, UINT32_MAX)));
+    published_ = true;
+    enter(Phase::finish);
+  }
+  bool published() const noexcept { return published_; }
+
+ private:
+  channel::WorkerChannel& channel_;
+  std::int64_t started_ns_;
+  bool published_ = false;
+};
+
+void publish_exception(channel::WorkerChannel& channel, RunningTask& task) {
+  const auto phase = static_cast<Phase>(channel.status().phase.load(std::memory_order_relaxed));
+  task.result().truncate(0);
+  detail::pack_current_exception(task.result(), phase);
+  try {
+    task.publish(channel::ResultKind::exception);
+  } catch (const std::exception&) {  // no memory for a long text
+    task.result().truncate(0);
+    detail::pack_current_exception(task.result(), Phase::encode);
+    task.publish(channel::ResultKind::exception);
+  }
+}
+
+/// Returns false if the task threw.
+bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot) {
+  channel::WorkerStatus& status = channel.status();
+  const std::int64_t started = now_ns();
+  status.started_ns.store(started, std::memory_order_relaxed);
+  status.position.store(channel.position() + 1, std::memory_order_relaxed);
+  status.phase.store(static_cast<std::uint8_t>(Phase::decode), std::memory_order_relaxed);
+  PackBuffer result;
+  bool threw = false;
+  try {
+    const auto function = reinterpret_cast<Trampoline>(const_cast<void*>(channel.resolve(slot.function)));
+    RunningTask task(channel, channel.arguments(slot), channel.resolve(slot.target), result, started);
+    try {
+      function(task);
+    } catch (...) {
+      if (task.published()) throw;  // from a destructor of an argument: nobody could be told
+      threw = true;
+      publish_exception(channel, task);
+    }
+  } catch (const std::exception&) {
+    if (threw) throw;
+    // not even begun: its function or its arguments cannot be had here
+    threw = true;
+    RunningTask task(channel, {}, nullptr, result, started);
+    publish_exception(channel, task);
+  }
+  status.tasks_done.fetch_add(1, std::memory_order_relaxed);
+  return !threw;
+}
+
+}  // namespace
+
+void run_tasks(channel::WorkerChannel& channel) {
+  while (const channel::TaskSlot* slot = channel.next()) {
+    const bool needed = (slot->flags & channel::flag_initializer) != 0;
+    if (!run_task(channel, *slot) && needed) {
+      // the pool is broken: the parent has the reason and ends this process
+      for (;;) ::pause();
+    }
+  }
+}
+
+}  // namespace yoke::worker

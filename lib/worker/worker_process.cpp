@@ -1,0 +1,112 @@
+#include "lib/worker/worker_process.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "lib/channel/worker_channel.hpp"
+#include "lib/system/life_notice.hpp"
+#include "lib/system/modules.hpp"
+#include "lib/worker/crash_handler.hpp"
+#include "lib/worker/lifeline.hpp"
+#include "lib/worker/task_loop.hpp"
+#include "yoke/error.hpp"
+#include "yoke/process.hpp"
+
+namespace yoke {
+namespace {
+
+int this_rank = -1;
+int this_depth = 0;
+std::atomic<bool> hook_has_run{false};
+
+}  // namespace
+
+namespace worker {
+namespace {
+
+struct Descriptors {
+  system::UniqueFd segment, socket, parent_life;
+};
+
+Descriptors take_bootstrap() {
+  const char* value = std::getenv(bootstrap_variable);
+  std::array<int, 3> numbers{-1, -1, -1};
+  std::string_view rest = value ? value : "";
+  for (int& number : numbers) {
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error != std::errc() || number < 3) {
+      fmt::print(stderr, "yoke: {} is set to '{}', which no pool has written: unset it\n", bootstrap_variable,
+                 value ? value : "");
+      _exit(exit_start_failed);
+    }
+    rest.remove_prefix(std::min<std::size_t>(rest.size(), static_cast<std::size_t>(end - rest.data()) + 1));
+  }
+  ::unsetenv(bootstrap_variable);  // what this process starts is no worker of that pool
+  for (const int number : numbers) ::fcntl(number, F_SETFD, FD_CLOEXEC);
+  return {system::UniqueFd(numbers[0]), system::UniqueFd(numbers[1]), system::UniqueFd(numbers[2])};
+}
+
+[[noreturn]] void fail_start(channel::WorkerChannel& channel, const std::string& reason) {
+  record_reason(channel.black_box(), reason);
+  _exit(exit_start_failed);
+}
+
+}  // namespace
+
+bool start_pending() noexcept { return std::getenv(bootstrap_variable) != nullptr; }
+bool hook_ran() noexcept { return hook_has_run.load(); }
+void note_hook_ran() noexcept { hook_has_run.store(true); }
+
+void run() {
+  Descriptors descriptors = take_bootstrap();
+  // Never destroyed: the crash handler may need it until the very end.
+  static channel::WorkerChannel& channel =
+      *new channel::WorkerChannel(std::move(descriptors.segment), std::move(descriptors.socket));
+  channel.status().pid.store(::getpid(), std::memory_order_relaxed);
+  system::hold_life_notice(channel.life());
+  const channel::Bootstrap& bootstrap = channel.bootstrap();
+  const system::ModuleIdentity identity = system::main_module().identity;
+  if (bootstrap.version != channel::layout_version)
+    fail_start(channel, fmt::format("the worker speaks version {} of the segment, its parent version {}",
+                                    channel::layout_version, bootstrap.version));
+  if (identity != system::ModuleIdentity(bootstrap.identity, bootstrap.identity + bootstrap.identity_length))
+    fail_start(channel, fmt::format("the worker runs another build of the program (build-id {}) than its parent: the "
+                                    "program was replaced while it ran. Start it again",
+                                    system::to_hex(identity)));
+  this_rank = bootstrap.rank;
+  this_depth = bootstrap.depth;
+  // exec gave the process the name of a descriptor; give it the program's, as ps shows it.
+  ::prctl(PR_SET_NAME, fmt::format("{:.10}/{}", program_invocation_short_name, this_rank).c_str());
+  try {
+    start_lifeline(std::move(descriptors.parent_life));
+    install_crash_handler(channel);
+  } catch (const std::exception& error) {
+    fail_start(channel, error.what());
+  }
+  channel.announce_ready();
+  run_tasks(channel);
+  std::exit(0);
+}
+
+}  // namespace worker
+
+namespace this_worker {
+bool is_worker() noexcept { return this_rank >= 0; }
+int rank() noexcept { return this_rank; }
+int depth() noexcept { return this_depth; }
+}  // namespace this_worker
+
+void init(int&, char**&) {
+  worker::note_hook_ran();
+  if (worker::start_pending()) worker::run();
+}
+
+}  // namespace yoke

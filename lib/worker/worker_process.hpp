@@ -1,0 +1,23 @@
+// The worker process: what the program becomes when a pool has started it.
+#pragma once
+
+namespace yoke::worker {
+
+/// True if this process was started as a worker and has not begun to be one: the bootstrap is still in the environment.
+bool start_pending() noexcept;
+
+/// Begins: takes the bootstrap out of the environment, runs tasks until the parent asks to stop, exits. Does not return.
+[[noreturn]] void run();
+
+/// The start hook or yoke::init ran, so a copy of this program would become a worker.
+bool hook_ran() noexcept;
+void note_hook_ran() noexcept;
+
+/// In the environment of a worker until run() begins: the descriptors of segment, control socket and parent's life
+/// notice, separated by commas.
+inline constexpr char bootstrap_variable[] = "YOKE_WORKER";
+
+/// Number of the exit code of a worker that could not start; its reason is in the black box.
+inline constexpr int exit_start_failed = 71;
+
+}  // namespace yoke::worker

@@ -1,0 +1,225 @@
+// What a process handle tells of a child that lives, ends and has ended.
+#include "lib/system/process_handle.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <functional>
+#include <system_error>
+#include <thread>
+
+#include "lib/system/futex.hpp"
+#include "lib/system/memfd.hpp"
+
+namespace {
+
+using namespace yoke::system;
+using std::chrono::steady_clock;
+
+// A child that runs `body` and ends with what it returns. ASSERT and EXPECT do not reach the parent from there.
+pid_t fork_child(const std::function<int()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body());
+  return child;
+}
+
+int wait_for_ever() {
+  for (;;) ::pause();
+}
+
+int signal_of(const ExitStatus& status) {
+  return std::holds_alternative<Signaled>(status) ? std::get<Signaled>(status).signal : 0;
+}
+int code_of(const ExitStatus& status) {
+  return std::holds_alternative<Exited>(status) ? std::get<Exited>(status).code : -1;
+}
+
+void wait_until_dead(const ProcessHandle& child) {
+  pollfd look{child.pidfd(), POLLIN, 0};
+  while (::poll(&look, 1, -1) != 1) {
+  }
+}
+
+TEST(Process, TellsHowItEndedAgainAndAgain) {
+  ProcessHandle exited(fork_child([] { return 42; }));
+  ProcessHandle killed(fork_child(wait_for_ever));
+  EXPECT_FALSE(killed.try_reap());
+  EXPECT_FALSE(killed.wait_exit(steady_clock::now()));
+  killed.signal(SIGTERM);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(code_of(*exited.wait_exit({})), 42);
+    EXPECT_EQ(signal_of(*killed.wait_exit({})), SIGTERM);
+  }
+  EXPECT_EQ(code_of(*exited.try_reap()), 42);
+  EXPECT_EQ(code_of(*exited.early_status()), 42);
+  EXPECT_TRUE(exited.dying_or_dead());
+  exited.signal(SIGKILL);  // nobody, and no error
+  exited.signal_group(SIGKILL);
+}
+
+TEST(Process, IsAliveUntilItIsNot) {
+  ProcessHandle child(fork_child(wait_for_ever));
+  EXPECT_FALSE(child.dying_or_dead());
+  EXPECT_FALSE(child.early_status());
+  child.signal(SIGKILL);
+  wait_until_dead(child);
+  EXPECT_TRUE(child.dying_or_dead());
+  EXPECT_EQ(signal_of(*child.early_status()), SIGKILL);
+  EXPECT_EQ(signal_of(*child.try_reap()), SIGKILL);
+}
+
+TEST(Process, TellsEarlyWhatItTellsLater) {
+  for (const int code : {0, 1, 42, 255}) {
+    ProcessHandle child(fork_child([&] { return code; }));
+    wait_until_dead(child);
+    EXPECT_EQ(code_of(*child.early_status()), code);
+    EXPECT_EQ(code_of(*child.try_reap()), code);
+  }
+}
+
+// A child whose main thread holds a robust mutex, and whose memory takes a while to be torn down.
+struct Noticed {
+  UniqueFd fd = create_memfd("life", 4096);
+  Mapping mapping{fd.get(), 4096, Access::read_write};
+  pthread_mutex_t* mutex = reinterpret_cast<pthread_mutex_t*>(mapping.data());
+  Word* word = reinterpret_cast<Word*>(mapping.data());
+  ProcessHandle child;
+
+  explicit Noticed(const std::function<int()>& body) {
+    pthread_mutexattr_t robust;
+    ::pthread_mutexattr_init(&robust);
+    ::pthread_mutexattr_setpshared(&robust, PTHREAD_PROCESS_SHARED);
+    ::pthread_mutexattr_setrobust(&robust, PTHREAD_MUTEX_ROBUST);
+    ::pthread_mutex_init(mutex, &robust);
+    child = ProcessHandle(fork_child([&] {
+      constexpr std::size_t ballast = 128 * 1024 * 1024;
+      void* memory = ::mmap(nullptr, ballast, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+      if (memory == MAP_FAILED) return 99;
+      ::pthread_mutex_lock(mutex);
+      futex_wake(*word, INT_MAX, Sharing::shared);
+      return body();
+    }));
+    while (word->load() == 0) std::this_thread::yield();
+  }
+  void wait_for_notice() const {
+    while (true) {
+      const std::uint32_t value = word->load() | 0x80000000U;  // FUTEX_WAITERS
+      if ((value & 0x40000000U) != 0) return;                  // FUTEX_OWNER_DIED
+      std::uint32_t expected = value & ~0x80000000U;
+      word->compare_exchange_strong(expected, value);
+      futex_wait(*word, value, Sharing::shared);
+    }
+  }
+};
+
+TEST(Process, TellsItsStatusAtTheNoticeOfItsDeath) {
+  for (const int signal : {SIGKILL, SIGTERM, SIGUSR1}) {
+    Noticed noticed(wait_for_ever);
+    EXPECT_FALSE(noticed.child.early_status());
+    noticed.child.signal(signal);
+    noticed.wait_for_notice();
+    EXPECT_TRUE(noticed.child.dying_or_dead());
+    EXPECT_EQ(signal_of(*noticed.child.early_status()), signal);
+    EXPECT_EQ(signal_of(*noticed.child.wait_exit({})), signal);
+  }
+  Noticed exits([] { return 42; });
+  exits.wait_for_notice();
+  EXPECT_TRUE(exits.child.dying_or_dead());
+  EXPECT_EQ(code_of(*exits.child.early_status()), 42);
+  EXPECT_EQ(code_of(*exits.child.wait_exit({})), 42);
+}
+
+TEST(Process, NeverTellsAWrongStatusWhileItCrashes) {
+  for (int round = 0; round < 20; ++round) {
+    Noticed noticed([] {
+      const rlimit none{0, 0};
+      ::setrlimit(RLIMIT_CORE, &none);
+      ::signal(SIGSEGV, SIG_DFL);
+      ::raise(SIGSEGV);
+      return 0;
+    });
+    while (!noticed.child.try_reap()) {
+      const auto early = noticed.child.early_status();
+      if (early) {
+        ASSERT_EQ(signal_of(*early), SIGSEGV);
+      }
+    }
+    EXPECT_EQ(signal_of(*noticed.child.try_reap()), SIGSEGV);
+  }
+}
+
+TEST(Process, LivesWhileItIsStopped) {
+  ProcessHandle child(fork_child(wait_for_ever));
+  child.signal(SIGSTOP);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WSTOPPED | WNOWAIT), 0);
+  EXPECT_FALSE(child.dying_or_dead());
+  EXPECT_FALSE(child.early_status());
+  EXPECT_FALSE(child.try_reap());
+  child.signal(SIGKILL);
+  EXPECT_EQ(signal_of(*child.wait_exit({})), SIGKILL);
+}
+
+TEST(Process, LivesWhenOnlyItsMainThreadEnded) {
+  Noticed noticed([] {
+    std::thread(wait_for_ever).detach();
+    ::syscall(SYS_exit, 5);
+    return 0;
+  });
+  noticed.wait_for_notice();
+  EXPECT_FALSE(noticed.child.dying_or_dead());
+  EXPECT_FALSE(noticed.child.early_status());
+  EXPECT_FALSE(noticed.child.try_reap());
+  noticed.child.signal(SIGKILL);
+  EXPECT_EQ(signal_of(*noticed.child.wait_exit({})), SIGKILL);
+}
+
+TEST(Process, IsKnownToBeDeadWhenSomeoneElseReapedIt) {
+  ProcessHandle child(fork_child([] { return 7; }));
+  ASSERT_EQ(::waitpid(child.pid(), nullptr, 0), child.pid());
+  EXPECT_TRUE(child.dying_or_dead());
+  EXPECT_FALSE(child.early_status());
+  const ExitStatus status = *child.try_reap();
+  // Linux 6.15 keeps the status for the pidfd.
+  EXPECT_TRUE(std::holds_alternative<StatusTaken>(status) || code_of(status) == 7);
+}
+
+TEST(Process, SignalsItsWholeGroup) {
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+  ProcessHandle child(fork_child([&] {
+    ::setpgid(0, 0);
+    if (::fork() == 0) wait_for_ever();  // holds the pipe open as well
+    [[maybe_unused]] const auto written = ::write(pipe[1], "!", 1);
+    return wait_for_ever();
+  }));
+  ::close(pipe[1]);
+  char byte = 0;
+  ASSERT_EQ(::read(pipe[0], &byte, 1), 1);
+  child.signal_group(SIGKILL);
+  EXPECT_EQ(::read(pipe[0], &byte, 1), 0) << "the grandchild lives";
+  EXPECT_EQ(signal_of(*child.wait_exit({})), SIGKILL);
+  ::close(pipe[0]);
+}
+
+TEST(Process, OfNoOneIsAnError) {
+  EXPECT_THROW(ProcessHandle{INT_MAX}, std::system_error);
+  const ProcessHandle none;
+  EXPECT_FALSE(none);
+  none.signal(SIGKILL);
+  none.signal_group(SIGKILL);
+}
+
+}  // namespace

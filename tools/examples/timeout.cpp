@@ -1,0 +1,24 @@
+// A task that hangs is ended when its time is over, and may be tried again.
+#include <chrono>
+#include <cstdio>
+#include <thread>
+#include <yoke/yoke.hpp>
+
+using namespace std::chrono_literals;
+
+int sleep_for(std::chrono::milliseconds time) {
+  std::this_thread::sleep_for(time);
+  return static_cast<int>(time.count());
+}
+
+int main() {
+  yoke::ProcessPoolExecutor pool;
+  auto hangs = pool.submit({.timeout = 100ms, .retries = 1}, sleep_for, 24h);
+  auto works = pool.submit({.timeout = 60s}, sleep_for, 10ms);
+  std::printf("slept %d ms\n", works.get());
+  try {
+    hangs.get();
+  } catch (const yoke::TimeoutError& error) {
+    std::printf("%s\n", error.what());
+  }
+}

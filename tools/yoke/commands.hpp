@@ -1,0 +1,33 @@
+// The commands of `yoke`. Each returns the exit status; what it throws is printed by main.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "progress.hpp"
+
+namespace yoke::tools {
+
+struct MapOptions {
+  std::string target;               // LIBRARY[:TASK]
+  std::vector<std::string> inputs;  // none: the lines of stdin
+  std::optional<int> jobs;
+  std::optional<std::chrono::milliseconds> timeout;
+  int retries = 0;
+  bool unordered = false;
+  std::size_t chunksize = 1;
+  bool json_input = false;
+  std::map<std::string, std::string> env;
+  Progress::When progress = Progress::When::on_terminal;
+};
+int run_map(const MapOptions& options);
+
+int run_tasks(const std::string& library);
+int run_hello();
+int run_doctor(bool json);
+
+}  // namespace yoke::tools
