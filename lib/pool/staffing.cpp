@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::chrono::milliseconds first_start_delay{10};  // after a failed launch; doubles
 constexpr int most_failed_launches = 8;
+constexpr std::chrono::milliseconds notice_grace{50};       // from a life notice to the end of the last thread
 
 std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   std::vector<system::ResourceLimit> all;
@@ -182,8 +183,12 @@ void LocalPool::bury_dead(Clock::time_point now) {
       bury(i);
       continue;
     }
-    // A notice alone is no proof: it was overwritten, or the main thread has ended or called exec. No worker any more.
-    if (noticed) doom(worker, false);
+    // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
+    // or that only the main thread has ended or called exec: no worker any more.
+    if (noticed) {
+      if (!worker.noticed_at) worker.noticed_at = now;
+      if (worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace) doom(worker, false);
+    }
     ++i;
   }
 }

@@ -18,6 +18,7 @@ namespace {
 constexpr std::chrono::milliseconds nap{1};
 /// Between looks at a process that ends, or when the kernel cannot wait for all that there is.
 constexpr std::chrono::milliseconds look_again{2};
+constexpr std::chrono::microseconds end_of_notice{200};  // the same, of a worker whose life notice says that it ends
 constexpr std::chrono::seconds keep_warm_for{2};
 
 }  // namespace
@@ -89,6 +90,10 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
 }
 
 void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect) {
+  const auto at_latest = [&](Clock::duration pause) {
+    const auto time = Clock::now() + pause;
+    deadline = deadline ? std::min(*deadline, time) : time;
+  };
   std::array<system::WaitWord, system::max_wait_words> words;
   std::size_t count = 0;
   bool all_fit = system::has_futex_waitv();
@@ -102,9 +107,13 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
       all_fit = false;
       break;
     }
-    const std::uint32_t life = worker->channel.life_word().load(std::memory_order_acquire);
-    if (system::life_ended(life) && worker->mode != WorkerMode::doomed) return;
-    words[count++] = {&worker->channel.life_word(), life, system::Sharing::shared};
+    if (worker->noticed_at) {
+      at_latest(end_of_notice);
+    } else {
+      if (life_notice_changed(*worker)) return;
+      const std::uint32_t life = worker->channel.life_word().load(std::memory_order_acquire);
+      words[count++] = {&worker->channel.life_word(), life, system::Sharing::shared};
+    }
     if (!listens || others_collect) continue;
     worker->channel.watchdog_bell().arm();
     words[count++] = worker->channel.watchdog_bell().wait_word();
@@ -112,10 +121,6 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   // What was published before the bells were armed.
   for (const auto& worker : workers_)
     if (worker->channel.peek() || (!worker->was_ready && worker->channel.ready())) return;
-  const auto at_latest = [&](std::chrono::milliseconds pause) {
-    const auto time = Clock::now() + pause;
-    deadline = deadline ? std::min(*deadline, time) : time;
-  };
   if (others_collect && busy) at_latest(nap);
   if (!all_fit) at_latest(look_again);
   watchdog_wakes_at_.store(deadline ? deadline->time_since_epoch().count() : INT64_MAX, std::memory_order_relaxed);
