@@ -8,7 +8,6 @@
 #include <coroutine>
 #include <functional>
 #include <future>
-#include <mutex>
 #include <optional>
 #include <ranges>
 #include <unordered_set>
@@ -24,40 +23,57 @@ namespace detail {
 
 [[noreturn]] YOKE_API void throw_no_state();
 
+/// What has become of the packed result of a task. One step at a time, each by compare-and-swap.
+enum class ResultState : std::uint32_t {
+  packed,  // nobody has asked for it yet
+  busy,    // one thread unpacks it
+  kept,    // unpacked, for result()
+  taken    // moved out by get()
+};
+
+/// Begins a step: returns kept, or takes the state from packed to busy. Throws future_error(no_state) if taken.
+YOKE_API ResultState begin_unpacking(std::atomic<ResultState>& state);
+YOKE_API void end_unpacking(std::atomic<ResultState>& state, ResultState now) noexcept;
+
 /// The task of a Future<T>, with room for its unpacked result.
 template <class T>
 class TaskOf final : public Task {
  public:
   using Task::Task;
 
-  /// Unpacks into the task once and keeps the value there.
+  /// Unpacks into the task once and keeps the value there. What unpacking throws, it throws at each call.
   const T& keep() {
-    std::call_once(unpacked_, [this] {
-      kept_.emplace(unpack_result<T>(value().view()));
-      release_value();
-      has_kept_.store(true, std::memory_order_release);
-    });
-    if (!has_kept_.load(std::memory_order_acquire)) throw_no_state();
+    if (begin_unpacking(state_of_result_) == ResultState::kept) return *kept_;
+    unpack(ResultState::kept, [this] { kept_.emplace(unpack_result<T>(value().view())); });
     return *kept_;
   }
   /// Moves the value out, for the one caller that comes first.
   T take() {
-    std::optional<T> result;
-    std::call_once(unpacked_, [&] {
-      result.emplace(unpack_result<T>(value().view()));
-      release_value();
-    });
-    if (!result) {  // kept by an earlier result(), or taken
-      if (!has_kept_.exchange(false)) throw_no_state();
-      result.emplace(std::move(*kept_));
+    if (begin_unpacking(state_of_result_) == ResultState::kept) {
+      auto kept = ResultState::kept;
+      if (!state_of_result_.compare_exchange_strong(kept, ResultState::taken)) throw_no_state();
+      return std::move(*kept_);
     }
+    std::optional<T> result;
+    unpack(ResultState::taken, [&] { result.emplace(unpack_result<T>(value().view())); });
     return std::move(*result);
   }
 
  private:
+  template <class F>
+  void unpack(ResultState then, F&& step) {
+    try {
+      step();
+    } catch (...) {
+      end_unpacking(state_of_result_, ResultState::packed);
+      throw;
+    }
+    release_value();
+    end_unpacking(state_of_result_, then);
+  }
+
   std::optional<T> kept_;
-  std::once_flag unpacked_;
-  std::atomic<bool> has_kept_{false};
+  std::atomic<ResultState> state_of_result_{ResultState::packed};
 };
 
 template <>

@@ -49,6 +49,7 @@ void WorkerChannel::announce_ready() noexcept {
 void WorkerChannel::ring_watchdog() noexcept { watchdog_bell_.ring_if_armed(); }
 
 const TaskSlot* WorkerChannel::next() {
+  waited_ = !running_;  // the first task waited for the start-up
   if (running_) ++position_;
   running_ = false;
   for (;;) {
@@ -66,6 +67,7 @@ const TaskSlot* WorkerChannel::next() {
       if (next_step(slot.state.load(std::memory_order_acquire), position_) == NextStep::wait) return nullptr;
       continue;
     }
+    waited_ = true;
     wait();
   }
 }

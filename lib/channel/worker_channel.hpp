@@ -34,6 +34,7 @@ class WorkerChannel {
   /// Waits for the next task and starts it; null when the parent asked to stop and nothing is left to do.
   const TaskSlot* next();
   std::uint64_t position() const noexcept { return position_; }
+  bool waited() const noexcept { return waited_; }  // the last next() did not find a task at once
   /// Of the task that next() returned. Throws yoke::Error, std::system_error.
   std::span<const std::byte> arguments(const TaskSlot& slot);
   const void* resolve(wire::FunctionReference reference);
@@ -54,6 +55,7 @@ class WorkerChannel {
   Segment* segment_;
   std::uint64_t position_ = 0;  // of the task that runs, or of the next
   bool running_ = false;
+  bool waited_ = false;
   ArenaRing arena_;
   Sleeper tasks_bell_;
   Ringer leader_bell_;

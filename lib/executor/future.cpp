@@ -21,6 +21,21 @@ void throw_timeout(const Task& task, std::chrono::milliseconds timeout) {
 
 void throw_no_state() { throw std::future_error(std::future_errc::no_state); }
 
+ResultState begin_unpacking(std::atomic<ResultState>& state) {
+  for (;;) {
+    ResultState seen = ResultState::packed;
+    if (state.compare_exchange_strong(seen, ResultState::busy, std::memory_order_acquire)) return ResultState::busy;
+    if (seen == ResultState::kept) return seen;
+    if (seen == ResultState::taken) throw_no_state();
+    state.wait(ResultState::busy, std::memory_order_acquire);  // another thread unpacks
+  }
+}
+
+void end_unpacking(std::atomic<ResultState>& state, ResultState now) noexcept {
+  state.store(now, std::memory_order_release);
+  state.notify_all();
+}
+
 void throw_cancelled(const Task& task) { throw CancelledError(fmt::format("task '{}' was cancelled", task.name())); }
 
 void throw_unfinished(std::size_t unfinished, std::size_t all) {

@@ -19,20 +19,26 @@ class RunningTask final : public Call {
  public:
   RunningTask(channel::WorkerChannel& channel, std::span<const std::byte> arguments, const void* target,
               PackBuffer& result, std::int64_t started_ns)
-      : Call(arguments, target, result, channel.status().phase), channel_(channel), started_ns_(started_ns) {}
+      : Call(arguments, target, result, channel.status().phase),
+        channel_(channel),
+        started_ns_(started_ns),
+        ended_ns_(started_ns) {}
 
   void publish() override { publish(channel::ResultKind::value); }
   void publish(channel::ResultKind kind) {
-    const auto elapsed = static_cast<std::uint64_t>(now_ns() - started_ns_);
+    ended_ns_ = now_ns();
+    const auto elapsed = static_cast<std::uint64_t>(ended_ns_ - started_ns_);
     channel_.publish(kind, result(), static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, UINT32_MAX)));
     published_ = true;
     enter(Phase::finish);
   }
   bool published() const noexcept { return published_; }
+  std::int64_t ended_ns() const noexcept { return ended_ns_; }
 
  private:
   channel::WorkerChannel& channel_;
   std::int64_t started_ns_;
+  std::int64_t ended_ns_;
   bool published_ = false;
 };
 
@@ -49,10 +55,10 @@ void publish_exception(channel::WorkerChannel& channel, RunningTask& task) {
   }
 }
 
-/// Returns false if the task threw.
-bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot) {
+/// Returns false if the task threw. `time` is when it starts, and afterwards when it ended.
+bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, std::int64_t& time) {
   channel::WorkerStatus& status = channel.status();
-  const std::int64_t started = now_ns();
+  const std::int64_t started = time;
   status.started_ns.store(started, std::memory_order_relaxed);
   status.position.store(channel.position() + 1, std::memory_order_relaxed);
   status.phase.store(static_cast<std::uint8_t>(Phase::decode), std::memory_order_relaxed);
@@ -68,6 +74,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot) {
       threw = true;
       publish_exception(channel, task);
     }
+    time = task.ended_ns();
   } catch (const std::exception&) {
     if (threw) throw;
     // not even begun: its function or its arguments cannot be had here
@@ -82,9 +89,11 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot) {
 }  // namespace
 
 void run_tasks(channel::WorkerChannel& channel) {
+  std::int64_t time = 0;  // one look at the clock a task: where one ends the next begins, unless the worker had to wait
   while (const channel::TaskSlot* slot = channel.next()) {
+    if (channel.waited()) time = now_ns();
     const bool needed = (slot->flags & channel::flag_initializer) != 0;
-    if (!run_task(channel, *slot) && needed) {
+    if (!run_task(channel, *slot, time) && needed) {
       // the pool is broken: the parent has the reason and ends this process
       for (;;) ::pause();
     }
