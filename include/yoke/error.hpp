@@ -44,6 +44,7 @@ struct WorkerDeath {
   int pid = 0;
   int rank = 0;                                        // the worker's place in its pool
   int signal = 0;                                      // 0 if it exited
+  int signal_code = 0;                                 // si_code of a crash, 0 if not known
   int exit_code = 0;                                   // meaningful if signal is 0
   bool status_known = true;                            // false: someone else reaped the process and took its status
   std::string task;                                    // name of the task it was running; empty: none

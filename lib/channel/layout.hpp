@@ -79,9 +79,11 @@ struct BlackBox {
     std::uint64_t offset;  // from the module's base; the address itself if the module is unknown
     std::uint32_t module;  // index into modules, or max_modules
   };
-  std::atomic<std::uint32_t> signal;  // 0: none recorded; written last
+  std::atomic<std::uint32_t> signal;  // 0: none recorded
+  std::atomic<std::uint32_t> fatal;   // 1: all below is written, and the signal will end the process
   std::int32_t code;                  // si_code
   std::uint64_t address;              // si_addr
+  std::uint64_t peak_memory;          // bytes resident at most
   std::uint32_t has_address;
   std::uint32_t frame_count;
   Frame frames[max_frames];

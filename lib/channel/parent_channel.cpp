@@ -272,6 +272,7 @@ LastWords ParentChannel::last_words() const {
   if (signal == 0 || signal > 64) return words;
   words.signal = static_cast<int>(signal);
   words.code = read_once(box.code);
+  words.peak_memory = read_once(box.peak_memory);
   if (read_once(box.has_address) != 0) words.fault_address = read_once(box.address);
   const std::size_t count = std::min<std::size_t>(read_once(box.frame_count), BlackBox::max_frames);
   for (std::size_t i = 0; i < count; ++i) {

@@ -26,6 +26,7 @@ struct LastWords {
   std::optional<int> signal;  // that its crash handler recorded
   std::optional<std::uint64_t> fault_address;
   int code = 0;
+  std::uint64_t peak_memory = 0;  // 0: not told
   struct Frame {
     std::uint64_t offset;
     std::string module;  // path; empty if unknown
@@ -82,6 +83,7 @@ class ParentChannel {
 
   // The worker's own account, for clues.
   bool ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
+  bool crashed() const noexcept { return segment().black_box.fatal.load(std::memory_order_acquire) != 0; }
   std::int64_t started_ns() const noexcept { return segment().status.started_ns.load(std::memory_order_relaxed); }
   Phase phase() const noexcept;
   LastWords last_words() const;

@@ -7,6 +7,7 @@
 #include "lib/executor/callback_thread.hpp"
 #include "lib/pool/in_process_pool.hpp"
 #include "lib/pool/local_pool.hpp"
+#include "lib/system/fork_guard.hpp"
 #include "yoke/named_task.hpp"
 
 namespace yoke {
@@ -14,7 +15,9 @@ namespace {
 
 /// At the end of the program: pools that nobody shut down finish their work, and callbacks run.
 struct EndOfProgram {
+  const unsigned generation = system::fork_generation();
   ~EndOfProgram() {
+    if (generation != system::fork_generation()) return;  // of a fork: neither pools nor threads are its own
     pool::shut_down_all_pools();
     drain_callbacks();
   }

@@ -93,6 +93,7 @@ void LocalPool::dispatch() {
     if (!worker) break;
     if (last && last != worker) last->channel.ring();
     last = worker;
+    if (!watches_idle_ && worker->idle()) wake_watchdog();
     if (!give(*worker, *task)) break;
     backlog_.pop();
   }

@@ -62,12 +62,13 @@ WorkerDeath Death::report() const {
   death.task = task.text();
   death.phase = words.phase;
   death.run_time = run_time;
-  death.peak_memory = peak_memory;
+  death.peak_memory = peak_memory != 0 ? peak_memory : words.peak_memory;
   death.out_of_memory = out_of_memory;
   death.reason = words.reason;
   // The black box speaks of this death only if the process died of the signal that it recorded.
   if (words.signal && *words.signal == death.signal) {
     death.fault_address = words.fault_address;
+    death.signal_code = words.code;
     for (const auto& frame : words.frames) {
       std::string text = describe_frame(frame);
       if (is_below_task(text)) break;

@@ -110,10 +110,14 @@ void LocalPool::check_accepting() const {
 
 void LocalPool::start_watchdog() {
   if (watchdog_started_) return;
-  life_fd_ = system::create_memfd("yoke-life", sizeof(pthread_mutex_t));
-  life_page_ = system::Mapping(life_fd_.get(), sizeof(pthread_mutex_t), system::Access::read_write);
-  system::seal_future_writes(life_fd_.get());
-  watchdog_ = system::start_thread("yoke-watchdog", [self = shared_from_this()] { self->run_watchdog(); });
+  try {
+    life_fd_ = system::create_memfd("yoke-life", sizeof(pthread_mutex_t));
+    life_page_ = system::Mapping(life_fd_.get(), sizeof(pthread_mutex_t), system::Access::read_write);
+    system::seal_future_writes(life_fd_.get());
+    watchdog_ = system::start_thread("yoke-watchdog", [self = shared_from_this()] { self->run_watchdog(); });
+  } catch (const std::system_error& error) {
+    throw BrokenProcessPool(fmt::format("the pool's watchdog thread could not be started: {}", error.what()));
+  }
   watchdog_started_ = true;
 }
 

@@ -142,6 +142,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   bool watchdog_done_ = false;
   std::condition_variable watchdog_ended_;
   bool joined_ = false;
+  bool watches_idle_ = true;                       // the sleeping watchdog hears idle workers' doorbells too
   system::Word commands_{0};                       // changes to wake the watchdog
   std::atomic<bool> watchdog_sleeps_{false};
   std::atomic<std::int64_t> watchdog_wakes_at_{0};  // steady clock, ns; while it sleeps

@@ -177,7 +177,7 @@ void LocalPool::bury_dead(Clock::time_point now) {
   for (std::size_t i = 0; i < workers_.size();) {
     Worker& worker = *workers_[i];
     if (!worker.was_ready && worker.channel.ready()) worker.was_ready = true;
-    const bool noticed = life_notice_changed(worker);
+    const bool noticed = life_notice_changed(worker) || worker.channel.crashed();
     const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed;
     if (look && worker.process.dying_or_dead()) {
       bury(i);
@@ -203,8 +203,10 @@ void LocalPool::bury(std::size_t index) {
   auto death = std::make_shared<Death>();
   death->pid = worker->process.pid();
   death->rank = worker->rank;
-  death->status = worker->process.early_status().value_or(system::StatusTaken{});
   death->words = worker->channel.last_words();
+  death->status = worker->process.early_status().value_or(
+      death->words.signal ? system::ExitStatus(system::Signaled{*death->words.signal, false})
+                          : system::ExitStatus(system::StatusTaken{}));
   death->peak_memory = system::peak_memory(worker->process.pid());
   if (const auto* signaled = std::get_if<system::Signaled>(&death->status))
     death->out_of_memory = signaled->signal == SIGKILL && worker->mode != WorkerMode::doomed && memory_pressure_.rose();

@@ -96,38 +96,37 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   };
   std::array<system::WaitWord, system::max_wait_words> words;
   std::size_t count = 0;
-  bool all_fit = system::has_futex_waitv();
-  const std::uint32_t command = commands_.load(std::memory_order_seq_cst);
-  words[count++] = {&commands_, command, system::Sharing::process_private};
-  bool busy = false;
+  const auto add = [&](const system::WaitWord& word) {
+    if (count < words.size()) words[count] = word;
+    ++count;
+  };
+  add({&commands_, commands_.load(std::memory_order_seq_cst), system::Sharing::process_private});
+  watches_idle_ = 1 + 2 * workers_.size() <= words.size();
   for (const auto& worker : workers_) {
-    const bool listens = !worker->idle() || !worker->was_ready;
-    busy |= listens;
-    if (count + 2 > words.size()) {
-      all_fit = false;
-      break;
-    }
     if (worker->noticed_at) {
       at_latest(end_of_notice);
     } else {
       if (life_notice_changed(*worker)) return;
-      const std::uint32_t life = worker->channel.life_word().load(std::memory_order_acquire);
-      words[count++] = {&worker->channel.life_word(), life, system::Sharing::shared};
+      const system::Word& life = worker->channel.life_word();
+      add({&life, life.load(std::memory_order_acquire), system::Sharing::shared});
     }
-    if (!listens || others_collect) continue;
+    if (others_collect || (!watches_idle_ && worker->idle() && worker->was_ready)) continue;
     worker->channel.watchdog_bell().arm();
-    words[count++] = worker->channel.watchdog_bell().wait_word();
+    add(worker->channel.watchdog_bell().wait_word());
+  }
+  if (others_collect) at_latest(nap);
+  if (count > words.size() || !system::has_futex_waitv()) {
+    at_latest(look_again);
+    count = system::has_futex_waitv() ? words.size() : 1;
   }
   // What was published before the bells were armed.
   for (const auto& worker : workers_)
-    if (worker->channel.peek() || (!worker->was_ready && worker->channel.ready())) return;
-  if (others_collect && busy) at_latest(nap);
-  if (!all_fit) at_latest(look_again);
+    if (worker->channel.peek() || (worker->channel.crashed() && !worker->noticed_at) || (!worker->was_ready && worker->channel.ready())) return;
   watchdog_wakes_at_.store(deadline ? deadline->time_since_epoch().count() : INT64_MAX, std::memory_order_relaxed);
   watchdog_sleeps_.store(true, std::memory_order_seq_cst);
   lock.unlock();
   if (!deadline || *deadline > Clock::now())
-    system::futex_wait_any(std::span(words.data(), system::has_futex_waitv() ? count : 1), deadline);
+    system::futex_wait_any(std::span(words.data(), count), deadline);
   if (deadline && Clock::now() >= *deadline) LargeBuffer::trim(keep_warm_for);
   lock.lock();
   watchdog_sleeps_.store(false, std::memory_order_seq_cst);

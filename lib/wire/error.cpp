@@ -26,7 +26,11 @@ std::string cause(const WorkerDeath& death) {
     return "how is not known: its exit status was taken by another wait of this program";
   if (death.signal == 0) return fmt::format("exited with code {}", death.exit_code);
   std::string text = signal_name(death.signal);
-  if (death.fault_address) text += fmt::format(" at address {:#x}", *death.fault_address);
+  if (death.fault_address) {
+    text += fmt::format(" at address {:#x}", *death.fault_address);
+    if (death.signal == SIGSEGV && death.signal_code == SEGV_MAPERR) text += " (not mapped)";
+    if (death.signal == SIGSEGV && death.signal_code == SEGV_ACCERR) text += " (not permitted)";
+  }
   if (death.out_of_memory) text += ", killed by the kernel for want of memory";
   return text;
 }

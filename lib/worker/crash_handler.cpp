@@ -6,6 +6,7 @@
 #include <link.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -88,6 +89,8 @@ void record_crash(int signal, const siginfo_t& info, const void* context) noexce
   box.code = info.si_code;
   box.has_address = by_kernel && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL) ? 1 : 0;
   box.address = box.has_address != 0 ? reinterpret_cast<std::uintptr_t>(info.si_addr) : 0;
+  rusage usage{};
+  if (::getrusage(RUSAGE_SELF, &usage) == 0) box.peak_memory = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
   // Signal and address are told even if the unwinding below faults in its turn.
   box.signal.store(static_cast<std::uint32_t>(signal), std::memory_order_release);
   record_frames(box, program_counter(context));
@@ -96,8 +99,14 @@ void record_crash(int signal, const siginfo_t& info, const void* context) noexce
 extern "C" void handle_crash(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   // Of a fork of the worker the parent knows nothing.
-  if (::getpid() == static_cast<pid_t>(crash_channel->status().pid.load(std::memory_order_relaxed)))
-    record_crash(signal, *info, context);
+  const bool mine = ::getpid() == crash_channel->status().pid.load(std::memory_order_relaxed);
+  if (mine) record_crash(signal, *info, context);
+  // The kernel gives its notice after it has written a core file, which takes long for a large process.
+  if (mine && former_actions[signal].sa_handler == SIG_DFL) {
+    crash_channel->black_box().fatal.store(1, std::memory_order_release);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    crash_channel->ring_watchdog();
+  }
   ::sigaction(signal, &former_actions[signal], nullptr);
   errno = saved_errno;
   // A fault happens again on return and takes its former course; a signal that was sent has to be sent again.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -91,6 +92,8 @@ void run() {
   } catch (const std::exception& error) {
     fail_start(channel, error.what());
   }
+  if (const char* stop = std::getenv("YOKE_WORKER_STOP"); stop && std::string_view(stop) == "1")
+    ::raise(SIGSTOP);  // a debugger may attach now; it goes on with SIGCONT
   channel.announce_ready();
   run_tasks(channel);
   std::exit(0);

@@ -1,0 +1,79 @@
+// Row: one line of the table of figures, with the samples that it stands on.
+//
+// A row measures the library and its peers in turns, repetition by repetition, so that what else the machine does hits
+// all of them alike. The median counts.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/measure.hpp"
+
+namespace yoke::bench {
+
+enum class Better { higher, lower };
+
+struct Figure {
+  std::string who{};
+  std::vector<double> samples{};  // in the row's unit
+};
+
+/// What a row is measured against: the ratio to the best peer, or the figure itself.
+struct Reach {
+  enum class Of { ratio, figure } of = Of::ratio;
+  double limit = 0;
+};
+
+struct Row {
+  std::string id{};
+  std::string what{};
+  std::string unit{};
+  Better better = Better::lower;
+  Reach reach{};
+  Figure ours{"yoke", {}};
+  std::vector<Figure> peers{};
+  std::string note{};          // a further figure that the goal names
+  double others_load = 0;    // share of the machine that other programs used meanwhile, 0 to 1
+
+  [[nodiscard]] const Figure* best_peer() const {
+    const Figure* best = nullptr;
+    for (const Figure& peer : peers) {
+      if (peer.samples.empty()) continue;
+      const double mine = median(peer.samples);
+      if (!best || (better == Better::higher ? mine > median(best->samples) : mine < median(best->samples)))
+        best = &peer;
+    }
+    return best;
+  }
+  [[nodiscard]] std::optional<double> ratio() const {
+    const Figure* peer = best_peer();
+    if (!peer || ours.samples.empty() || median(peer->samples) == 0) return std::nullopt;
+    return median(ours.samples) / median(peer->samples);
+  }
+  /// Empty where there is nothing to judge by: no peer was built in.
+  [[nodiscard]] std::optional<bool> reached() const {
+    if (ours.samples.empty()) return std::nullopt;
+    const auto value = reach.of == Reach::Of::figure ? std::optional(median(ours.samples)) : ratio();
+    if (!value) return std::nullopt;
+    return better == Better::higher ? *value >= reach.limit : *value <= reach.limit;
+  }
+};
+
+/// A row that can be had: what it is called in docs/ and on the command line, and how to measure it.
+struct Measurement {
+  const char* id;
+  Row (*measure)(const Effort&);
+  bool in_quick_run = true;
+};
+
+/// rows/*.cpp.
+std::vector<Measurement> throughput_rows();
+std::vector<Measurement> round_trip_rows();
+std::vector<Measurement> map_rows();
+std::vector<Measurement> large_argument_rows();
+std::vector<Measurement> start_rows();
+std::vector<Measurement> death_rows();
+std::vector<Measurement> idle_rows();
+
+}  // namespace yoke::bench

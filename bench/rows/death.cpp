@@ -1,0 +1,88 @@
+// S11, S11b, S12: from a worker's SIGKILL to the error of its task, and to its replacement's first result.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <stdexcept>
+#include <thread>
+
+#include "bench/row.hpp"
+#include "bench/rows/first_result.hpp"
+
+namespace yoke::bench {
+namespace {
+
+/// A pool of one worker that may be killed as often as we like.
+ProcessPoolExecutor make_executor() {
+  return ProcessPoolExecutor(ExecutorOptions{.max_workers = 1, .restart_budget = {.deaths = 1'000'000}});
+}
+
+/// Kills the worker in the middle of a task. Returns milliseconds until the task's future threw.
+double milliseconds_to_error(ProcessPoolExecutor& executor, int megabytes, const Stopwatch** since = nullptr) {
+  static Stopwatch watch;
+  const int pid = executor.submit(own_pid).get();
+  if (megabytes > 0) executor.submit(hold_memory, megabytes).get();
+  auto doomed = executor.submit(spin_for_ever);
+  while (!doomed.running()) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  watch = Stopwatch();
+  ::kill(pid, SIGKILL);
+  try {
+    doomed.get();
+  } catch (const TerminatedWorkerError& error) {
+    const double milliseconds = watch.seconds() * 1e3;
+    if (error.death().signal != SIGKILL) throw std::logic_error("the death is not told as SIGKILL");
+    if (since) *since = &watch;
+    return milliseconds;
+  }
+  throw std::logic_error("a task outlived its worker");
+}
+
+Row measure_error(const Effort& effort) {
+  Row row{.id = "S11",
+          .what = "SIGKILL of a busy worker to its future's error",
+          .unit = "ms",
+          .better = Better::lower,
+          .reach = {Reach::Of::figure, 0.5}};
+  auto executor = make_executor();
+  const int kills = effort.times(200);
+  for (int i = 0; i < kills; ++i) row.ours.samples.push_back(milliseconds_to_error(executor, 0));
+  row.note = fmt::format("99th percentile of {} kills: {:.3g} ms, reach 5", kills, quantile(row.ours.samples, 0.99));
+  return row;
+}
+
+Row measure_large_worker(const Effort& effort) {
+  Row row{.id = "S11b",
+          .what = "the same with 1 GB resident in the worker",
+          .unit = "ms",
+          .better = Better::lower,
+          .reach = {Reach::Of::figure, 0.5}};
+  auto executor = make_executor();
+  for (int i = 0; i < std::max(effort.repetitions, effort.times(20)); ++i)
+    row.ours.samples.push_back(milliseconds_to_error(executor, 1024));
+  return row;
+}
+
+Row measure_recovery(const Effort& effort) {
+  Row row{.id = "S12",
+          .what = "SIGKILL to the replacement's first result",
+          .unit = "ms",
+          .better = Better::lower,
+          .reach = {Reach::Of::ratio, 1.5},
+          .peers = {{"S9", {}}}};
+  auto executor = make_executor();
+  for (int i = 0; i < std::max(effort.repetitions, effort.times(50)); ++i) {
+    const Stopwatch* since = nullptr;
+    milliseconds_to_error(executor, 0, &since);
+    executor.submit(inc, 1).get();
+    row.ours.samples.push_back(since->seconds() * 1e3);
+    row.peers[0].samples.push_back(milliseconds_to_first_result());
+  }
+  return row;
+}
+
+}  // namespace
+
+std::vector<Measurement> death_rows() {
+  return {{"S11", measure_error}, {"S11b", measure_large_worker, false}, {"S12", measure_recovery}};
+}
+
+}  // namespace yoke::bench
