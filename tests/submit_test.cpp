@@ -10,7 +10,7 @@
 #include "tests/children/linked_tasks.hpp"
 #include "tests/support/any_pool.hpp"
 
-namespace hidden [[gnu::visibility("hidden")]] {
+namespace [[gnu::visibility("hidden")]] hidden {
 int negate(int value) { return -value; }
 }  // namespace hidden
 

@@ -22,6 +22,8 @@ YOKE_API bool is_worker() noexcept;
 YOKE_API int rank() noexcept;
 /// How many pools deep this process is: 0 for the program itself.
 YOKE_API int depth() noexcept;
+/// Tells that the task is alive: stats() of the pool shows how long ago the last one was. Costs one look at the clock.
+YOKE_API void heartbeat() noexcept;
 }  // namespace this_worker
 
 }  // namespace yoke

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct WorkerInfo {
   WorkerState state = WorkerState::starting;
   std::string task;                 // name of the task it runs; empty: none
   std::chrono::nanoseconds age{0};  // of that task
+  std::optional<std::chrono::nanoseconds> heartbeat_age;  // since the task last called this_worker::heartbeat()
   std::uint64_t memory = 0;         // bytes resident
   std::uint64_t tasks_done = 0;
 };

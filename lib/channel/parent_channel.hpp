@@ -85,6 +85,7 @@ class ParentChannel {
   bool ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
   bool crashed() const noexcept { return segment().black_box.fatal.load(std::memory_order_acquire) != 0; }
   std::int64_t started_ns() const noexcept { return segment().status.started_ns.load(std::memory_order_relaxed); }
+  std::int64_t heartbeat_ns() const noexcept { return segment().status.heartbeat_ns.load(std::memory_order_relaxed); }
   Phase phase() const noexcept;
   LastWords last_words() const;
 

@@ -275,8 +275,12 @@ Stats LocalPool::stats() const {
         --stats.waiting;
         ++stats.running;
         names.push_back({stats.workers.size(), TaskName(*worker->channel.oldest())});
-        info.age = std::max(now - Clock::time_point(std::chrono::nanoseconds(worker->channel.started_ns())),
-                            Clock::duration(0));
+        const auto since = [now](std::int64_t ns) {
+          return std::max(now - Clock::time_point(std::chrono::nanoseconds(ns)), Clock::duration(0));
+        };
+        info.age = since(worker->channel.started_ns());
+        if (worker->channel.heartbeat_ns() >= worker->channel.started_ns())
+          info.heartbeat_age = since(worker->channel.heartbeat_ns());
       }
       info.state = worker->mode != WorkerMode::serving                 ? WorkerState::leaving
                    : !worker->channel.ready() || worker->initializer ? WorkerState::starting

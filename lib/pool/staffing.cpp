@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "lib/pool/local_pool.hpp"
+#include "lib/pool/log.hpp"
 #include "lib/system/launcher.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/memory_pressure.hpp"
@@ -30,6 +31,12 @@ std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   add(RLIMIT_CORE, limits.core_size);
   add(RLIMIT_FSIZE, limits.file_size);
   return all;
+}
+
+std::string describe(const system::ExitStatus& status) {
+  if (const auto* exited = std::get_if<system::Exited>(&status)) return fmt::format("exit code {}", exited->code);
+  if (const auto* signaled = std::get_if<system::Signaled>(&status)) return fmt::format("signal {}", signaled->signal);
+  return "status unknown";
 }
 
 }  // namespace
@@ -91,6 +98,7 @@ void LocalPool::start_worker(Lock& lock) {
   failed_launches_ = 0;
   next_start_.reset();
   ++counts_.started;
+  log(LogLevel::info, "started worker {} (pid {})", rank, worker->process.pid());
   worker->idle_since = Clock::now();
   workers_.push_back(std::move(worker));
   if (killing_ || broken_) doom(*workers_.back(), false);
@@ -100,6 +108,7 @@ void LocalPool::start_worker(Lock& lock) {
 /// Tries again after a while; with no worker at all, gives up after a few times.
 void LocalPool::launch_failed(const std::string& trouble) {
   ++failed_launches_;
+  log(LogLevel::info, "could not start a worker (try {}): {}", failed_launches_, trouble);
   next_start_ = Clock::now() + first_start_delay * (1 << std::min(failed_launches_, 10));
   if (staff() == 0 && failed_launches_ >= most_failed_launches)
     break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(
@@ -131,6 +140,7 @@ void LocalPool::retire_surplus(Clock::time_point now) {
 void LocalPool::ask_to_leave(Worker& worker) {
   if (worker.mode != WorkerMode::serving) return;
   worker.mode = WorkerMode::leaving;
+  log(LogLevel::debug, "asked worker {} (pid {}) to leave", worker.rank, worker.process.pid());
   worker.channel.ask_to_stop();
   wake_watchdog();
 }
@@ -227,6 +237,8 @@ void LocalPool::bury(std::size_t index) {
     const auto started = Clock::time_point(std::chrono::nanoseconds(death->words.started_ns));
     death->run_time = std::max(Clock::now() - started, Clock::duration(0));
   }
+  log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, describe(death->status),
+      lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
   const bool orderly = worker->mode == WorkerMode::leaving && !lost;
   requeue(std::move(unstarted));
   mourn(*worker, death, orderly || worker->mode == WorkerMode::doomed);
@@ -298,6 +310,7 @@ void LocalPool::requeue(std::deque<TaskPtr> tasks) {
 void LocalPool::break_pool(std::shared_ptr<const Failure> failure) {
   if (broken_) return;
   broken_ = failure;
+  log(LogLevel::info, "the pool is broken");
   for (const auto& worker : workers_) collect_from(*worker);
   fail_unfinished(failure);
   for (const auto& worker : workers_) doom(*worker, false);

@@ -38,6 +38,7 @@ void LocalPool::run_watchdog() {
     workers_.clear();
   }
   accepting_ = false;
+  LargeBuffer::trim({});  // nobody may be there to do it later
   watchdog_done_ = true;
   watchdog_ended_.notify_all();
 }

@@ -26,6 +26,7 @@ namespace {
 
 int this_rank = -1;
 int this_depth = 0;
+channel::WorkerStatus* this_status = nullptr;
 std::atomic<bool> hook_has_run{false};
 
 }  // namespace
@@ -84,6 +85,7 @@ void run() {
                                     system::to_hex(identity)));
   this_rank = bootstrap.rank;
   this_depth = bootstrap.depth;
+  this_status = &channel.status();
   // exec gave the process the name of a descriptor; give it the program's, as ps shows it.
   ::prctl(PR_SET_NAME, fmt::format("{:.10}/{}", program_invocation_short_name, this_rank).c_str());
   try {
@@ -105,6 +107,11 @@ namespace this_worker {
 bool is_worker() noexcept { return this_rank >= 0; }
 int rank() noexcept { return this_rank; }
 int depth() noexcept { return this_depth; }
+void heartbeat() noexcept {
+  if (!this_status) return;
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  this_status->heartbeat_ns.store(std::chrono::nanoseconds(now).count(), std::memory_order_relaxed);
+}
 }  // namespace this_worker
 
 void init(int&, char**&) {
