@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 namespace yoke::bench {
@@ -33,6 +34,13 @@ inline double quantile(std::vector<double> samples, double q) {
   const auto at = samples.begin() + static_cast<std::ptrdiff_t>(q * last + 0.5);
   std::nth_element(samples.begin(), at, samples.end());
   return *at;
+}
+/// Between what half of the samples lie; of three samples or fewer, all.
+inline std::pair<double, double> spread(std::vector<double> samples) {
+  if (samples.empty()) return {};
+  std::ranges::sort(samples);
+  const std::size_t outside = (samples.size() - 1) / 4;
+  return {samples[outside], samples[samples.size() - 1 - outside]};
 }
 inline double median(std::vector<double> samples) { return quantile(std::move(samples), 0.5); }
 

@@ -19,7 +19,7 @@ struct Figure {
   std::vector<double> samples{};  // in the row's unit
 };
 
-/// What a row is measured against: the ratio to the best peer, or the figure itself.
+/// What a row is measured against: the ratio to a peer, or the figure itself.
 struct Reach {
   enum class Of { ratio, figure } of = Of::ratio;
   double limit = 0;
@@ -33,13 +33,15 @@ struct Row {
   Reach reach{};
   Figure ours{"yoke", {}};
   std::vector<Figure> peers{};
-  std::string note{};          // a further figure that the goal names
+  std::string judged_by{};   // the peer that the goal names; empty: the best one
+  std::string note{};        // a further figure that the goal names
   double others_load = 0;    // share of the machine that other programs used meanwhile, 0 to 1
 
-  [[nodiscard]] const Figure* best_peer() const {
+  /// The one that counts; null if it was not built in.
+  [[nodiscard]] const Figure* peer() const {
     const Figure* best = nullptr;
     for (const Figure& peer : peers) {
-      if (peer.samples.empty()) continue;
+      if (peer.samples.empty() || (!judged_by.empty() && peer.who != judged_by)) continue;
       const double mine = median(peer.samples);
       if (!best || (better == Better::higher ? mine > median(best->samples) : mine < median(best->samples)))
         best = &peer;
@@ -47,9 +49,9 @@ struct Row {
     return best;
   }
   [[nodiscard]] std::optional<double> ratio() const {
-    const Figure* peer = best_peer();
-    if (!peer || ours.samples.empty() || median(peer->samples) == 0) return std::nullopt;
-    return median(ours.samples) / median(peer->samples);
+    const Figure* other = peer();
+    if (!other || ours.samples.empty() || median(other->samples) == 0) return std::nullopt;
+    return median(ours.samples) / median(other->samples);
   }
   /// Empty where there is nothing to judge by: no peer was built in.
   [[nodiscard]] std::optional<bool> reached() const {

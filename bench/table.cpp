@@ -10,10 +10,10 @@
 namespace yoke::bench {
 namespace {
 
-/// "0.35 us (0.31..0.48)": the median, and between what half of the samples lie.
+/// "0.35 us (0.31..0.48)": the median and the spread.
 std::string figure_text(const Figure& figure, const std::string& unit) {
-  return fmt::format("{:.3g} {} ({:.3g}..{:.3g})", median(figure.samples), unit, quantile(figure.samples, 0.25),
-                     quantile(figure.samples, 0.75));
+  const auto [low, high] = spread(figure.samples);
+  return fmt::format("{:.3g}{}{} ({:.3g}..{:.3g})", median(figure.samples), unit.empty() ? "" : " ", unit, low, high);
 }
 
 std::string reach_text(const Row& row) {
@@ -27,20 +27,20 @@ std::string reach_text(const Row& row) {
 }  // namespace
 
 void print_head(const std::string& machine) {
-  fmt::print("{}\nmedian (quartiles); ratio to the best peer; others: what other programs took of the machine\n\n",
+  fmt::print("{}\nmedian (quartiles); ratio to the peer; others: what other programs took of the machine\n\n",
              machine);
-  fmt::print("{:<5} {:<50} {:<32} {:<32} {:>7}  {:<20} {:>6}\n", "id", "what", "ours", "best peer", "ratio", "reach",
+  fmt::print("{:<5} {:<55} {:<32} {:<22} {:>7}  {:<20} {:>6}\n", "id", "what", "ours", "peer", "ratio", "reach",
              "others");
 }
 
 void print_row(const Row& row) {
-  const Figure* best = row.best_peer();
+  const Figure* peer = row.peer();
   const auto ratio = row.ratio();
-  fmt::print("{:<5} {:<50} {:<32} {:<32} {:>7}  {:<20} {:>5.0f}%\n", row.id, row.what, figure_text(row.ours, row.unit),
-             best ? best->who : "", ratio ? fmt::format("{:.3g}", *ratio) : "", reach_text(row), row.others_load * 100);
-  for (const Figure& peer : row.peers)
-    fmt::print("{:<5} {:>50} {}\n", "", peer.who, figure_text(peer, row.unit));
-  if (!row.note.empty()) fmt::print("{:<5} {:>50} {}\n", "", "", row.note);
+  fmt::print("{:<5} {:<55} {:<32} {:<22} {:>7}  {:<20} {:>5.0f}%\n", row.id, row.what, figure_text(row.ours, row.unit),
+             peer ? peer->who : "", ratio ? fmt::format("{:.3g}", *ratio) : "", reach_text(row), row.others_load * 100);
+  for (const Figure& each : row.peers)
+    fmt::print("{:<5} {:>55} {}\n", "", each.who, figure_text(each, row.unit));
+  if (!row.note.empty()) fmt::print("{:<5} {:>55} {}\n", "", "", row.note);
   std::fflush(stdout);
 }
 

@@ -271,12 +271,11 @@ auto start_map(std::function<void(TaskPtr)> send, int workers, const MapOptions&
   std::optional<std::size_t> items;
   const bool sized = std::apply(
       [&](auto&... range) {
-        const std::optional<std::size_t> sizes[] = {known_size(range)...};
-        for (const auto& size : sizes) {
-          if (!size) return false;
-          items = std::min(items.value_or(*size), *size);
-        }
-        return true;
+        const auto count = [&](const std::optional<std::size_t>& size) {
+          if (size) items = std::min(items.value_or(*size), *size);
+          return size.has_value();
+        };
+        return (count(known_size(range)) && ...);
       },
       *inputs);
   if (!sized || options.buffersize) items.reset();

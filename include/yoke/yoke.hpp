@@ -1,6 +1,10 @@
 // All of the core: executors, futures, map, errors, this process, named tasks.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "yoke needs C++20: compile with -std=c++20"
+#else
+
 #include "yoke/error.hpp"
 #include "yoke/exception.hpp"
 #include "yoke/executor.hpp"
@@ -12,3 +16,5 @@
 #include "yoke/reusable.hpp"
 #include "yoke/stats.hpp"
 #include "yoke/version.hpp"
+
+#endif

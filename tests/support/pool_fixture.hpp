@@ -23,6 +23,18 @@ namespace yoke_test {
 
 using namespace std::chrono_literals;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool sanitized = true;  // its handlers take what would be a crash
+#else
+inline constexpr bool sanitized = false;
+#endif
+#else
+inline constexpr bool sanitized = false;
+#endif
+
 /// Ends what would hang. Generous: nothing is measured by it.
 inline constexpr std::chrono::seconds hang_guard{60};
 
@@ -32,6 +44,7 @@ class HouseTest : public testing::Test {
   void TearDown() override;
   /// This test makes the library or a worker write this to stderr.
   void expect_stderr(const std::string& part) { expected_stderr_ = part; }
+  void may_write_stderr() { any_stderr_ = true; }
   std::string stderr_text() const { return stderr_->text(); }
 
   Board board;
@@ -40,6 +53,7 @@ class HouseTest : public testing::Test {
   Belongings before_;
   std::optional<StderrCapture> stderr_;
   std::optional<std::string> expected_stderr_;
+  bool any_stderr_ = false;
 };
 
 class PoolTest : public HouseTest {

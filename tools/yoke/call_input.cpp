@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <nlohmann/json.hpp>
 #include <yoke/codec.hpp>
 
@@ -17,10 +18,13 @@ constexpr int deepest = 500;
 Json parse(const std::string& text) {
   try {
     return Json::parse(text);
-  } catch (const Json::parse_error& error) {
+  } catch (const Json::exception& error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error ..."
     std::string reason = error.what();
-    if (const auto column = reason.find("column "); column != std::string::npos) reason.erase(0, column);
+    if (const auto column = reason.find("column "); column != std::string::npos)
+      reason.erase(0, column);
+    else if (const auto end = reason.find("] "); end != std::string::npos)
+      reason.erase(0, end + 2);
     throw InvalidJson(reason);
   }
 }
@@ -28,6 +32,14 @@ Json parse(const std::string& text) {
 std::uint32_t size_of(const Json& json) {
   if (json.size() > UINT32_MAX) throw SerializationError("the JSON value has too many elements");
   return static_cast<std::uint32_t>(json.size());
+}
+
+/// As a float in any case: msgpack's packer would make an integer of 2.0.
+void pack_float(Packer& packer, double value) {
+  std::byte* out = packer.buffer().extend(1 + sizeof value);
+  const auto bits = std::bit_cast<std::uint64_t>(value);
+  out[0] = std::byte{0xcb};
+  for (unsigned i = 0; i < sizeof value; ++i) out[1 + i] = static_cast<std::byte>(bits >> (56 - 8 * i));
 }
 
 void pack(Packer& packer, const Json& json, int depth) {
@@ -38,7 +50,7 @@ void pack(Packer& packer, const Json& json, int depth) {
     case Json::value_t::boolean: pack_value(packer, json.get<bool>()); break;
     case Json::value_t::number_integer: pack_value(packer, json.get<std::int64_t>()); break;
     case Json::value_t::number_unsigned: pack_value(packer, json.get<std::uint64_t>()); break;
-    case Json::value_t::number_float: pack_value(packer, json.get<double>()); break;
+    case Json::value_t::number_float: pack_float(packer, json.get<double>()); break;
     case Json::value_t::string: pack_value(packer, json.get_ref<const std::string&>()); break;
     case Json::value_t::binary: break;  // not in JSON text
     case Json::value_t::array:
@@ -62,9 +74,9 @@ void pack_json_call(Packer& packer, const Json& json, const NamedTask& task) {
     return;
   }
   if (!json.is_array() || json.size() != task.parameters)
-    throw SerializationError(fmt::format("{} takes {} arguments: give a JSON array of {} values, not {}", task.name,
-                                         task.parameters, task.parameters,
-                                         json.is_array() ? fmt::format("of {}", json.size()) : json.type_name()));
+    throw SerializationError(fmt::format(
+        "{} takes {} arguments: give a JSON array of {} values; this is {}", task.name, task.parameters, task.parameters,
+        json.is_array() ? fmt::format("an array of {}", json.size()) : fmt::format("no array, but: {}", json.type_name())));
   pack(packer, json, 0);
 }
 

@@ -5,8 +5,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <stdexcept>
+#include <string_view>
 #include <yoke/version.hpp>
 
 #include "commands.hpp"
@@ -38,8 +41,8 @@ class MapArguments {
                  "shared library with tasks (functions marked with\n"
                  "YOKE_TASK), and which of them; TASK may be left\n"
                  "out if there is only one")
-        ->required();
-    c.add_option("INPUT", options_.inputs, "one call each; without any, the lines of stdin");
+        ->type_name("");
+    c.allow_extras();  // the inputs: as an option of CLI11's they would lose brackets and commas
     c.add_option("-j,--jobs", jobs_, "worker processes at a time (default: one for each\nprocessor that may be used)")
         ->type_name("N");
     c.add_option("--timeout", timeout_, "time that one call may take, like 2.5; its worker\nis killed then")
@@ -60,10 +63,10 @@ class MapArguments {
     c.add_flag("--progress", progress_, "show how far it is on stderr, where that is no\nterminal by a line every 10 seconds");
     c.add_flag("--no-progress", no_progress_, "show it not even on a terminal")->excludes("--progress");
     c.footer(
-        "Each result is one line of JSON: {\"input\":...,\"value\":...}, or {\"input\":...,\"error\":{\"type\":...,\n"
+        "INPUT...: one call each; without any, the lines of the standard input. Those that begin with a dash go after --.\n"
+        "\nEach result is one line of JSON: {\"input\":...,\"value\":...}, or {\"input\":...,\"error\":{\"type\":...,\n"
         "\"message\":...}}, with a \"cause\" (signal, address, function, line, frames...) if a worker died.\n"
         "What JSON cannot say: NaN and infinity become null, bytes that are not UTF-8 become U+FFFD.\n"
-        "Inputs that begin with a dash go after --.\n"
         "\nExit status: 0 all well; 1 some inputs failed; 2 the command, the library or the inputs cannot be used;\n"
         "130 or 143 ended by SIGINT or SIGTERM.\n"
         "\nExamples:\n"
@@ -73,7 +76,18 @@ class MapArguments {
   }
 
   bool chosen() const { return command_->parsed(); }
-  MapOptions take() {
+  /// `behind_dashes`: what stood behind "--", none of which is an option.
+  MapOptions take(const std::vector<std::string>& behind_dashes) {
+    options_.inputs = command_->remaining();
+    for (const auto& input : options_.inputs)
+      if (input.size() > 1 && input.front() == '-')
+        throw UsageError(fmt::format("there is no option {} (see yoke map --help); inputs that begin with a dash go after --", input));
+    options_.inputs.insert(options_.inputs.end(), behind_dashes.begin(), behind_dashes.end());
+    if (options_.target.empty()) {
+      if (options_.inputs.empty()) throw UsageError("name a task library: yoke map LIBRARY[:TASK] (see yoke map --help)");
+      options_.target = options_.inputs.front();
+      options_.inputs.erase(options_.inputs.begin());
+    }
     if (jobs_) {
       if (*jobs_ < 1) throw UsageError(fmt::format("--jobs needs a number of workers of at least 1, not {}", *jobs_));
       options_.jobs = static_cast<int>(std::min(*jobs_, 100000L));
@@ -116,18 +130,23 @@ int run(int argc, char** argv, std::string& command) {
   doctor->add_flag("--json", json, "print the findings as JSON");
   doctor->footer("Each line: ok, note (works, at a cost) or MISSING (no worker can run). Exit status 1 if anything is MISSING.");
 
+  // CLI11 would not hand what is behind "--" to the command.
+  const bool is_map = argc > 1 && std::string_view(argv[1]) == "map";
+  char** const dashes = is_map ? std::find(argv, argv + argc, std::string_view("--")) : argv + argc;
+  const std::vector<std::string> behind_dashes(std::min(dashes + 1, argv + argc), argv + argc);
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(dashes - argv), argv);
   } catch (const CLI::Success& wanted) {
     return app.exit(wanted);  // --help, --version
   } catch (const CLI::ParseError& error) {
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-')
       throw UsageError(fmt::format("there is no command '{}' (see yoke --help)", argv[1]));
+    if (argc < 2) throw UsageError("name a command: map, tasks, hello or doctor (see yoke --help)");
     for (const auto* chosen : app.get_subcommands()) command += " " + chosen->get_name();
     throw UsageError(fmt::format("{} (see {} --help)", error.what(), command));
   }
   for (const auto* chosen : app.get_subcommands()) command += " " + chosen->get_name();
-  if (map.chosen()) return run_map(map.take());
+  if (map.chosen()) return run_map(map.take(behind_dashes));
   if (tasks->parsed()) return run_tasks(library);
   if (hello->parsed()) return run_hello();
   if (doctor->parsed()) return run_doctor(json);

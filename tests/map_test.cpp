@@ -1,0 +1,252 @@
+// B1 to B8, B11: map. For every pool.
+#include <array>
+#include <atomic>
+#include <list>
+#include <numeric>
+#include <ranges>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/any_pool.hpp"
+
+namespace {
+
+using namespace yoke_test;
+
+enum Word : unsigned { entered, gate, ran };
+
+int add(int a, int b) { return a + b; }
+std::string join(const std::string& a, int b) { return a + std::to_string(b); }
+int odd_fails(int value) {
+  if (value % 2 != 0) throw std::domain_error("odd: " + std::to_string(value));
+  return value;
+}
+std::string odd_text_fails(int value) { return std::to_string(odd_fails(value)); }
+int counted(const Board& board, int value) {
+  board.add(ran);
+  return value;
+}
+
+std::vector<int> numbers(int count) {
+  std::vector<int> all(static_cast<std::size_t>(count));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+std::vector<int> plus_one(std::vector<int> values) {
+  for (int& value : values) ++value;
+  return values;
+}
+
+class MapTest : public AnyPoolTest {
+ protected:
+  void open_gate() { board.add(gate); }
+};
+YOKE_ANY_POOL(MapTest);
+
+TEST_P(MapTest, B1_in_order) { EXPECT_EQ(executor->map(add_one, numbers(1000)).get(), plus_one(numbers(1000))); }
+
+TEST_P(MapTest, B1_zips_up_to_the_shortest) {
+  const std::list<int> longer{1, 2, 3, 4, 5};
+  EXPECT_EQ(executor->map(add, numbers(3), longer).get(), (std::vector<int>{1, 3, 5}));
+  EXPECT_EQ(executor->map(add, longer, std::vector<int>{}).get(), std::vector<int>{});
+  EXPECT_EQ(executor->map(join, std::vector<const char*>{"a", "b"}, std::views::iota(1)).get(),
+            (std::vector<std::string>{"a1", "b2"}));
+}
+
+TEST_P(MapTest, B1_over_every_kind_of_range) {
+  std::istringstream text("1 2 3");
+  EXPECT_EQ(executor->map(add_one, std::ranges::istream_view<int>(text)).get(), (std::vector<int>{2, 3, 4}));
+  EXPECT_EQ(executor->map(add_one, std::views::iota(0, 4)).get(), (std::vector<int>{1, 2, 3, 4}));
+  EXPECT_EQ(executor->map(add_one, std::array<int, 2>{4, 5}).get(), (std::vector<int>{5, 6}));
+  EXPECT_EQ(executor->map(add_one, std::set<int>{9, 7}).get(), (std::vector<int>{8, 10}));
+}
+
+TEST_P(MapTest, B1_of_callables_with_a_state) {
+  const int factor = 3;
+  EXPECT_EQ(executor->map(yoke::by_value([factor](int v) { return v * factor; }), numbers(4)).get(),
+            (std::vector<int>{0, 3, 6, 9}));
+  EXPECT_EQ(executor->map(yoke::bind(add, 10), numbers(3)).get(), (std::vector<int>{10, 11, 12}));
+}
+
+TEST_P(MapTest, B1_of_void_functions) {
+  executor->map(yoke::bind([](const Board& b, int) { b.add(ran); }, board), numbers(100)).get();
+  EXPECT_EQ(board.get(ran), 100U);
+}
+
+TEST_P(MapTest, B1_unordered_on_request) {
+  std::multiset<int> values;
+  for (const int value : executor->map({.chunksize = 3, .ordered = false}, add_one, numbers(100))) values.insert(value);
+  const auto expected = plus_one(numbers(100));
+  EXPECT_EQ(values, std::multiset<int>(expected.begin(), expected.end()));
+}
+
+TEST_P(MapTest, B2_an_exception_is_thrown_by_its_item_and_iteration_goes_on) {
+  for (const std::size_t chunk : {1UL, 2UL, 7UL, 100UL}) {
+    auto results = executor->map({.chunksize = chunk}, odd_fails, numbers(20));
+    int i = 0;
+    for (auto it = results.begin(); it != results.end(); ++it, ++i) {
+      if (i % 2 == 0) {
+        EXPECT_EQ(*it, i);
+      } else {
+        const auto error = thrown_by<std::domain_error>([&] { *it; });
+        ASSERT_TRUE(error);
+        EXPECT_EQ(error->what(), "odd: " + std::to_string(i));
+      }
+    }
+    EXPECT_EQ(i, 20);
+  }
+}
+
+TEST_P(MapTest, B2_the_same_with_values_that_are_packed) {
+  auto results = executor->map({.chunksize = 5}, odd_text_fails, numbers(11));
+  int right = 0, wrong = 0;
+  for (auto it = results.begin(); it != results.end(); ++it) {
+    try {
+      (*it).size();
+      ++right;
+    } catch (const std::domain_error&) {
+      ++wrong;
+    }
+  }
+  EXPECT_EQ(right, 6);
+  EXPECT_EQ(wrong, 5);
+}
+
+TEST_P(MapTest, B2_get_throws_the_first_exception) {
+  const auto error = thrown_by<std::domain_error>([&] { executor->map(odd_fails, numbers(20)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_STREQ(error->what(), "odd: 1");
+}
+
+TEST_P(MapTest, B3_the_timeout_counts_from_the_call) {
+  auto results = executor->map({.chunksize = 1, .timeout = 20ms}, pass_gate, std::vector<Board>{board},
+                               std::vector<unsigned>{entered}, std::vector<unsigned>{gate});
+  EXPECT_THROW(results.get(), yoke::TimeoutError);
+  open_gate();
+  EXPECT_EQ(executor->map({.timeout = 60s}, add_one, numbers(3)).get(), (std::vector<int>{1, 2, 3}));
+}
+
+TEST_P(MapTest, B4_chunks_of_every_size) {
+  constexpr int n = 50;
+  for (const std::size_t chunk : {1, 2, n - 1, n, n + 1, 10 * n})
+    EXPECT_EQ(executor->map({.chunksize = chunk}, add_one, numbers(n)).get(), plus_one(numbers(n))) << chunk;
+  for (int count = 0; count < 130; ++count)
+    ASSERT_EQ(executor->map(add_one, numbers(count)).get(), plus_one(numbers(count))) << count;
+}
+
+TEST_P(MapTest, B4_automatic_chunks_once_the_time_is_known) {
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(executor->map(add_one, numbers(20'000)).get(), plus_one(numbers(20'000)));
+}
+
+TEST_P(MapTest, B4_a_chunk_of_nothing_is_refused) {
+  EXPECT_THROW(executor->map({.chunksize = 0}, add_one, numbers(3)), std::invalid_argument);
+}
+
+TEST_P(MapTest, B5_an_input_that_throws) {
+  const auto fails_at_five = [](int i) {
+    if (i == 5) throw std::runtime_error("input");
+    return i;
+  };
+  const auto error = thrown_by<std::runtime_error>(
+      [&] { executor->map({.chunksize = 2}, add_one, numbers(10) | std::views::transform(fails_at_five)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_STREQ(error->what(), "input");
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+}
+
+TEST_P(MapTest, B6_endless_input) {
+  auto results = executor->map({.chunksize = 1, .buffersize = 7}, add_one, std::views::iota(0));
+  int expected = 0;
+  for (const int value : results) {
+    ASSERT_EQ(value, ++expected);
+    if (expected == 100) break;
+  }
+}
+
+TEST_P(MapTest, B6_exactly_that_many_are_fetched_ahead) {
+  int fetched = 0;
+  auto input = std::views::iota(0) | std::views::transform([&](int i) {
+                 ++fetched;
+                 return i;
+               });
+  for (const std::size_t chunk : {1UL, 2UL, 3UL, 20UL}) {
+    fetched = 0;
+    auto results = executor->map({.chunksize = chunk, .buffersize = 6}, add_one, input);
+    EXPECT_EQ(fetched, 6);
+    int taken = 0;
+    for (auto it = results.begin(); taken < 60; ++it, ++taken) {
+      EXPECT_EQ(*it, taken + 1);
+      EXPECT_LE(fetched, taken + 6);
+    }
+  }
+}
+
+TEST_P(MapTest, B6_a_buffer_of_nothing_is_refused) {
+  EXPECT_THROW(executor->map({.buffersize = 0}, add_one, numbers(3)), std::invalid_argument);
+}
+
+TEST_P(MapTest, B7_destroying_the_results_cancels_the_rest) {
+  const auto first = all_busy(entered, gate);
+  {
+    auto results = executor->map({.chunksize = 1}, yoke::bind(counted, board), numbers(100));
+  }
+  open_gate();
+  soon(executor->submit(add_one, 1)).get();
+  EXPECT_EQ(board.get(ran), 0U);
+}
+
+TEST_P(MapTest, B7_unordered_too) {
+  const auto first = all_busy(entered, gate);
+  {
+    auto results = executor->map({.chunksize = 1, .ordered = false}, yoke::bind(counted, board), numbers(100));
+  }
+  open_gate();
+  soon(executor->submit(add_one, 1)).get();
+  EXPECT_EQ(board.get(ran), 0U);
+}
+
+TEST_P(MapTest, B8_empty_input) {
+  EXPECT_TRUE(executor->map(add_one, std::vector<int>()).get().empty());
+  auto results = executor->map({.chunksize = 5, .buffersize = 2, .ordered = false}, add_one, std::vector<int>());
+  EXPECT_EQ(results.begin(), results.end());
+}
+
+/// A value whose copies in this process are counted.
+struct Tracked {
+  static inline std::atomic<int> alive{0};
+  Tracked() { ++alive; }
+  Tracked(const Tracked&) { ++alive; }
+  ~Tracked() { --alive; }
+  Tracked& operator=(const Tracked&) = default;
+  MSGPACK_DEFINE()
+};
+Tracked make_tracked(int) { return {}; }
+TEST_P(MapTest, B11_a_value_handed_out_is_not_kept) {
+  auto results = executor->map({.chunksize = 2}, make_tracked, numbers(6));
+  for (auto it = results.begin(); it != results.end(); ++it) {
+    { const Tracked value = *it; }
+    wait_until([] { return Tracked::alive == 0; }, "the only copy to go");
+  }
+}
+
+TEST_P(MapTest, B12_after_shutdown_it_throws) {
+  executor->shutdown();
+  EXPECT_THROW(executor->map(add_one, numbers(3)), yoke::ShutdownExecutorError);
+}
+
+TEST_P(MapTest, B12_two_maps_at_once) {
+  auto one = executor->map({.chunksize = 1}, add_one, numbers(300));
+  auto two = executor->map({.chunksize = 2}, join, std::vector<std::string>(300, "x"), numbers(300));
+  auto a = one.begin();
+  auto b = two.begin();
+  for (int i = 0; i < 300; ++i, ++a, ++b) {
+    ASSERT_EQ(*a, i + 1);
+    ASSERT_EQ(*b, "x" + std::to_string(i));
+  }
+}
+
+}  // namespace
