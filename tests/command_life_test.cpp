@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -43,7 +44,7 @@ TEST_F(CommandLifeTest, results_come_while_more_input_is_awaited) {
   for (const auto& chunksize : {"1", "100"}) {
     Command command({YOKE_COMMAND, "map", task("length"), "--chunksize", chunksize});
     command.start();
-    for (const std::string& line : {"a", "bb", "ccc"}) {
+    for (const std::string line : {"a", "bb", "ccc"}) {
       command.write_input(line + "\n");
       EXPECT_EQ(command.read_line(), "{\"input\":\"" + line + "\",\"value\":" + std::to_string(line.size()) + "}");
     }
@@ -53,7 +54,7 @@ TEST_F(CommandLifeTest, results_come_while_more_input_is_awaited) {
 }
 
 TEST_F(CommandLifeTest, endless_input_works_until_the_reader_goes) {
-  for (const std::string& options : {"", "--unordered", "--chunksize 50"}) {
+  for (const std::string options : {"", "--unordered", "--chunksize 50"}) {
     const auto ended = run({"bash", "-c", "yes | '" YOKE_COMMAND "' map '" + task("echo") + "' " + options +
                                               " | head -n 3; echo ${PIPESTATUS[1]}"});
     const std::string line = "{\"input\":\"y\",\"value\":\"y\"}\n";
@@ -87,7 +88,7 @@ TEST_F(CommandLifeTest, a_full_disk_is_a_failure_with_a_sentence) {
 }
 
 TEST_F(CommandLifeTest, unreadable_input_is_told) {
-  for (const std::string& from : {"</", "<&-"}) {
+  for (const std::string from : {"</", "<&-"}) {
     const auto ended = run({"bash", "-c", "'" YOKE_COMMAND "' map '" + task("echo") + "' " + from});
     EXPECT_EQ(ended.status, 2);
     EXPECT_TRUE(holds(ended.err, "cannot read the inputs")) << ended.err;

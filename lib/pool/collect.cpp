@@ -38,16 +38,17 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
   }
   ++worker.done;
   ++collected_;
-  Task& task = *result.task;
   const auto elapsed = static_cast<double>(result.elapsed_ns);
   mean_task_ns_ += mean_task_ns_ == 0 ? elapsed : (elapsed - mean_task_ns_) * weight_of_latest;
-  if (!deaths_of_.empty()) deaths_of_.erase(&task);
   if (!result.damage.empty()) {
     result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
         "the worker with pid " + std::to_string(worker.process.pid()) + " published " + result.damage +
         "; it is being replaced, since its memory cannot be trusted"));
     doom(worker, false);
   }
+  Task& task = *result.task;
+  if (task.done()) return;  // failed or cancelled while it ran
+  if (!deaths_of_.empty()) deaths_of_.erase(&task);
   task.set_worker_pid(worker.process.pid());
   task.elapsed_ns = result.elapsed_ns;
   task.pool_word = 0;

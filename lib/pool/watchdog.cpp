@@ -20,6 +20,8 @@ constexpr std::chrono::milliseconds nap{1};
 constexpr std::chrono::milliseconds look_again{2};
 constexpr std::chrono::microseconds end_of_notice{200};  // the same, of a worker whose life notice says that it ends
 constexpr std::chrono::seconds keep_warm_for{2};
+/// For a killed worker, when the watchdog itself has failed.
+constexpr std::chrono::seconds last_wait{5};
 
 }  // namespace
 
@@ -34,7 +36,7 @@ void LocalPool::run_watchdog() {
     if (!lock.owns_lock()) lock.lock();
     break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(
         fmt::format("the pool's watchdog failed: {}", error.what())));
-    for (const auto& worker : workers_) worker->process.wait_exit({});
+    for (const auto& worker : workers_) worker->process.wait_exit(Clock::now() + last_wait);
     workers_.clear();
   }
   accepting_ = false;
