@@ -66,8 +66,9 @@ TEST_F(CommandLifeTest, endless_input_works_until_the_reader_goes) {
 TEST_F(CommandLifeTest, it_stops_when_the_reader_goes_even_if_no_result_is_due) {
   Command command({YOKE_COMMAND, "map", task("tell_and_hang"), fifo("told")});
   command.start();
+  std::ifstream told(folder / "told");
   std::string pid;
-  std::getline(std::ifstream(folder / "told"), pid);  // the task has begun
+  std::getline(told, pid);  // the task has begun
   command.close_output();
   EXPECT_EQ(command.wait().status, 128 + SIGPIPE);
 }
@@ -97,11 +98,12 @@ TEST_F(CommandLifeTest, unreadable_input_is_told) {
 
 TEST_F(CommandLifeTest, a_signal_ends_it_and_its_workers_at_once) {
   for (const int signal : {SIGINT, SIGTERM}) {
-    const auto told = fifo("told" + std::to_string(signal));
-    Command command({YOKE_COMMAND, "map", "--jobs", "2", task("tell_and_hang"), told, told, told});
+    const auto path = fifo("told" + std::to_string(signal));
+    Command command({YOKE_COMMAND, "map", "--jobs", "2", task("tell_and_hang"), path, path, path});
     command.start();
+    std::ifstream told(path);  // open until the end: the other worker writes to it, too
     std::string pid;
-    std::getline(std::ifstream(told), pid);  // a task has begun
+    std::getline(told, pid);  // a task has begun
     ::kill(command.pid(), signal);
     const auto ended = command.wait();
     EXPECT_EQ(ended.status, 128 + signal);

@@ -221,7 +221,10 @@ TEST_P(CrashMatrix, C1_costs_one_task) {
   std::vector<yoke::Future<int>> waiting;
   for (int i = 0; i < 20; ++i) waiting.push_back(pool->submit(add_one, i));
   board.add(gate);
-  for (const auto& other : others) EXPECT_EQ(soon(other).result(), other.worker_pid());
+  for (const auto& other : others) {
+    soon(other).wait();
+    EXPECT_EQ(other.result(), other.worker_pid());
+  }
   for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(waiting[static_cast<std::size_t>(i)]).get(), i + 1);
   check_pool();
 }

@@ -253,9 +253,13 @@ struct Values<std::tuple<T...>> {
     if constexpr (plain) {
       (pack_bytes<T>(out, std::forward<A>(values)), ...);
     } else {
-      Packer packer(out);
-      packer.pack_array(sizeof...(T));
-      (pack_one<T>(packer, std::forward<A>(values)), ...);
+      try {
+        Packer packer(out);
+        packer.pack_array(sizeof...(T));
+        (pack_one<T>(packer, std::forward<A>(values)), ...);
+      } catch (...) {
+        throw_serialization_error("the arguments", "packed");
+      }
     }
   }
   static std::tuple<T...> unpack_plain(std::span<const std::byte> in) {
@@ -306,7 +310,11 @@ R unpack_result(std::span<const std::byte> in) {
     std::memcpy(static_cast<void*>(&value), in.data(), sizeof value);
     return value;
   } else {
-    return unpack_value<R>(Message(in).object());
+    try {
+      return unpack_value<R>(Message(in).object());
+    } catch (...) {
+      throw_serialization_error("the result", "unpacked");
+    }
   }
 }
 

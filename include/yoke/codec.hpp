@@ -118,6 +118,8 @@ YOKE_API void pack_plain(Packer& packer, const void* data, std::size_t bytes);
 YOKE_API std::span<const std::byte> unpack_plain(const Object& object, std::size_t element_size);
 [[noreturn]] YOKE_API void throw_mismatch(const char* expected, const Object& object);
 [[noreturn]] YOKE_API void throw_wrong_message_size(std::size_t got, std::size_t expected);
+/// In a catch block: "the arguments could not be packed: ...", as SerializationError.
+[[noreturn]] YOKE_API void throw_serialization_error(const char* what, const char* deed);
 YOKE_API std::span<const Object> unpack_array(const Object& object, std::optional<std::size_t> size = {});
 YOKE_API void pack_text(Packer& packer, std::string_view text);
 YOKE_API std::string_view unpack_string(const Object& object);

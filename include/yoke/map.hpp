@@ -222,7 +222,11 @@ class MapResults {
     } else if constexpr (detail::is_plain<R>()) {
       return detail::unpack_result<R>(reader_->values().subspan(index_ * sizeof(R), sizeof(R)));
     } else {
-      return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
+      try {
+        return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
+      } catch (...) {
+        detail::throw_serialization_error("a result", "unpacked");
+      }
     }
   }
   void advance() {

@@ -67,7 +67,7 @@ void LocalPool::wait(const Task& task, Deadline deadline) {
 /// The one waiter that collects, for all: first spinning, then asleep on the workers' doorbells and its own task.
 void LocalPool::lead(const Task& task, Deadline deadline) {
   for (;;) {
-    for (int looks = spin_looks_.load(std::memory_order_relaxed); looks != 0; --looks) {
+    for (std::uint32_t looks = spin_looks_.load(std::memory_order_relaxed); looks != 0; --looks) {
       if (task.done()) return;
       if (Lock lock(mutex_, std::try_to_lock); lock && collect_all()) {
         dispatch();

@@ -79,6 +79,7 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options) {
 LocalPool::LocalPool(const ExecutorOptions& options)
     : options_(options),
       depth_(this_worker::depth() + 1),
+      cores_(static_cast<std::size_t>(system::usable_cpus())),
       generation_(system::fork_generation()),
       max_workers_(checked_size(options.max_workers.value_or(cpu_count()))) {
   tune_spinning();
@@ -94,11 +95,17 @@ LocalPool::~LocalPool() {
 
 bool LocalPool::in_other_process() const noexcept { return generation_ != system::fork_generation(); }
 
-/// Spinning pays only where a core is free for each that spins.
+/// Spinning before sleeping pays only where a core is free for each that spins: the waiter, and the workers that were
+/// given something since the last look.
 void LocalPool::tune_spinning() {
-  const int spinners = max_workers_ + 1;
-  const int cores = system::usable_cpus();
-  spin_looks_.store(spinners <= cores ? 2000 : 50, std::memory_order_relaxed);
+  std::size_t spinners = 1;
+  for (const auto& worker : workers_) {
+    if (worker->given != worker->given_before) ++spinners;
+    worker->given_before = worker->given;
+  }
+  const std::uint32_t looks = spinners <= cores_ ? long_spin : short_spin;
+  if (looks == spin_looks_.exchange(looks, std::memory_order_relaxed)) return;
+  for (const auto& worker : workers_) worker->channel.set_spin(looks);
 }
 
 void LocalPool::check_accepting() const {
@@ -241,7 +248,6 @@ void LocalPool::resize(int max_workers) {
   if (in_other_process()) return;
   const Lock lock(mutex_);
   max_workers_ = size;
-  tune_spinning();
   dispatch();
   wake_watchdog();
 }

@@ -108,6 +108,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
 
   const ExecutorOptions options_;
   const int depth_;       // of the workers: one more than this process's
+  const std::size_t cores_;
   const unsigned generation_;  // of the process that made the pool: a fork has another
 
   mutable std::mutex mutex_;  // guards everything below but what is said to be atomic
@@ -150,7 +151,9 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   system::Mapping life_page_;
 
   std::mutex leader_;                              // held by the waiter that collects for all
-  std::atomic<int> spin_looks_{50};                // before a waiter sleeps
+  static constexpr std::uint32_t short_spin = 50;  // looks
+  static constexpr std::uint32_t long_spin = 2000;
+  std::atomic<std::uint32_t> spin_looks_{0};       // before a waiter or a worker sleeps
 };
 
 /// Every pool of this process that is not finished, for the end of the program.

@@ -58,7 +58,7 @@ int LocalPool::lowest_free_rank() const {
 
 void LocalPool::start_worker(Lock& lock) {
   const int rank = lowest_free_rank();
-  const std::uint32_t spin = static_cast<std::uint32_t>(spin_looks_.load(std::memory_order_relaxed));
+  const std::uint32_t spin = spin_looks_.load(std::memory_order_relaxed);
   lock.unlock();
   std::unique_ptr<Worker> worker;
   std::string trouble;

@@ -63,6 +63,7 @@ void LocalPool::keep_watch(Lock& lock) {
     retire_surplus(now);
     const bool collected = collected_ != before;
     seen_collected_ = collected_;
+    tune_spinning();
     if (wants_worker()) {
       start_worker(lock);
       continue;

@@ -25,6 +25,7 @@ struct Worker {
   system::ProcessHandle process;
   TaskPtr initializer;                       // until it has run
   std::uint64_t given = 0;                   // tasks ever given
+  std::uint64_t given_before = 0;            // of those, when spinning was last tuned
   std::uint64_t done = 0;                    // tasks whose results were collected
   Clock::time_point idle_since{};            // when it had nothing to do
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time

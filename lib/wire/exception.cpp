@@ -237,6 +237,15 @@ void pack_current_exception(PackBuffer& out, Phase phase) {
     pack_exception(packer, std::current_exception(), 0);
     return;
   }
+  try {
+    if (phase == Phase::decode) throw_serialization_error("the arguments", "unpacked");
+    throw_serialization_error("the result", "packed");
+  } catch (...) {
+    pack_exception(packer, std::current_exception(), 0);
+  }
+}
+
+void throw_serialization_error(const char* what, const char* deed) {
   std::string text;
   try {
     throw;
@@ -245,10 +254,7 @@ void pack_current_exception(PackBuffer& out, Phase phase) {
   } catch (...) {
     text = text_of_value(std::current_exception());
   }
-  const SerializationError error(fmt::format("{} could not be {}: {}",
-                                             phase == Phase::decode ? "the arguments" : "the result",
-                                             phase == Phase::decode ? "unpacked" : "packed", text));
-  pack_exception(packer, std::make_exception_ptr(error), 0);
+  throw SerializationError(fmt::format("{} could not be {}: {}", what, deed, text));
 }
 
 std::exception_ptr unpack_exception_object(const Object& object, int worker_pid, const std::string& task_name) {

@@ -6,15 +6,15 @@
 
 using namespace std::chrono_literals;
 
-int sleep_for(std::chrono::milliseconds time) {
-  std::this_thread::sleep_for(time);
-  return static_cast<int>(time.count());
+int sleep_for(int milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  return milliseconds;
 }
 
 int main() {
   yoke::ProcessPoolExecutor pool;
-  auto hangs = pool.submit({.timeout = 100ms, .retries = 1}, sleep_for, 24h);
-  auto works = pool.submit({.timeout = 60s}, sleep_for, 10ms);
+  auto hangs = pool.submit({.timeout = 100ms, .retries = 1}, sleep_for, 86'400'000);
+  auto works = pool.submit({.timeout = 60s}, sleep_for, 10);
   std::printf("slept %d ms\n", works.get());
   try {
     hangs.get();

@@ -55,8 +55,8 @@ MapJob::MapJob(const MapOptions& options, const NamedTask& task, Signals& signal
 MapJob::Summary MapJob::run() {
   try {
     while (!finished() && !summary_.signal) {
-      feed();
       collect();
+      feed();  // after it there is either no room, or no input that has been read
       wait();
     }
   } catch (const OutputClosed&) {

@@ -1,0 +1,12 @@
+// The smallest program that uses the library, for linking_test.sh: main knows nothing of workers. Prints 41.
+#include <yoke/yoke.hpp>
+#include <iostream>
+
+int twice(int value) { return 2 * value; }
+
+int main() {
+  yoke::ProcessPoolExecutor executor(1);
+  auto one = executor.submit([](int value) { return value + 1; }, 20);
+  auto other = executor.submit(twice, 10);
+  std::cout << one.get() + other.get() << '\n';
+}

@@ -1,0 +1,267 @@
+// C3 to C7, C11, C12: what a worker's death costs, and what it does not.
+#include <signal.h>
+#include <unistd.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/pool_fixture.hpp"
+
+namespace {
+
+using namespace yoke_test;
+
+enum Word : unsigned { entered, gate, count, grandchild, pids = 100 };
+
+int die(int signal) { kill_self(signal); }
+int run_once(const Board& board, unsigned word) { return static_cast<int>(board.add(word)); }
+/// Dies on its first `times` runs.
+int die_at_first(const Board& board, std::uint32_t times) {
+  const std::uint32_t run = board.add(count);
+  if (run <= times) kill_self(SIGKILL);
+  return static_cast<int>(run);
+}
+[[noreturn]] int count_and_throw(const Board& board) {
+  board.add(count);
+  throw std::runtime_error("no");
+}
+
+using CrashTest = PoolTest;
+
+TEST_F(CrashTest, C3_other_tasks_finish_each_exactly_once) {
+  for (int i = 0; i < 1000; ++i) pool->submit(add_one, i);  // short ones: the rings fill
+  std::vector<yoke::Future<int>> dying, others;
+  for (unsigned i = 0; i < 2000; ++i) {
+    if (i % 200 == 100) dying.push_back(pool->submit(die, SIGKILL));
+    others.push_back(pool->submit(run_once, board, 1000 + i));
+  }
+  for (const auto& future : dying) EXPECT_EQ(death_of(future).signal, SIGKILL);
+  for (auto& future : others) ASSERT_EQ(soon(future).get(), 1);
+  for (unsigned i = 0; i < 2000; ++i) ASSERT_EQ(board.get(1000 + i), 1U);
+  EXPECT_EQ(pool->stats().deaths, dying.size());
+}
+
+TEST_F(CrashTest, C3_a_worker_with_a_full_ring_dies) {
+  restart({.max_workers = 1});
+  for (int i = 0; i < 2000; ++i) soon(pool->submit(add_one, i)).get();
+  auto first = pool->submit(pass_gate, board, entered, gate);
+  board.wait_for(entered);
+  std::vector<yoke::Future<int>> behind;
+  for (unsigned i = 0; i < 1000; ++i) behind.push_back(pool->submit(run_once, board, 1000 + i));
+  ::kill(pool->stats().workers.at(0).pid, SIGKILL);
+  EXPECT_EQ(death_of(first).signal, SIGKILL);
+  for (auto& future : behind) ASSERT_EQ(soon(future).get(), 1);
+}
+
+TEST_F(CrashTest, C3_break_pool_fails_all_unfinished) {
+  yoke::ExecutorOptions strict = options();
+  strict.on_crash = yoke::CrashPolicy::break_pool;
+  restart(strict);
+  prime(*pool, size, board);
+  auto before = pool->submit(add_one, 1);
+  soon(before).wait();
+  std::vector<yoke::Future<int>> futures;
+  for (int i = 0; i < size - 1; ++i) futures.push_back(pool->submit(pass_gate, board, entered, gate));
+  board.wait_for(entered, size - 1);
+  const auto dying = pool->submit(die, SIGKILL);
+  const int pid = death_of(dying).pid;
+  for (const auto& future : futures) EXPECT_EQ(death_of(future).pid, pid);
+  EXPECT_EQ(before.get(), 2);
+  EXPECT_THROW(pool->submit(add_one, 1), yoke::TerminatedWorkerError);
+  EXPECT_THROW(pool->submit(add_one, 1), yoke::BrokenProcessPool);
+  EXPECT_FALSE(pool->pool()->accepting());
+}
+
+// 150 MB, at which a worker is killed in the middle.
+struct Big {
+  static constexpr std::size_t bytes = 150'000'000;
+  enum class End { none, packing, unpacking } end = End::none;
+  std::size_t size = 0;
+};
+}  // namespace
+template <>
+struct yoke::Codec<Big> {
+  static void pack(Packer& packer, const Big& big) {
+    const std::string part(Big::bytes / 10, 'x');
+    packer.pack_array(11);
+    pack_value(packer, big.end);
+    for (int i = 0; i < 10; ++i) {
+      if (i == 5 && big.end == Big::End::packing && this_worker::is_worker()) kill_self(SIGKILL);
+      pack_value(packer, part);
+    }
+  }
+  static Big unpack(const Object& object) {
+    const auto items = detail::unpack_array(object, 11);
+    Big big{unpack_value<Big::End>(items[0]), 0};
+    for (std::size_t i = 1; i < 11; ++i) {
+      if (i == 5 && big.end == Big::End::unpacking && this_worker::is_worker()) kill_self(SIGKILL);
+      big.size += unpack_value<std::string>(items[i]).size();
+    }
+    return big;
+  }
+};
+namespace {
+
+Big make_big(Big::End end) { return {end, 0}; }
+std::size_t size_of(const Big& big) { return big.size; }
+
+TEST_F(CrashTest, C4_killed_while_it_writes_a_large_result) {
+  EXPECT_EQ(soon(pool->submit(make_big, Big::End::none)).get().size, Big::bytes);
+  const auto death = death_of(pool->submit(make_big, Big::End::packing));
+  EXPECT_EQ(death.signal, SIGKILL);
+  EXPECT_EQ(death.phase, yoke::Phase::encode);
+  EXPECT_EQ(soon(pool->submit(make_big, Big::End::none)).get().size, Big::bytes);
+}
+
+TEST_F(CrashTest, C4_killed_while_it_reads_a_large_argument) {
+  const auto death = death_of(pool->submit(size_of, Big{Big::End::unpacking, 0}));
+  EXPECT_EQ(death.signal, SIGKILL);
+  EXPECT_EQ(death.phase, yoke::Phase::decode);
+  EXPECT_EQ(soon(pool->submit(size_of, Big{})).get(), Big::bytes);
+}
+
+TEST_F(CrashTest, C5_a_cancelled_future_and_then_a_death) {
+  std::vector<yoke::Future<int>> running;
+  for (int i = 0; i < size; ++i) running.push_back(pool->submit(pass_gate, board, entered, gate));
+  board.wait_for(entered, size);
+  std::vector<yoke::Future<int>> pending;
+  for (int i = 0; i < 20; ++i) pending.push_back(pool->submit(add_one, i));
+  for (std::size_t i = 0; i < pending.size(); i += 2) EXPECT_TRUE(pending[i].cancel());
+  ::kill(pool->stats().workers.at(0).pid, SIGKILL);
+  wait_until([&] { return pool->stats().deaths == 1; }, "the death");
+  board.add(gate);
+  int deaths = 0;
+  for (const auto& future : running)
+    if (soon(future).exception()) ++deaths;
+  EXPECT_EQ(deaths, 1);
+  for (std::size_t i = 0; i < pending.size(); ++i) {
+    soon(pending[i]).wait();
+    EXPECT_EQ(pending[i].cancelled(), i % 2 == 0);
+  }
+}
+
+TEST_F(CrashTest, C5_a_cancelled_future_and_then_kill_workers) {
+  std::vector<yoke::Future<int>> futures;
+  for (int i = 0; i < 2 * size; ++i) futures.push_back(pool->submit(pass_gate, board, entered, gate));
+  board.wait_for(entered, size);
+  EXPECT_TRUE(futures.back().cancel());
+  shut_down_in_time(*pool, {.kill_workers = true});
+  for (const auto& future : futures) soon(future).wait();
+  EXPECT_TRUE(futures.back().cancelled());
+  EXPECT_THROW(futures.front().result(), yoke::ShutdownExecutorError);
+}
+
+/// Once all are there, kills the next in the ring.
+int kill_neighbour(const Board& board, unsigned me, unsigned all) {
+  board.add(pids + me, static_cast<std::uint32_t>(::getpid()));
+  board.add(entered);
+  board.wait_for(entered, all);
+  ::kill(static_cast<pid_t>(board.get(pids + (me + 1) % all)), SIGKILL);
+  return static_cast<int>(me);
+}
+TEST_F(CrashTest, C6_workers_that_kill_each_other) {
+  for (const unsigned all : {1U, 2U, 5U, 13U}) {
+    const Board ring = put_up_board();
+    restart({.max_workers = static_cast<int>(all)});
+    std::vector<yoke::Future<int>> futures;
+    for (unsigned i = 0; i < all; ++i) futures.push_back(pool->submit(kill_neighbour, ring, i, all));
+    for (unsigned i = 0; i < all; ++i) {
+      try {
+        EXPECT_EQ(soon(futures[i]).result(), static_cast<int>(i));
+      } catch (const yoke::TerminatedWorkerError& error) {
+        EXPECT_EQ(error.death().signal, SIGKILL);
+      }
+    }
+    EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+    take_down(ring);
+  }
+}
+
+/// Leaves a process behind that has all that the worker has open, and a session of its own.
+int leave_grandchild_and_die(const Board& board) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::setsid();
+    board.add(grandchild, static_cast<std::uint32_t>(::getpid()));
+    for (;;) ::pause();
+  }
+  board.wait_for(grandchild);
+  kill_self(SIGSEGV);
+}
+TEST_F(CrashTest, C7_a_grandchild_does_not_hide_the_death) {
+  may_write_stderr();
+  death_of(pool->submit(leave_grandchild_and_die, board));
+  const auto pid = static_cast<pid_t>(board.get(grandchild));
+  EXPECT_EQ(::kill(pid, 0), 0) << "it was to outlive the report";
+  EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+  ::kill(pid, SIGKILL);
+}
+
+TEST_F(CrashTest, C7_what_a_dead_task_left_in_its_group_is_ended) {
+  may_write_stderr();
+  const auto future = pool->submit(
+      [](const Board& b) -> int {
+        if (::fork() == 0)
+          for (;;) ::pause();
+        (void)b;
+        kill_self(SIGSEGV);
+      },
+      board);
+  death_of(future);  // the tear-down finds what is left
+}
+
+TEST_F(CrashTest, C11_retries_after_a_death) {
+  auto future = pool->submit({.retries = 3}, die_at_first, board, 3);
+  EXPECT_EQ(soon(future).get(), 4);
+  EXPECT_EQ(pool->stats().retried, 3U);
+}
+
+TEST_F(CrashTest, C11_the_last_failure_names_every_death) {
+  const auto future = pool->submit({.retries = 2}, die_at_first, board, 100);
+  const auto error = thrown_by<yoke::TerminatedWorkerError>([&] { soon(future).result(); });
+  ASSERT_TRUE(error);
+  const std::string text = error->what();
+  EXPECT_EQ(board.get(count), 3U);
+  std::size_t named = 0;
+  for (auto at = text.find(") died: SIGKILL"); at != std::string::npos; at = text.find(") died: SIGKILL", at + 1)) ++named;
+  EXPECT_EQ(named, 3U) << text;
+  EXPECT_NE(text.find("3 times"), std::string::npos) << text;
+}
+
+TEST_F(CrashTest, C11_not_without_being_asked) {
+  death_of(pool->submit(die_at_first, board, 1));
+  EXPECT_EQ(board.get(count), 1U);
+}
+
+TEST_F(CrashTest, C11_not_after_an_exception) {
+  EXPECT_THROW(soon(pool->submit({.retries = 5}, count_and_throw, board)).result(), std::runtime_error);
+  EXPECT_EQ(board.get(count), 1U);
+}
+
+TEST_F(CrashTest, C12_the_budget_for_deaths) {
+  restart({.max_workers = 2, .restart_budget = {.deaths = 3, .within = 1000s}});
+  for (int i = 0; i < 3; ++i) death_of(pool->submit(die, SIGKILL));
+  EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+  const auto last = pool->submit(die, SIGKILL);
+  const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(last).result(); });
+  wait_until([&] { return !pool->pool()->accepting(); }, "the pool to break");
+  const auto refused = thrown_by<yoke::BrokenProcessPool>([&] { pool->submit(add_one, 1); });
+  ASSERT_TRUE(error && refused);
+  EXPECT_NE(std::string(refused->what()).find("budget"), std::string::npos) << refused->what();
+  EXPECT_NE(std::string(refused->what()).find("SIGKILL"), std::string::npos) << refused->what();
+}
+
+TEST_F(CrashTest, C12_a_hundred_deaths_by_default) {
+  restart({.max_workers = size, .restart_budget = {.within = 1000s}});
+  std::vector<yoke::Future<int>> futures;
+  try {
+    for (int i = 0; i < 300; ++i) futures.push_back(pool->submit(die, SIGKILL));
+  } catch (const yoke::BrokenProcessPool&) {  // it was quick
+  }
+  for (const auto& future : futures) EXPECT_THROW(soon(future).result(), yoke::BrokenProcessPool);
+  wait_until([&] { return !pool->pool()->accepting(); }, "the pool to break");
+  EXPECT_EQ(pool->stats().deaths, 101U);
+}
+
+}  // namespace

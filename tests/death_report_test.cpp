@@ -1,0 +1,209 @@
+// C2, C16: what a death report says: who died, of what, where, and while doing what.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <exception>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/pool_fixture.hpp"
+
+namespace {
+
+using namespace yoke_test;
+using testing::Test;
+
+constexpr int line_of_fault = __LINE__ + 1;
+[[gnu::noinline]] int read_header(const volatile int* place) { return *place; }
+[[gnu::noinline]] int parse_file(const std::string& name, std::uintptr_t place) {
+  const int header = read_header(reinterpret_cast<const volatile int*>(place));
+  return header + static_cast<int>(name.size());
+}
+
+[[gnu::noinline]] int use_up_stack(int depth) {
+  volatile char room[2048];
+  room[0] = static_cast<char>(depth);
+  return depth == -1 ? 0 : use_up_stack(depth + 1) + room[0];
+}
+
+[[gnu::noinline]] int divide(int a, volatile int b) { return a / b; }
+[[noreturn, gnu::noinline]] void give_up() { std::abort(); }
+[[noreturn]] void throw_through_noexcept() noexcept { throw std::domain_error("nobody may see this"); }
+[[noreturn]] void leave(int code) { std::exit(code); }
+int kill_self_with(int signal) { kill_self(signal); }
+
+bool mentions(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool any_mentions(const std::vector<std::string>& frames, const std::string& part) {
+  for (const auto& frame : frames)
+    if (mentions(frame, part)) return true;
+  return false;
+}
+
+class DeathReport : public PoolTest {
+ protected:
+  void TearDown() override {
+    // the pool is as it was
+    EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+    PoolTest::TearDown();
+  }
+  template <class T>
+  std::string text_of(const yoke::Future<T>& future) {
+    const auto error = thrown_by<yoke::TerminatedWorkerError>([&] { soon(future).result(); });
+    return error ? error->what() : "";
+  }
+};
+#define NEEDS_CRASH_HANDLER() \
+  if (sanitized) GTEST_SKIP() << "a sanitizer's own handlers take the crash"
+
+TEST_F(DeathReport, C2_a_fault_names_address_function_and_line) {
+  NEEDS_CRASH_HANDLER();
+  const auto future = pool->submit(parse_file, "name", 8);
+  const auto death = death_of(future);
+  const std::string text = text_of(future);
+  EXPECT_EQ(death.signal, SIGSEGV);
+  EXPECT_EQ(death.signal_code, SEGV_MAPERR);
+  ASSERT_TRUE(death.fault_address);
+  EXPECT_EQ(*death.fault_address, 8U);
+  ASSERT_GE(death.frames.size(), 2U) << text;
+  EXPECT_TRUE(mentions(death.frames[0], "read_header(")) << text;
+  EXPECT_TRUE(mentions(death.frames[0], "death_report_test.cpp:" + std::to_string(line_of_fault))) << text;
+  EXPECT_TRUE(mentions(death.frames[1], "parse_file(")) << text;
+  EXPECT_FALSE(any_mentions(death.frames, "yoke::detail")) << text;  // nothing below the task's function
+  EXPECT_TRUE(mentions(text, "SIGSEGV at address 0x8 (not mapped) in ")) << text;
+  EXPECT_TRUE(mentions(text, "called from ")) << text;
+}
+
+TEST_F(DeathReport, C2_names_worker_task_phase_and_time) {
+  const auto ranks = pool->stats().workers;
+  const auto future = pool->submit(kill_self_with, SIGKILL);
+  const auto death = death_of(future);
+  const std::string text = text_of(future);
+  EXPECT_EQ(death.pid, future.worker_pid());
+  int rank = -1;
+  for (const auto& worker : ranks)
+    if (worker.pid == death.pid) rank = worker.rank;
+  EXPECT_EQ(death.rank, rank);
+  EXPECT_EQ(death.signal, SIGKILL);
+  EXPECT_TRUE(death.status_known);
+  EXPECT_FALSE(death.out_of_memory);
+  EXPECT_EQ(death.phase, yoke::Phase::run);
+  EXPECT_GT(death.run_time.count(), 0);
+  EXPECT_TRUE(mentions(death.task, "kill_self_with")) << death.task;
+  EXPECT_TRUE(death.frames.empty());
+  EXPECT_TRUE(mentions(text, "worker " + std::to_string(rank) + " (pid " + std::to_string(death.pid) + ") died: SIGKILL"))
+      << text;
+  EXPECT_TRUE(mentions(text, "while running '")) << text;
+}
+
+TEST_F(DeathReport, C2_a_crash_tells_its_peak_memory) {
+  NEEDS_CRASH_HANDLER();
+  const auto death = death_of(pool->submit(parse_file, "name", 8));
+  EXPECT_GT(death.peak_memory, 1'000'000U);
+}
+
+TEST_F(DeathReport, C2_the_name_that_the_caller_gave) {
+  const auto future = pool->submit({.name = "my own task"}, kill_self_with, SIGKILL);
+  EXPECT_EQ(death_of(future).task, "my own task");
+  EXPECT_TRUE(mentions(text_of(future), "'my own task'"));
+}
+
+TEST_F(DeathReport, C2_an_exit_tells_its_code) {
+  const auto future = pool->submit(leave, 42);
+  const auto death = death_of(future);
+  EXPECT_EQ(death.signal, 0);
+  EXPECT_EQ(death.exit_code, 42);
+  EXPECT_TRUE(mentions(text_of(future), "died: exited with code 42")) << text_of(future);
+}
+
+TEST_F(DeathReport, C2_terminate_tells_the_exception) {
+  may_write_stderr();
+  const auto future = pool->submit(throw_through_noexcept);
+  const auto death = death_of(future);
+  EXPECT_TRUE(mentions(death.reason, "std::domain_error")) << death.reason;
+  EXPECT_TRUE(mentions(death.reason, "nobody may see this")) << death.reason;
+  EXPECT_TRUE(mentions(text_of(future), "nobody may see this"));
+  if (!sanitized) {
+    EXPECT_EQ(death.signal, SIGABRT);
+    EXPECT_TRUE(any_mentions(death.frames, "throw_through_noexcept")) << text_of(future);
+  }
+}
+
+TEST_F(DeathReport, C2_abort_names_its_caller) {
+  NEEDS_CRASH_HANDLER();
+  const auto death = death_of(pool->submit(give_up));
+  EXPECT_EQ(death.signal, SIGABRT);
+  EXPECT_TRUE(any_mentions(death.frames, "give_up()"));
+  EXPECT_FALSE(death.fault_address);
+}
+
+TEST_F(DeathReport, C2_stack_overflow) {
+  NEEDS_CRASH_HANDLER();
+  const auto death = death_of(pool->submit(use_up_stack, 0));
+  EXPECT_EQ(death.signal, SIGSEGV);
+  EXPECT_TRUE(any_mentions(death.frames, "use_up_stack(int)"));
+  EXPECT_TRUE(death.fault_address);
+}
+
+TEST_F(DeathReport, C2_division_by_zero) {
+  NEEDS_CRASH_HANDLER();
+#if !defined(__x86_64__)
+  GTEST_SKIP() << "does not trap here";
+#endif
+  const auto death = death_of(pool->submit(divide, 1, 0));
+  EXPECT_EQ(death.signal, SIGFPE);
+  ASSERT_FALSE(death.frames.empty());
+  EXPECT_TRUE(mentions(death.frames[0], "divide(int, int")) << death.frames[0];
+}
+
+TEST_F(DeathReport, C2_a_jump_to_nowhere) {
+  NEEDS_CRASH_HANDLER();
+  const auto death = death_of(pool->submit([](std::uintptr_t place) { reinterpret_cast<void (*)()>(place)(); }, 16));
+  EXPECT_EQ(death.signal, SIGSEGV);
+  EXPECT_FALSE(death.frames.empty());
+}
+
+TEST_F(DeathReport, C2_every_signal_by_its_name) {
+  may_write_stderr();
+  for (const auto& [signal, name] : {std::pair(SIGTERM, "SIGTERM"), {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},
+                                     {SIGHUP, "SIGHUP"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}}) {
+    const auto future = pool->submit(kill_self_with, signal);
+    EXPECT_EQ(death_of(future).signal, signal);
+    EXPECT_TRUE(mentions(text_of(future), std::string("died: ") + name)) << text_of(future);
+  }
+}
+
+TEST_F(DeathReport, C2_each_report_is_of_its_own_death) {
+  NEEDS_CRASH_HANDLER();
+  const auto one = pool->submit(parse_file, "a", 0x10);
+  const auto two = pool->submit(parse_file, "b", 0x20);
+  EXPECT_EQ(death_of(one).fault_address, 0x10U);
+  EXPECT_EQ(death_of(two).fault_address, 0x20U);
+  EXPECT_NE(death_of(one).pid, death_of(two).pid);
+}
+
+// The program's own handler, installed before its worker begins, where the environment says so.
+void users_handler(int signal) {
+  static constexpr char text[] = "the user's own handler\n";
+  if (::write(2, text, sizeof text - 1) < 0) ::_exit(1);
+  ::signal(signal, SIG_DFL);
+}
+const bool handler_installed = [] {
+  if (std::getenv("YOKE_TEST_HANDLER")) ::signal(SIGSEGV, users_handler);
+  return true;
+}();
+
+TEST_F(DeathReport, C16_the_users_handler_is_chained) {
+  NEEDS_CRASH_HANDLER();
+  expect_stderr("the user's own handler\n");
+  restart({.max_workers = 1, .env = {{"YOKE_TEST_HANDLER", "1"}}});
+  const auto future = pool->submit(parse_file, "name", 8);
+  const auto death = death_of(future);
+  EXPECT_EQ(death.signal, SIGSEGV);
+  ASSERT_FALSE(death.frames.empty());
+  EXPECT_TRUE(mentions(death.frames[0], "read_header(")) << death.frames[0];
+}
+
+}  // namespace

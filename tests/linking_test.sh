@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# Programs that link the library in every way that a user may: each must run and print 41, or be refused in a clear sentence.
+#
+# usage: linking_test.sh [FOLDER]. FOLDER keeps what was built for the next run; without it all is built anew and removed.
+# A project that has yoke as a Meson subproject builds it, and installs it; everything else is linked to that by hand.
+set -euo pipefail
+unset CDPATH
+export LC_ALL=C.UTF-8
+unset "${!YOKE_@}"
+
+root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+children=$root/tests/children
+if [[ -n ${1:-} ]]; then
+  mkdir -p -- "$1"
+  work=$(cd -P -- "$1" && pwd)
+else
+  work=$(mktemp -d)
+  trap 'rm -rf -- "$work"' EXIT
+fi
+log=$work/linking.log
+: >"$log"
+prefix=$work/prefix
+libdir=$prefix/lib
+unset CXXFLAGS LDFLAGS PKG_CONFIG_PATH PKG_CONFIG_LIBDIR LD_LIBRARY_PATH
+export PKG_CONFIG_PATH=$libdir/pkgconfig
+
+ccache=
+if command -v ccache >/dev/null && [[ -w $(ccache --get-config cache_dir 2>/dev/null || echo /nowhere) ]]; then ccache=ccache; fi
+export CXX="${ccache:+$ccache }g++"
+
+# Says what failed and stops: without a library there is nothing to link.
+must() {
+  printf '+ %s\n' "${*@Q}" >>"$log"
+  if ! "$@" >>"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    printf 'NOT OK: %s\n' "${*@Q}" >&2
+    exit 1
+  fi
+}
+
+passed=0
+failed=0
+skipped=0
+verdict() { # NAME STATUS [OUTPUT FILE]
+  if [[ $2 == 0 ]]; then
+    passed=$((passed + 1))
+    printf 'ok: %s\n' "$1"
+  else
+    failed=$((failed + 1))
+    printf 'NOT OK: %s\n' "$1"
+    [[ ! -s ${3:-} ]] || sed 's/^/  /' "$3" | head -n 20
+  fi
+}
+skip() {
+  skipped=$((skipped + 1))
+  printf 'skipped: %s\n' "$1"
+}
+has() { command -v "$1" >/dev/null; }
+
+# --- the library: as a subproject, installed ------------------------------------------------------------------------------
+
+# meson_project FOLDER SOURCE: a project of one program that depends on yoke.
+meson_project() {
+  mkdir -p "$1"
+  cat >"$1/meson.build" <<END
+project('user', 'cpp', default_options: ['cpp_std=c++20', 'warning_level=3', 'werror=true'])
+executable('user', '$2', dependencies: dependency('yoke'))
+END
+  cp "$children/$2" "$1/$2"
+}
+
+meson_project "$work/subproject" ten_lines.cpp
+mkdir -p "$work/subproject/subprojects"
+ln -sfn "$root" "$work/subproject/subprojects/yoke"
+printf '[provide]\nyoke = yoke_dep\n' >"$work/subproject/subprojects/yoke.wrap"
+sed -i '1i [wrap-file]\ndirectory = yoke' "$work/subproject/subprojects/yoke.wrap"
+[[ -e $work/subproject/build/build.ninja ]] || must env PKG_CONFIG_PATH= meson setup --buildtype=debug \
+  -Dyoke:default_library=both --prefix="$prefix" --libdir=lib --force-fallback-for=yoke "$work/subproject/build" "$work/subproject"
+must ninja -C "$work/subproject/build"
+must meson install -C "$work/subproject/build" --no-rebuild
+
+check_output() { # NAME COMMAND...: it must print 41
+  local name=$1 status=0 output=$work/output
+  shift
+  timeout 60 "$@" >"$output" 2>&1 || status=$?
+  [[ $status == 0 && $(<"$output") == 41 ]] || status=1
+  verdict "$name" "$status" "$output"
+}
+check_refusal() { # NAME PATTERN COMMAND...: it must fail and say so
+  local name=$1 pattern=$2 status=0 output=$work/output
+  shift 2
+  if timeout 60 "$@" >"$output" 2>&1 || ! grep -qE -e "$pattern" "$output"; then status=1; fi
+  verdict "$name" "$status" "$output"
+}
+
+check_output 'Meson subproject' "$work/subproject/build/user"
+meson_project "$work/installed" ten_lines.cpp
+rm -rf -- "$work/installed/build"
+must meson setup --buildtype=debug "$work/installed/build" "$work/installed"
+must ninja -C "$work/installed/build"
+check_output 'Meson with the installed library' "$work/installed/build/user"
+
+# --- by hand: one program for each combination, built by one ninja --------------------------------------------------------
+
+programs=$work/programs
+mkdir -p "$programs"
+rules=$programs/build.ninja
+cat >"$rules" <<'END'
+rule compile
+  command = $compiler -std=c++20 $flags -MD -MF $out.d -c $in -o $out
+  depfile = $out.d
+rule link
+  command = $compiler $flags $in -o $out $libraries $then
+rule symlink
+  command = ln -sfn $target $out
+END
+declare -A compiled=()
+names=()
+object=
+
+# need_object COMPILER SOURCE FLAGS: sets `object`; what was compiled in the same way before is not compiled again.
+need_object() {
+  local key="$1 $2 $3"
+  object=${compiled[$key]:-}
+  [[ -z $object ]] || return 0
+  object=$2-${#compiled[@]}.o
+  compiled[$key]=$object
+  printf 'build %s: compile %s\n  compiler = %s\n  flags = %s\n' "$object" "$children/$2" "${ccache:+$ccache }$1" \
+    "$(pkg-config --cflags yoke) $3" >>"$rules"
+}
+
+shared_libraries="$(pkg-config --libs yoke) -Wl,-rpath,$libdir"
+static_libraries=$(pkg-config --static --libs yoke | sed 's/-lyoke\b/-l:libyoke.a/')
+
+# program NAME COMPILER shared|static COMPILE-FLAGS LINK-FLAGS [SOURCE [MORE [COMMAND AFTER LINKING]]]
+program() {
+  local name=$1 libraries=$shared_libraries
+  [[ $3 != static ]] || libraries=$static_libraries
+  need_object "$2" "${6:-ten_lines.cpp}" "$4"
+  names+=("$name")
+  printf 'build %s: link %s\n  compiler = %s\n  flags = %s\n  libraries = %s %s\n  then = %s\n' "${name// /_}" "$object" "$2" \
+    "$4 $5" "${7:-}" "$libraries" "${8:-}" >>"$rules"
+}
+
+for compiler in g++ clang++; do
+  if ! has "$compiler"; then
+    skip "$compiler"
+    continue
+  fi
+  for kind in shared static; do
+    name="$compiler $kind"
+    program "$name -O0" $compiler $kind '-O0' ''
+    program "$name -O2" $compiler $kind '-O2' ''
+    program "$name -O2 hidden" $compiler $kind '-O2 -fvisibility=hidden' ''
+    program "$name -O2 stripped" $compiler $kind '-O2' '-s'
+    program "$name -no-pie" $compiler $kind '-O2 -fno-pie' '-no-pie'
+    program "$name gc-sections" $compiler $kind '-O2 -ffunction-sections -fdata-sections' '-Wl,--gc-sections'
+    program "$name NDEBUG as-needed" $compiler $kind '-O2 -DNDEBUG' '-Wl,--as-needed'
+    program "$name bind now" $compiler $kind '-O2' '-Wl,-z,relro,-z,now'
+    if has ld.gold; then program "$name gold" $compiler $kind '-O2' '-fuse-ld=gold'; else skip "$name gold"; fi
+    if has ld.lld; then
+      program "$name lld" $compiler $kind '-O2' '-fuse-ld=lld'
+      program "$name lld icf" $compiler $kind '-O2 -ffunction-sections' '-fuse-ld=lld -Wl,--icf=all -Wl,--gc-sections'
+    else
+      skip "$name lld"
+    fi
+    if [[ $compiler == g++ ]]; then
+      program "$name lto" $compiler $kind '-O2 -flto' ''
+      program "$name lto stripped gc" $compiler $kind '-O2 -flto -ffunction-sections' '-s -Wl,--gc-sections'
+    elif has ld.lld; then
+      program "$name lto" $compiler $kind '-O2 -flto' '-fuse-ld=lld'
+      program "$name thin lto icf" $compiler $kind '-O2 -flto=thin' '-fuse-ld=lld -Wl,--icf=all'
+    fi
+  done
+
+  # Tasks of a user's shared library. The library yoke is the shared one: two copies of it in one process are two libraries.
+  need_object $compiler user_library.cpp '-O2 -fPIC -fvisibility=hidden'
+  printf 'build lib%s_tasks.so: link %s\n  compiler = %s\n  flags = -shared\n  libraries = %s\n' "$compiler" "$object" $compiler \
+    "$shared_libraries" >>"$rules"
+  program "$compiler tasks of a linked library" $compiler shared '-O2' '' library_user.cpp \
+    "-L$programs -l${compiler}_tasks -Wl,-rpath,$programs"
+  sed -i '$!b' "$rules"
+  program "$compiler tasks of a library opened later" $compiler shared \
+    "-O2 -DLATE_LIBRARY='\"$programs/lib${compiler}_tasks.so\"'" '' library_user.cpp
+done
+
+# The library links first: the programs that need it name it only in their flags.
+for compiler in g++ clang++; do
+  sed -i "s|^build ${compiler}_tasks_of_a_linked_library: link .*|& \|\| lib${compiler}_tasks.so|" "$rules"
+done
+
+ninja -C "$programs" -k 0 >"$programs/ninja.log" 2>&1 || true
+for name in "${names[@]}"; do
+  if [[ -x $programs/${name// /_} ]]; then
+    check_output "$name" "$programs/${name// /_}"
+  else
+    grep -A 12 "^FAILED: ${name// /_} " "$programs/ninja.log" >"$work/output" || tail -n 20 "$programs/ninja.log" >"$work/output"
+    verdict "$name" 1 "$work/output"
+  fi
+done
+
+# --- what is refused ------------------------------------------------------------------------------------------------------
+
+check_refusal 'C++17 is refused with a sentence' 'yoke needs C\+\+20: compile with -std=c\+\+20' \
+  g++ -std=c++17 -fsyntax-only $(pkg-config --cflags yoke) "$children/ten_lines.cpp"
+
+# Fully static: Debian has no static fmt, so fmt's code is compiled in for the while of this test.
+static_flags='-std=c++20 -O0 -static'
+printf '#include <fmt/format-inl.h>\ntemplate struct fmt::detail::dragonbox::cache_accessor<double>;\n' >/dev/null
+printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+((failed == 0))
