@@ -55,8 +55,9 @@ TEST_F(CommandLifeTest, results_come_while_more_input_is_awaited) {
 
 TEST_F(CommandLifeTest, endless_input_works_until_the_reader_goes) {
   for (const std::string options : {"", "--unordered", "--chunksize 50"}) {
-    const auto ended = run({"bash", "-c", "yes | '" YOKE_COMMAND "' map '" + task("echo") + "' " + options +
-                                              " | head -n 3; echo ${PIPESTATUS[1]}"});
+    const auto ended =
+        run({"bash", "-c",
+             "yes | '" YOKE_COMMAND "' map '" + task("echo") + "' " + options + " | head -n 3; echo ${PIPESTATUS[1]}"});
     const std::string line = "{\"input\":\"y\",\"value\":\"y\"}\n";
     EXPECT_EQ(ended.out, line + line + line + "141\n");  // SIGPIPE
     EXPECT_EQ(ended.err, "");

@@ -14,7 +14,6 @@
 namespace {
 
 using namespace yoke_test;
-using testing::Test;
 
 constexpr int line_of_fault = __LINE__ + 1;
 [[gnu::noinline]] int read_header(const volatile int* place) { return *place; }
@@ -29,9 +28,13 @@ constexpr int line_of_fault = __LINE__ + 1;
   return depth == -1 ? 0 : use_up_stack(depth + 1) + room[0];
 }
 
-[[gnu::noinline]] int divide(int a, volatile int b) { return a / b; }
+[[gnu::noinline]] int divide(int a, int b) { return a / b; }
 [[noreturn, gnu::noinline]] void give_up() { std::abort(); }
-[[noreturn]] void throw_through_noexcept() noexcept { throw std::domain_error("nobody may see this"); }
+[[gnu::noinline]] void throw_text(const char* text) { throw std::domain_error(text); }
+[[gnu::noinline]] void throw_through_noexcept() noexcept {
+  throw_text("nobody may see this");
+  throw_text("nor this");
+}
 [[noreturn]] void leave(int code) { std::exit(code); }
 int kill_self_with(int signal) { kill_self(signal); }
 

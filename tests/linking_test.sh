@@ -72,8 +72,7 @@ END
 meson_project "$work/subproject" ten_lines.cpp
 mkdir -p "$work/subproject/subprojects"
 ln -sfn "$root" "$work/subproject/subprojects/yoke"
-printf '[provide]\nyoke = yoke_dep\n' >"$work/subproject/subprojects/yoke.wrap"
-sed -i '1i [wrap-file]\ndirectory = yoke' "$work/subproject/subprojects/yoke.wrap"
+printf '[wrap-file]\ndirectory = yoke\n\n[provide]\nyoke = yoke_dep\n' >"$work/subproject/subprojects/yoke.wrap"
 [[ -e $work/subproject/build/build.ninja ]] || must env PKG_CONFIG_PATH= meson setup --buildtype=debug \
   -Dyoke:default_library=both --prefix="$prefix" --libdir=lib --force-fallback-for=yoke "$work/subproject/build" "$work/subproject"
 must ninja -C "$work/subproject/build"
@@ -110,9 +109,7 @@ rule compile
   command = $compiler -std=c++20 $flags -MD -MF $out.d -c $in -o $out
   depfile = $out.d
 rule link
-  command = $compiler $flags $in -o $out $libraries $then
-rule symlink
-  command = ln -sfn $target $out
+  command = $compiler $flags $in -o $out $libraries
 END
 declare -A compiled=()
 names=()
@@ -132,14 +129,14 @@ need_object() {
 shared_libraries="$(pkg-config --libs yoke) -Wl,-rpath,$libdir"
 static_libraries=$(pkg-config --static --libs yoke | sed 's/-lyoke\b/-l:libyoke.a/')
 
-# program NAME COMPILER shared|static COMPILE-FLAGS LINK-FLAGS [SOURCE [MORE [COMMAND AFTER LINKING]]]
+# program NAME COMPILER shared|static COMPILE-FLAGS LINK-FLAGS [SOURCE [MORE-LIBRARIES [BUILT FIRST]]]
 program() {
   local name=$1 libraries=$shared_libraries
   [[ $3 != static ]] || libraries=$static_libraries
   need_object "$2" "${6:-ten_lines.cpp}" "$4"
   names+=("$name")
-  printf 'build %s: link %s\n  compiler = %s\n  flags = %s\n  libraries = %s %s\n  then = %s\n' "${name// /_}" "$object" "$2" \
-    "$4 $5" "${7:-}" "$libraries" "${8:-}" >>"$rules"
+  printf 'build %s: link %s%s\n  compiler = %s\n  flags = %s\n  libraries = %s %s\n' "${name// /_}" "$object" \
+    "${8:+ || $8}" "$2" "$4 $5" "${7:-}" "$libraries" >>"$rules"
 }
 
 for compiler in g++ clang++; do
@@ -178,34 +175,72 @@ for compiler in g++ clang++; do
   printf 'build lib%s_tasks.so: link %s\n  compiler = %s\n  flags = -shared\n  libraries = %s\n' "$compiler" "$object" $compiler \
     "$shared_libraries" >>"$rules"
   program "$compiler tasks of a linked library" $compiler shared '-O2' '' library_user.cpp \
-    "-L$programs -l${compiler}_tasks -Wl,-rpath,$programs"
-  sed -i '$!b' "$rules"
+    "-L$programs -l${compiler}_tasks -Wl,-rpath,$programs" "lib${compiler}_tasks.so"
   program "$compiler tasks of a library opened later" $compiler shared \
     "-O2 -DLATE_LIBRARY='\"$programs/lib${compiler}_tasks.so\"'" '' library_user.cpp
 done
 
-# The library links first: the programs that need it name it only in their flags.
+# Fully static programs. Where the system has no static fmt, as Debian, its two functions are compiled from its headers.
+static_fmt=-lfmt
+if [[ ! -e $(g++ -print-file-name=libfmt.a) ]]; then
+  printf '%s\n' '#include <fmt/format-inl.h>' 'namespace fmt::detail {' \
+    'template auto thousands_sep_impl(locale_ref) -> thousands_sep_result<char>;' \
+    'template auto decimal_point_impl(locale_ref) -> char;' \
+    'template void buffer<char>::append(const char*, const char*);' '}' >"$programs/static_fmt.cpp"
+  printf 'build static_fmt.o: compile static_fmt.cpp\n  compiler = %s\n  flags = -fPIE -w\n' "${ccache:+$ccache }g++" >>"$rules"
+  static_fmt=static_fmt.o
+fi
+static_names=()
+fully_static() { # NAME COMPILER COMPILE-FLAGS LINK-FLAGS
+  need_object "$2" static_program.cpp "$3"
+  static_names+=("$1")
+  printf 'build %s: link %s | %s\n  compiler = %s\n  flags = %s\n  libraries = %s\n' "${1// /_}" "$object" \
+    "$([[ $static_fmt == -lfmt ]] || printf %s "$static_fmt")" "$2" "$3 $4" \
+    "${static_libraries/-lfmt/$static_fmt}" >>"$rules"
+}
 for compiler in g++ clang++; do
-  sed -i "s|^build ${compiler}_tasks_of_a_linked_library: link .*|& \|\| lib${compiler}_tasks.so|" "$rules"
+  has "$compiler" || continue
+  fully_static "$compiler -static" $compiler '-O2' '-static'
+  fully_static "$compiler -static-pie" $compiler '-O2 -fPIE' '-static-pie'
+  if has ld.gold; then fully_static "$compiler -static gold" $compiler '-O2' '-static -fuse-ld=gold'; fi
+  if has ld.lld; then fully_static "$compiler -static lld" $compiler '-O2' '-static -fuse-ld=lld'; fi
 done
 
+# A program that knows nothing of yoke and opens a library that does: the start hook cannot have run.
+printf '%s\n' '#include <dlfcn.h>' '#include <exception>' '#include <cstdio>' 'int main(int, char** argv) try {' \
+  'void* library = dlopen(argv[1], RTLD_NOW);' \
+  'return library ? reinterpret_cast<int (*)()>(dlsym(library, "sum_of_library_tasks"))() : 2;' \
+  '} catch (const std::exception& error) { std::puts(error.what()); return 1; }' >"$programs/host.cpp"
+printf 'build host.o: compile host.cpp\n  compiler = g++\nbuild host: link host.o\n  compiler = g++\n' >>"$rules"
+
+# What an earlier run linked must not be taken for this one's.
+for name in "${names[@]}" "${static_names[@]}" host; do rm -f -- "$programs/${name// /_}"; done
 ninja -C "$programs" -k 0 >"$programs/ninja.log" 2>&1 || true
+
+# built NAME: false if it was not linked; then the reason is in the output.
+built() {
+  [[ -x $programs/${1// /_} ]] && return 0
+  grep -F -A 12 "FAILED: ${1// /_} " "$programs/ninja.log" >"$work/output" || tail -n 20 "$programs/ninja.log" >"$work/output"
+  verdict "$1" 1 "$work/output"
+  return 1
+}
 for name in "${names[@]}"; do
-  if [[ -x $programs/${name// /_} ]]; then
-    check_output "$name" "$programs/${name// /_}"
-  else
-    grep -A 12 "^FAILED: ${name// /_} " "$programs/ninja.log" >"$work/output" || tail -n 20 "$programs/ninja.log" >"$work/output"
-    verdict "$name" 1 "$work/output"
-  fi
+  if built "$name"; then check_output "$name" "$programs/${name// /_}"; fi
+done
+for name in "${static_names[@]}"; do
+  built "$name" || continue
+  check_output "$name with yoke::init" "$programs/${name// /_}"
+  check_refusal "$name without it" 'Call yoke::init\(argc, argv\)|put -lc before -lyoke' "$programs/${name// /_}" no-init
 done
 
 # --- what is refused ------------------------------------------------------------------------------------------------------
 
-check_refusal 'C++17 is refused with a sentence' 'yoke needs C\+\+20: compile with -std=c\+\+20' \
-  g++ -std=c++17 -fsyntax-only $(pkg-config --cflags yoke) "$children/ten_lines.cpp"
+check_refusal 'C++17' 'yoke needs C\+\+20: compile with -std=c\+\+20' \
+  g++ -std=c++17 -fsyntax-only "-I$prefix/include" "$children/ten_lines.cpp"
+if built host; then
+  check_refusal 'a library with yoke, opened by a program without' "start hook did not run.*loaded by dlopen" \
+    "$programs/host" "$programs/libg++_tasks.so"
+fi
 
-# Fully static: Debian has no static fmt, so fmt's code is compiled in for the while of this test.
-static_flags='-std=c++20 -O0 -static'
-printf '#include <fmt/format-inl.h>\ntemplate struct fmt::detail::dragonbox::cache_accessor<double>;\n' >/dev/null
-printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 ((failed == 0))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What README.md quotes is what there is: each example of tools/examples, and what it prints, stands in it word for word,
-# in a fenced block behind a comment that names it:
+# What README.md quotes is what there is: each example of tools/examples, and what it prints, stands in it word for
+# word, in a fenced block behind a comment that names it:
 #   <!-- file: tools/examples/hello.cpp -->      the source
 #   <!-- output: hello -->                       tools/examples/hello.expected
 # Any other file of the repository may be quoted by `file:` as well. usage: readme_quotes_test.sh [README [EXAMPLES]]
@@ -33,7 +33,8 @@ check() {
   if [[ ! -r $file ]]; then
     printf 'README quotes %s %s, and there is no %s\n' "$kind" "$name" "$file"
     failed=1
-  elif ! diff -u --label "README: $kind $name" --label "$file" <(quoted "$kind" "$name") <(sed -E 's/[ \t]+$//' "$file"); then
+  elif ! diff -u --label "README: $kind $name" --label "$file" \
+    <(quoted "$kind" "$name") <(sed -E 's/[ \t]+$//' "$file"); then
     failed=1
   fi
 }

@@ -11,12 +11,18 @@
 namespace yoke::pool {
 namespace {
 
-/// Of a frame told by the worker: the same module is loaded here, as a rule.
-std::string describe_frame(const channel::LastWords::Frame& frame) {
+/// Of a frame told by the worker: the same module is loaded here, as a rule. All but the innermost frame tell the address
+/// behind a call, which may be another line's, or after a call that does not return another function's.
+std::string describe_frame(const channel::LastWords::Frame& frame, bool innermost) {
   if (frame.module.empty()) return fmt::format("{:#x}", frame.offset);
   const auto base = system::base_of(frame.module == "/" ? std::string() : frame.module);
   if (!base) return fmt::format("{}+{:#x}", frame.module, frame.offset);
-  return system::describe_code(reinterpret_cast<const void*>(*base + frame.offset));
+  return system::describe_code(reinterpret_cast<const void*>(*base + frame.offset - (innermost ? 0 : 1)));
+}
+
+/// std::terminate's way to the library's handler and on to abort says nothing to the user.
+bool is_terminate_handler(const std::string& frame) {
+  return frame.starts_with("yoke::worker::") && frame.find("handle_terminate") != std::string::npos;
 }
 
 /// The library's own frames below the task's function say nothing to the user.
@@ -70,7 +76,11 @@ WorkerDeath Death::report() const {
     death.fault_address = words.fault_address;
     death.signal_code = words.code;
     for (const auto& frame : words.frames) {
-      std::string text = describe_frame(frame);
+      std::string text = describe_frame(frame, &frame == &words.frames.front());
+      if (is_terminate_handler(text)) {
+        death.frames.clear();
+        continue;
+      }
       if (is_below_task(text)) break;
       death.frames.push_back(std::move(text));
     }

@@ -66,19 +66,33 @@ void record_frame(channel::BlackBox& box, const void* address) noexcept {
   ++box.frame_count;
 }
 
-void record_frames(channel::BlackBox& box, std::uintptr_t faulting) noexcept {
+/// After a jump to nowhere the unwinder, which reads the code there, would fault: only the jump's origin can be told.
+const void* origin_of_jump(const void* context) noexcept {
+  const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+  return *reinterpret_cast<const void* const*>(registers.gregs[REG_RSP]);
+#elif defined(__aarch64__)
+  return reinterpret_cast<const void*>(registers.regs[30]);
+#else
+  return nullptr;
+#endif
+}
+
+void record_frames(channel::BlackBox& box, const void* context) noexcept {
+  const std::uintptr_t faulting = program_counter(context);
+  box.frame_count = 0;
+  record_frame(box, reinterpret_cast<const void*>(faulting));
+  if (box.frames[0].module == channel::BlackBox::max_modules) {
+    record_frame(box, origin_of_jump(context));
+    return;
+  }
   const void* stack[channel::BlackBox::max_frames + 8] = {};
   boost::stacktrace::safe_dump_to(stack, sizeof stack);
   constexpr std::size_t room = sizeof stack / sizeof stack[0];
   // The handler's own frames come first; the fault is where the interrupted code was.
   std::size_t first = 0;
   while (first < room && stack[first] && reinterpret_cast<std::uintptr_t>(stack[first]) != faulting) ++first;
-  box.frame_count = 0;
-  if (first == room || !stack[first]) {  // unwinding did not come that far: a jump to nowhere, a smashed stack
-    record_frame(box, reinterpret_cast<const void*>(faulting));
-    first = 0;
-  }
-  for (std::size_t i = first; i < room && stack[i] && box.frame_count < channel::BlackBox::max_frames; ++i)
+  for (std::size_t i = first + 1; i < room && stack[i] && box.frame_count < channel::BlackBox::max_frames; ++i)
     record_frame(box, stack[i]);
 }
 
@@ -93,7 +107,7 @@ void record_crash(int signal, const siginfo_t& info, const void* context) noexce
   if (::getrusage(RUSAGE_SELF, &usage) == 0) box.peak_memory = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
   // Signal and address are told even if the unwinding below faults in its turn.
   box.signal.store(static_cast<std::uint32_t>(signal), std::memory_order_release);
-  record_frames(box, program_counter(context));
+  record_frames(box, context);
 }
 
 extern "C" void handle_crash(int signal, siginfo_t* info, void* context) {

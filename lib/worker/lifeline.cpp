@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <climits>
@@ -13,16 +14,38 @@
 namespace yoke::worker {
 namespace {
 
+/// The kernel's own notice of the parent's end, in place of the SIGKILL that it was at the start: SIGKILL often came
+/// before the thread below could run, and then nobody ended the worker's group. After an exec it still ends the process.
+const int parent_ended_signal = SIGRTMAX - 1;
+
+/// The worker leads its process group: what its tasks have started goes with it.
+void end_group() noexcept {
+  if (::getpgrp() == ::getpid()) ::kill(0, SIGKILL);
+  ::kill(::getpid(), SIGKILL);
+}
+
+void watch_for_signal() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { end_group(); };
+  action.sa_flags = SA_ONSTACK;
+  sigfillset(&action.sa_mask);
+  if (::sigaction(parent_ended_signal, &action, nullptr) != 0 ||
+      ::prctl(PR_SET_PDEATHSIG, parent_ended_signal) != 0)
+    throw std::system_error(errno, std::system_category(), "asking for the notice of the parent's end");
+}
+
 void* wait_for_parents_end(void* notice) {
+  sigset_t ended;  // this thread takes it where the tasks' threads block it
+  sigemptyset(&ended);
+  sigaddset(&ended, parent_ended_signal);
+  pthread_sigmask(SIG_UNBLOCK, &ended, nullptr);
   const system::Word& word = system::life_word(*static_cast<const pthread_mutex_t*>(notice));
   for (;;) {
     const std::uint32_t seen = word.load(std::memory_order_acquire);
     if (system::life_ended(seen)) break;
     system::futex_wait(word, seen, system::Sharing::shared);
   }
-  // The worker leads its process group: what its tasks have started goes with it.
-  if (::getpgrp() == ::getpid()) ::kill(0, SIGKILL);
-  ::kill(::getpid(), SIGKILL);
+  end_group();
   return nullptr;
 }
 
@@ -41,6 +64,7 @@ void start_lifeline(system::UniqueFd parent_life) {
   pthread_attr_destroy(&small);
   if (error != 0) throw std::system_error(error, std::system_category(), "starting the lifeline thread");
   pthread_setname_np(thread, "yoke-lifeline");
+  watch_for_signal();
 }
 
 }  // namespace yoke::worker

@@ -74,9 +74,10 @@ void pack_json_call(Packer& packer, const Json& json, const NamedTask& task) {
     return;
   }
   if (!json.is_array() || json.size() != task.parameters)
-    throw SerializationError(fmt::format(
-        "{} takes {} arguments: give a JSON array of {} values; this is {}", task.name, task.parameters, task.parameters,
-        json.is_array() ? fmt::format("an array of {}", json.size()) : fmt::format("no array, but: {}", json.type_name())));
+    throw SerializationError(fmt::format("{} takes {} arguments: give a JSON array of {} values; this is {}", task.name,
+                                         task.parameters, task.parameters,
+                                         json.is_array() ? fmt::format("an array of {}", json.size())
+                                                         : fmt::format("no array, but: {}", json.type_name())));
   pack(packer, json, 0);
 }
 

@@ -11,7 +11,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool lists(const std::string& names, const std::string& name) { return ("," + names + ",").find("," + name + ",") != std::string::npos; }
+bool lists(const std::string& names, const std::string& name) {
+  return ("," + names + ",").find("," + name + ",") != std::string::npos;
+}
 
 struct Place {
   int version = 0;

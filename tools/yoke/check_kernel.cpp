@@ -34,25 +34,30 @@ std::string text_of(int error) { return std::generic_category().message(error); 
 Finding memfd() {
   const system::UniqueFd fd(::memfd_create("yoke doctor", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd)
-    return {"memfd_create", Verdict::missing, text_of(errno), "workers have no memory to share; Linux 3.17 has it, a seccomp filter may forbid it"};
+    return {"memfd_create", Verdict::missing, text_of(errno),
+            "workers have no memory to share; Linux 3.17 has it, a seccomp filter may forbid it"};
   if (const int error = ::posix_fallocate(fd.get(), 0, 1 << 20); error != 0)
-    return {"memfd_create", Verdict::missing, "1 MB of shared memory: " + text_of(error), "free some memory, or raise the limit of the cgroup"};
+    return {"memfd_create", Verdict::missing, "1 MB of shared memory: " + text_of(error),
+            "free some memory, or raise the limit of the cgroup"};
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0)
-    return {"memfd_create", Verdict::note, "works, but cannot be sealed: " + text_of(errno), "a worker could shrink memory that it shares"};
+    return {"memfd_create", Verdict::note, "works, but cannot be sealed: " + text_of(errno),
+            "a worker could shrink memory that it shares"};
   return {"memfd_create", Verdict::ok, "works, and can be sealed", {}};
 }
 
 Finding pidfd() {
   const system::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   if (!fd)
-    return {"pidfd_open", Verdict::missing, text_of(errno), "the death of a worker cannot be watched; Linux 5.3 has it, a seccomp filter may forbid it"};
+    return {"pidfd_open", Verdict::missing, text_of(errno),
+            "the death of a worker cannot be watched; Linux 5.3 has it, a seccomp filter may forbid it"};
   return {"pidfd_open", Verdict::ok, "works", {}};
 }
 
 Finding futex_waitv() {
   // With nothing to wait for the call fails as invalid, where it exists.
   ::syscall(SYS_futex_waitv, nullptr, 0, 0, nullptr, 0);
-  if (errno == EINVAL) return {"futex_waitv", Verdict::ok, "works: a death is seen before the worker's memory is gone", {}};
+  if (errno == EINVAL)
+    return {"futex_waitv", Verdict::ok, "works: a death is seen before the worker's memory is gone", {}};
   return {"futex_waitv", Verdict::note, "not to be had: " + text_of(errno),
           "a death is seen when the worker's memory is gone, some 80 ms later for each GB; Linux 5.16 has it"};
 }
@@ -60,13 +65,15 @@ Finding futex_waitv() {
 Finding close_range() {
   constexpr unsigned cloexec = 4;
   if (::syscall(SYS_close_range, ~0U, ~0U, cloexec) == 0) return {"close_range", Verdict::ok, "works", {}};
-  return {"close_range", Verdict::note, "not to be had: " + text_of(errno), "each start of a worker lists /proc/self/fd instead"};
+  return {"close_range", Verdict::note, "not to be had: " + text_of(errno),
+          "each start of a worker lists /proc/self/fd instead"};
 }
 
 Finding proc() {
   std::array<char, 4096> path{};
   if (::readlink("/proc/self/exe", path.data(), path.size() - 1) < 0)
-    return {"/proc", Verdict::missing, "/proc/self/exe: " + text_of(errno), "workers are started by /proc/self/fd/N: mount proc on /proc"};
+    return {"/proc", Verdict::missing, "/proc/self/exe: " + text_of(errno),
+            "workers are started by /proc/self/fd/N: mount proc on /proc"};
   return {"/proc", Verdict::ok, fmt::format("mounted; this program is {}", path.data()), {}};
 }
 
@@ -85,14 +92,19 @@ Finding exec() {
   pid_t child = 0;
   const int error = ::posix_spawn(&child, path.c_str(), &actions, nullptr, arguments, environ);
   ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return {"exec", Verdict::missing, "cannot start this program again: " + text_of(error), "no worker can be started"};
+  if (error != 0)
+    return {"exec", Verdict::missing, "cannot start this program again: " + text_of(error), "no worker can be started"};
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
   if (status != 0)
-    return {"exec", Verdict::missing, fmt::format("this program, started again, ended with wait status {}", status), "no worker can be started"};
-  return {"exec", Verdict::ok, fmt::format("vfork and exec of this program until it ended took {:.1f} ms", took.count()), {}};
+    return {"exec", Verdict::missing, fmt::format("this program, started again, ended with wait status {}", status),
+            "no worker can be started"};
+  return {"exec",
+          Verdict::ok,
+          fmt::format("vfork and exec of this program until it ended took {:.1f} ms", took.count()),
+          {}};
 }
 
 }  // namespace

@@ -28,9 +28,12 @@ std::uint64_t workers() { return static_cast<std::uint64_t>(cpu_count()); }
 
 Finding processes() {
   const rlim_t limit = soft_limit(RLIMIT_NPROC);
-  const std::string found = fmt::format("limit {} (ulimit -u){}", limit_text(limit), ::geteuid() == 0 ? ", not applied to root" : "");
-  if (::geteuid() == 0 || limit >= workers() * threads_per_worker + of_the_program) return {"processes", Verdict::ok, found, {}};
-  return {"processes", Verdict::note, found, "all processes of this user count; a worker that cannot start is an error of its tasks"};
+  const std::string found =
+      fmt::format("limit {} (ulimit -u){}", limit_text(limit), ::geteuid() == 0 ? ", not applied to root" : "");
+  if (::geteuid() == 0 || limit >= workers() * threads_per_worker + of_the_program)
+    return {"processes", Verdict::ok, found, {}};
+  return {"processes", Verdict::note, found,
+          "all processes of this user count; a worker that cannot start is an error of its tasks"};
 }
 
 Finding descriptors() {
@@ -52,7 +55,8 @@ Finding cgroup_processes() {
   const auto most = group.least("pids.max");
   if (group.version() == 0 || !most) return {"pids", Verdict::ok, "the cgroup sets no limit on processes", {}};
   const std::string now = first_line(group.folders().front() / "pids.current");
-  const std::string found = fmt::format("the cgroup allows {} processes and threads, {} are there", *most, now.empty() ? "an unknown number" : now);
+  const std::string found = fmt::format("the cgroup allows {} processes and threads, {} are there", *most,
+                                        now.empty() ? "an unknown number" : now);
   const std::uint64_t used = now.empty() ? 0 : std::strtoull(now.c_str(), nullptr, 10);
   if (used + workers() * threads_per_worker < *most) return {"pids", Verdict::ok, found, {}};
   return {"pids", Verdict::note, found, fmt::format("{} workers may not all start; raise pids.max", workers())};

@@ -16,24 +16,25 @@ namespace {
 
 constexpr std::uint64_t megabyte = 1 << 20;
 
-std::string version_text(int version) {
-  return version == 0 ? "not to be seen" : fmt::format("version {}", version);
-}
+std::string version_text(int version) { return version == 0 ? "not to be seen" : fmt::format("version {}", version); }
 
 Finding processors() {
   const int usable = cpu_count();
   const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
   const std::string found = fmt::format("{} usable of {} online", usable, online);
   if (usable == online) return {"processors", Verdict::ok, found, {}};
-  return {"processors", Verdict::note, found, "affinity, a cgroup's quota or YOKE_MAX_CPU_COUNT sets the default number of workers"};
+  return {"processors", Verdict::note, found,
+          "affinity, a cgroup's quota or YOKE_MAX_CPU_COUNT sets the default number of workers"};
 }
 
 Finding cgroups() {
   const Cgroup cpu("cpu");
   const Cgroup memory("memory");
-  const std::string found = fmt::format("cpu {}, memory {}", version_text(cpu.version()), version_text(memory.version()));
+  const std::string found =
+      fmt::format("cpu {}, memory {}", version_text(cpu.version()), version_text(memory.version()));
   if (memory.version() != 0) return {"cgroup", Verdict::ok, found, {}};
-  return {"cgroup", Verdict::note, found, "whether a killed worker ran out of memory is told by the kernel's counters alone"};
+  return {"cgroup", Verdict::note, found,
+          "whether a killed worker ran out of memory is told by the kernel's counters alone"};
 }
 
 std::optional<std::uint64_t> memory_limit() {
@@ -59,8 +60,9 @@ Finding core_dumps() {
   ::getrlimit(RLIMIT_CORE, &limit);
   const std::string pattern = first_line("/proc/sys/kernel/core_pattern");
   const bool piped = pattern.starts_with('|');  // the limit holds for files alone
-  const std::string found = fmt::format("core_pattern '{}', limit {} (ulimit -c)", pattern,
-                                        limit.rlim_cur == RLIM_INFINITY ? "unlimited" : fmt::format("{}", limit.rlim_cur));
+  const std::string found =
+      fmt::format("core_pattern '{}', limit {} (ulimit -c)", pattern,
+                  limit.rlim_cur == RLIM_INFINITY ? "unlimited" : fmt::format("{}", limit.rlim_cur));
   if (!piped && limit.rlim_cur == 0) return {"core dumps", Verdict::ok, found + ": none is written", {}};
   return {"core dumps", Verdict::note, found,
           "a large worker that crashes is reported at once, but is not gone until its dump is written"};
@@ -69,7 +71,8 @@ Finding core_dumps() {
 Finding seccomp() {
   const std::string mode = field("/proc/self/status", "Seccomp");
   if (mode.empty() || mode == "0") return {"seccomp", Verdict::ok, "no filter", {}};
-  return {"seccomp", Verdict::note, fmt::format("mode {}: a filter, as in containers", mode), "it may forbid what is MISSING above"};
+  return {"seccomp", Verdict::note, fmt::format("mode {}: a filter, as in containers", mode),
+          "it may forbid what is MISSING above"};
 }
 
 }  // namespace

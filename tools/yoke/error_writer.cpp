@@ -98,7 +98,8 @@ std::string type_of(const std::exception& error) {
   const auto* remote = dynamic_cast<const RemoteException*>(&error);
   std::string type = remote ? remote->type_name() : type_name(typeid(error));
   constexpr std::string_view nested = "std::_Nested_exception<";  // what std::throw_with_nested makes of a type
-  if (type.starts_with(nested) && type.ends_with('>')) type = type.substr(nested.size(), type.size() - nested.size() - 1);
+  if (type.starts_with(nested) && type.ends_with('>'))
+    type = type.substr(nested.size(), type.size() - nested.size() - 1);
   return type;
 }
 

@@ -43,9 +43,11 @@ int run_hello() {
   std::nth_element(hot.begin(), hot.begin() + trips / 2, hot.end());
 
   fmt::print("program   pid {}, yoke {}, {} workers by default\n", ::getpid(), YOKE_VERSION, cpu_count());
-  fmt::print("worker    pid {}, started by pid {}, rank {}, {} pool deep\n", sight.pid, sight.parent, sight.rank, sight.depth);
+  fmt::print("worker    pid {}, started by pid {}, rank {}, {} pool deep\n", sight.pid, sight.parent, sight.rank,
+             sight.depth);
   fmt::print("function  look_around, in the program and in the worker the same\n");
-  fmt::print("cold      {:.2f} ms from submit to the first result, the start of the worker included\n", cold.count() / 1000);
+  fmt::print("cold      {:.2f} ms from submit to the first result, the start of the worker included\n",
+             cold.count() / 1000);
   fmt::print("hot       {:.2f} us a round trip, the median of {}\n", hot[trips / 2], trips);
   return exit_status::success;
 }

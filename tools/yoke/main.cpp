@@ -13,6 +13,7 @@
 #include <yoke/version.hpp>
 
 #include "commands.hpp"
+#include "standard_streams.hpp"
 #include "usage.hpp"
 
 namespace yoke::tools {
@@ -60,10 +61,12 @@ class MapArguments {
     c.add_option("--env", env_, "set it in the workers' environment; may be given\nseveral times")
         ->allow_extra_args(false)
         ->type_name("NAME=VALUE");
-    c.add_flag("--progress", progress_, "show how far it is on stderr, where that is no\nterminal by a line every 10 seconds");
+    c.add_flag("--progress", progress_,
+               "show how far it is on stderr, where that is no\nterminal by a line every 10 seconds");
     c.add_flag("--no-progress", no_progress_, "show it not even on a terminal")->excludes("--progress");
     c.footer(
-        "INPUT...: one call each; without any, the lines of the standard input. Those that begin with a dash go after --.\n"
+        "INPUT...: one call each; without any, the lines of the standard input. Those that\n"
+        "begin with a dash go after --.\n"
         "\nEach result is one line of JSON: {\"input\":...,\"value\":...}, or {\"input\":...,\"error\":{\"type\":...,\n"
         "\"message\":...}}, with a \"cause\" (signal, address, function, line, frames...) if a worker died.\n"
         "What JSON cannot say: NaN and infinity become null, bytes that are not UTF-8 become U+FFFD.\n"
@@ -81,10 +84,12 @@ class MapArguments {
     options_.inputs = command_->remaining();
     for (const auto& input : options_.inputs)
       if (input.size() > 1 && input.front() == '-')
-        throw UsageError(fmt::format("there is no option {} (see yoke map --help); inputs that begin with a dash go after --", input));
+        throw UsageError(fmt::format(
+            "there is no option {} (see yoke map --help); inputs that begin with a dash go after --", input));
     options_.inputs.insert(options_.inputs.end(), behind_dashes.begin(), behind_dashes.end());
     if (options_.target.empty()) {
-      if (options_.inputs.empty()) throw UsageError("name a task library: yoke map LIBRARY[:TASK] (see yoke map --help)");
+      if (options_.inputs.empty())
+        throw UsageError("name a task library: yoke map LIBRARY[:TASK] (see yoke map --help)");
       options_.target = options_.inputs.front();
       options_.inputs.erase(options_.inputs.begin());
     }
@@ -124,11 +129,13 @@ int run(int argc, char** argv, std::string& command) {
   auto* tasks = app.add_subcommand("tasks", "list the tasks of a library, with their signatures");
   std::string library;
   tasks->add_option("LIBRARY", library, "shared library with tasks")->required();
-  auto* hello = app.add_subcommand("hello", "run a task in a worker and tell what it saw: a first look at whether it works");
+  auto* hello =
+      app.add_subcommand("hello", "run a task in a worker and tell what it saw: a first look at whether it works");
   auto* doctor = app.add_subcommand("doctor", "check what this machine offers to the workers, and what is missing");
   bool json = false;
   doctor->add_flag("--json", json, "print the findings as JSON");
-  doctor->footer("Each line: ok, note (works, at a cost) or MISSING (no worker can run). Exit status 1 if anything is MISSING.");
+  doctor->footer(
+      "Each line: ok, note (works, at a cost) or MISSING (no worker can run). Exit status 1 if anything is MISSING.");
 
   // CLI11 would not hand what is behind "--" to the command.
   const bool is_map = argc > 1 && std::string_view(argv[1]) == "map";
@@ -158,6 +165,7 @@ int run(int argc, char** argv, std::string& command) {
 
 int main(int argc, char** argv) {
   using namespace yoke::tools;
+  occupy_standard_streams();
   std::string command = "yoke";
   int status = exit_status::failure;
   try {

@@ -96,8 +96,7 @@ void MapJob::feed() {
     if (!chunk.items.empty()) {
       if (options_.chunksize > 1) {
         packed.data()[0] = std::byte{0xdd};  // msgpack's array32
-        for (unsigned i = 0; i < 4; ++i)
-          packed.data()[1 + i] = static_cast<std::byte>(chunk.submitted >> (24 - 8 * i));
+        for (unsigned i = 0; i < 4; ++i) packed.data()[1 + i] = static_cast<std::byte>(chunk.submitted >> (24 - 8 * i));
       }
       chunk.bytes = packed.size();
       submit(std::move(chunk), packed.take());
@@ -118,7 +117,8 @@ bool MapJob::gather(Chunk& chunk, PackBuffer& packed) {
       if (!call.error) ++chunk.submitted;
       chunk.items.push_back({input->number, std::move(call.shown), std::move(call.error)});
     } catch (const InvalidJson& error) {
-      stop_reading(std::make_exception_ptr(UsageError(inputs_.place(input->number) + " is not valid JSON: " + error.what())));
+      stop_reading(
+          std::make_exception_ptr(UsageError(inputs_.place(input->number) + " is not valid JSON: " + error.what())));
       return false;
     }
   }
@@ -133,7 +133,8 @@ void MapJob::submit(Chunk&& chunk, Bytes arguments) {
   try {
     place.future = options_.chunksize > 1 ? submit_named_chunk(executor_, task_options_, task_, std::move(arguments))
                                           : submit_named(executor_, task_options_, task_, std::move(arguments));
-    place.future.add_done_callback([completions = completions_, id](const Future<PackedValue>&) { completions->add(id); });
+    place.future.add_done_callback(
+        [completions = completions_, id](const Future<PackedValue>&) { completions->add(id); });
   } catch (const BrokenProcessPool&) {
     place.error = summary_.pool_error = std::current_exception();
     reading_ = false;

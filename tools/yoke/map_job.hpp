@@ -33,11 +33,11 @@ class MapJob {
   struct Summary {
     std::uint64_t done = 0;  // results written, those of failed inputs included
     std::uint64_t failed = 0;
-    std::vector<Failed> first_failed;    // as many as are worth printing
-    std::uint64_t unfinished = 0;        // given to the pool, and dropped
-    std::exception_ptr input_error;      // why the inputs after those were not read
-    std::exception_ptr pool_error;       // why the pool took no more
-    std::optional<int> signal;           // that ended it
+    std::vector<Failed> first_failed;  // as many as are worth printing
+    std::uint64_t unfinished = 0;      // given to the pool, and dropped
+    std::exception_ptr input_error;    // why the inputs after those were not read
+    std::exception_ptr pool_error;     // why the pool took no more
+    std::optional<int> signal;         // that ended it
     bool output_closed = false;
   };
 

@@ -31,7 +31,8 @@ std::string clock_text(double seconds) {
 }  // namespace
 
 std::string progress_text(const Progress::Count& count, Seconds elapsed, std::size_t width) {
-  std::string text = count.total ? fmt::format("{} of {} done", count.done, *count.total) : fmt::format("{} done", count.done);
+  std::string text =
+      count.total ? fmt::format("{} of {} done", count.done, *count.total) : fmt::format("{} done", count.done);
   if (count.failed > 0) text += fmt::format(", {} failed", count.failed);
   if (count.deaths > 0) text += fmt::format(", {} worker{} died", count.deaths, count.deaths == 1 ? "" : "s");
   const double rate = elapsed.count() > 0 ? static_cast<double>(count.done) / elapsed.count() : 0;

@@ -19,7 +19,8 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 void remove_argument(std::string& text, std::string_view head) {
   for (std::size_t at = 0; (at = text.find(head, at)) != std::string::npos;) {
     std::size_t end = at + head.size();
-    for (int depth = 1; end < text.size() && depth > 0; ++end) depth += text[end] == '<' ? 1 : text[end] == '>' ? -1 : 0;
+    for (int depth = 1; end < text.size() && depth > 0; ++end)
+      depth += text[end] == '<' ? 1 : text[end] == '>' ? -1 : 0;
     text.erase(at, end - at);
   }
 }
@@ -45,7 +46,8 @@ std::string demangle(const char* mangled) {
   replace_all(type, "std::__cxx11::", "std::");
   replace_all(type, "std::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string");
   replace_all(type, "std::basic_string_view<char, std::char_traits<char> >", "std::string_view");
-  for (const auto head : {", std::allocator<", ", std::less<", ", std::hash<", ", std::equal_to<", ", std::default_delete<"})
+  for (const auto head :
+       {", std::allocator<", ", std::less<", ", std::hash<", ", std::equal_to<", ", std::default_delete<"})
     remove_argument(type, head);
   replace_all(type, " >", ">");
   return type;

@@ -69,9 +69,10 @@ TaskLibrary::TaskLibrary(const std::string& path) : path_(path) {
     if (std::find(before.begin(), before.end(), task) == before.end()) tasks_.push_back(task);
   for (const auto* task : tasks_)
     if (std::string_view(task->version) != YOKE_VERSION)
-      throw UsageError(fmt::format("{} was compiled with yoke {} and this command is yoke {}: compile the library again "
-                                   "with this version's headers",
-                                   path, task->version, YOKE_VERSION));
+      throw UsageError(
+          fmt::format("{} was compiled with yoke {} and this command is yoke {}: compile the library again "
+                      "with this version's headers",
+                      path, task->version, YOKE_VERSION));
   if (tasks_.empty())
     throw UsageError(fmt::format("{} has no tasks: name them in its source with YOKE_TASK(function)", path));
 }
@@ -79,7 +80,8 @@ TaskLibrary::TaskLibrary(const std::string& path) : path_(path) {
 const NamedTask& TaskLibrary::find(const std::string& name) const {
   if (name.empty()) {
     if (tasks_.size() == 1) return *tasks_.front();
-    throw UsageError(fmt::format("{} has {} tasks: say which, as {}:TASK{}", path_, tasks_.size(), path_, list(tasks_)));
+    throw UsageError(
+        fmt::format("{} has {} tasks: say which, as {}:TASK{}", path_, tasks_.size(), path_, list(tasks_)));
   }
   for (const auto* task : tasks_)
     if (name == task->name) return *task;

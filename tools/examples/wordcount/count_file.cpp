@@ -16,7 +16,9 @@ namespace {
 /// Reads the whole file into `content`, whose memory is used again.
 void read_file(const std::string& path, std::string& content) {
   constexpr std::size_t step = 1 << 16;
-  const auto fail = [&path](int error) { throw std::system_error(error, std::generic_category(), "cannot read " + path); };
+  const auto fail = [&path](int error) {
+    throw std::system_error(error, std::generic_category(), "cannot read " + path);
+  };
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail(errno);
   std::size_t size = 0;

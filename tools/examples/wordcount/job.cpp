@@ -17,7 +17,8 @@ void add(BatchCount batch, Counts& counts) {
 }
 
 /// The batch of a future, by the task that they share.
-const Batch& batch_of(const yoke::Future<BatchCount>& future, const Pending& futures, const std::vector<Batch>& batches) {
+const Batch& batch_of(const yoke::Future<BatchCount>& future, const Pending& futures,
+                      const std::vector<Batch>& batches) {
   for (std::size_t i = 0; i < futures.size(); ++i)
     if (&futures[i].task() == &future.task()) return batches[i];
   throw std::logic_error("a future that was not submitted");

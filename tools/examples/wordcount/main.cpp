@@ -31,13 +31,15 @@ void warm(const std::vector<Batch>& batches) {
   std::vector<char> buffer(1 << 16);
   for (const auto& batch : batches)
     for (const auto& path : batch)
-      for (std::ifstream file(path, std::ios::binary); file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));) {
+      for (std::ifstream file(path, std::ios::binary);
+           file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));) {
       }
 }
 
 int run(const Options& options) {
   if (!options.poison.empty() && !std::filesystem::is_regular_file(options.poison)) {
-    fmt::print(stderr, "wordcount-job: the poisoned file {} is not there; name it with --poison FILE\n", options.poison);
+    fmt::print(stderr, "wordcount-job: the poisoned file {} is not there; name it with --poison FILE\n",
+               options.poison);
     return 2;
   }
   Headers headers = find_headers(options.root);
@@ -72,7 +74,8 @@ int main(int argc, char** argv) {
   wordcount::Options options;
   CLI::App app("Counts the identifiers of every file under a folder of C and C++ headers.", "wordcount-job");
   app.add_option("--root", options.root, "folder whose files are counted (default: /usr/include)");
-  app.add_option("--poison", options.poison, "file that kills whoever counts it; empty: none (default: poison.h beside the source)");
+  app.add_option("--poison", options.poison,
+                 "file that kills whoever counts it; empty: none (default: poison.h beside the source)");
   app.add_option("--counts", options.counts, "write all counts to this file, as `sort | uniq -c` would");
   app.add_flag("--json", options.json, "print the summary as JSON");
   try {

@@ -51,8 +51,7 @@ std::string summary(const Result& result) {
   out += "most frequent\n";
   for (const auto& entry : sorted_by_count(counts.tally, most_frequent))
     out += fmt::format("  {:>12}  {}\n", entry.count, counts.tally.name(entry));
-  for (const auto& lost : counts.lost)
-    out += fmt::format("not counted: {}\n{}\n", lost.path, indented(lost.report));
+  for (const auto& lost : counts.lost) out += fmt::format("not counted: {}\n{}\n", lost.path, indented(lost.report));
   for (const auto& file : counts.unreadable) out += fmt::format("not readable: {}: {}\n", file.path, file.reason);
   return out;
 }
@@ -73,7 +72,8 @@ std::string summary_json(const Result& result) {
     out["most_frequent"].push_back({{"identifier", counts.tally.name(entry)}, {"count", entry.count}});
   out["lost"] = nlohmann::ordered_json::array();
   for (const auto& lost : counts.lost)
-    out["lost"].push_back({{"path", text(lost.path)}, {"killed_its_worker", lost.killed_its_worker}, {"report", text(lost.report)}});
+    out["lost"].push_back(
+        {{"path", text(lost.path)}, {"killed_its_worker", lost.killed_its_worker}, {"report", text(lost.report)}});
   out["unreadable"] = nlohmann::ordered_json::array();
   for (const auto& file : counts.unreadable)
     out["unreadable"].push_back({{"path", text(file.path)}, {"reason", file.reason}});

@@ -1,0 +1,162 @@
+// A program that ends with a pool in some state: leaving_program MODE. Tells on stdout what it found.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "yoke/yoke.hpp"
+
+namespace {
+
+int add_one(int value) { return value + 1; }
+void say_late(int milliseconds, const std::string& text) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  std::printf("%s\n", text.c_str());
+  std::fflush(stdout);
+}
+[[noreturn]] void die() {
+  ::kill(::getpid(), SIGKILL);
+  for (;;) ::pause();
+}
+void say(const std::string& text) { say_late(0, text); }
+
+struct AtEnd {
+  std::function<void()> act;
+  ~AtEnd() {
+    if (act) act();
+  }
+};
+AtEnd at_end;  // constructed before any pool: its destructor runs after theirs
+std::optional<yoke::ProcessPoolExecutor> static_pool;
+
+/// main returns while tasks run and wait.
+int pending() {
+  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 2}));
+  for (int i = 0; i < 6; ++i) pool.submit(say_late, 20, "done " + std::to_string(i));
+  return 0;
+}
+
+/// The same with a callback.
+int callback() {
+  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 1}));
+  pool.submit(add_one, 41).add_done_callback([](const auto& done) { say("called with " + std::to_string(done.result())); });
+  return 0;
+}
+
+int exit_from_thread() {
+  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 2}));
+  for (int i = 0; i < 4; ++i) pool.submit(say_late, 20, "done " + std::to_string(i));
+  std::thread([] { std::exit(7); }).detach();
+  for (;;) ::pause();
+}
+
+int exit_from_callback() {
+  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 2}));
+  pool.submit(add_one, 1).add_done_callback([](const auto&) { std::exit(7); });
+  for (;;) ::pause();
+}
+
+int static_executor() {
+  static_pool.emplace(2);
+  for (int i = 0; i < 4; ++i) static_pool->submit(say_late, 20, "done " + std::to_string(i));
+  return 0;
+}
+
+int submit_at_end() {
+  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 1}));
+  pool.submit(add_one, 1).get();
+  at_end.act = [] {
+    try {
+      pool.submit(add_one, 1);
+      say("submitted");
+    } catch (const yoke::ShutdownExecutorError&) {
+      say("refused");
+    }
+  };
+  return 0;
+}
+
+int crash_pending() {
+  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 2}));
+  for (int i = 0; i < 10; ++i) pool.submit(die);
+  return 0;
+}
+
+int quick() {
+  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 2}));
+  pool.submit(say_late, 60'000, "late");
+  std::quick_exit(3);
+}
+
+int reusable() {
+  auto executor = yoke::get_reusable_executor({.max_workers = 2});
+  for (int i = 0; i < 4; ++i) executor.submit(say_late, 20, "done " + std::to_string(i));
+  return 0;
+}
+
+int nested_reusable(int value) {  // E11: a worker that ends with a pool of its own
+  return yoke::get_reusable_executor({.max_workers = 1}).submit(add_one, value).get();
+}
+int nested() {
+  auto executor = yoke::get_reusable_executor({.max_workers = 2});
+  say(std::to_string(executor.submit(nested_reusable, 41).get()));
+  return 0;
+}
+
+/// C13: its file is replaced while it runs, then deleted.
+int replaced() {
+  const std::string path = std::string(::program_invocation_name);
+  yoke::ProcessPoolExecutor pool({.max_workers = 1, .max_tasks_per_worker = 1});
+  say(std::to_string(pool.submit(add_one, 1).get()));
+  ::unlink(path.c_str());
+  std::ofstream(path) << "#!/bin/false\n";
+  say(std::to_string(pool.submit(add_one, 2).get()));
+  ::unlink(path.c_str());
+  say(std::to_string(pool.submit(add_one, 3).get()));
+  return 0;
+}
+
+/// D20: forks while it has a pool. The fork cannot use it, and ends without disturbing it.
+int forks() {
+  yoke::ProcessPoolExecutor pool(2);
+  pool.submit(add_one, 1).get();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      pool.submit(add_one, 1);
+      say("the fork submitted");
+    } catch (const yoke::BrokenProcessPool&) {
+      say("the fork was refused");
+    }
+    yoke::ProcessPoolExecutor own(1);
+    say("the fork's own pool says " + std::to_string(own.submit(add_one, 9).get()));
+    own.shutdown();
+    std::exit(5);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  say("the fork ended with " + std::to_string(WEXITSTATUS(status)));
+  say(std::to_string(pool.submit(add_one, 41).get()));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::map<std::string, int (*)()> modes{
+      {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
+      {"exit_from_callback", exit_from_callback}, {"static_executor", static_executor},
+      {"submit_at_end", submit_at_end}, {"crash_pending", crash_pending}, {"quick", quick}, {"reusable", reusable},
+      {"nested", nested}, {"replaced", replaced}, {"forks", forks}};
+  const auto mode = modes.find(argc > 1 ? argv[1] : "");
+  return mode == modes.end() ? 99 : mode->second();
+}

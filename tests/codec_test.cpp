@@ -1,0 +1,320 @@
+// G1, G3, G8: what is packed is unpacked again as it was, and what is damaged is refused. No pool, no process.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <bitset>
+#include <chrono>
+#include <cmath>
+#include <complex>
+#include <deque>
+#include <filesystem>
+#include <forward_list>
+#include <limits>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <span>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
+#include <variant>
+#include <vector>
+
+#include "yoke/call.hpp"
+#include "yoke/codec.hpp"
+#include "yoke/callable.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+
+template <class T>
+yoke::Bytes packed(const T& value) {
+  yoke::PackBuffer buffer;
+  yoke::Packer packer(buffer);
+  yoke::pack_value<T>(packer, value);
+  return buffer.take();
+}
+template <class T>
+T unpacked(const yoke::Bytes& bytes) {
+  const yoke::Message message(bytes.view());
+  return yoke::unpack_value<T>(message.object());
+}
+template <class T>
+T round_trip(const T& value) {
+  return unpacked<T>(packed(value));
+}
+template <class T>
+void expect_same(const T& value) {
+  EXPECT_EQ(round_trip(value), value);
+}
+
+enum class Colour : std::uint8_t { red, green = 200 };
+enum Old { one = 1, minus = -5 };
+struct Point {
+  double x = 0, y = 0;
+  bool operator==(const Point&) const = default;
+};
+struct Person {
+  std::string name;
+  int age = 0;
+  std::vector<Point> places;
+  std::optional<std::string> nick;
+  bool operator==(const Person&) const = default;
+};
+struct Family {
+  Person mother, father;
+  std::map<std::string, Person> children;
+  bool operator==(const Family&) const = default;
+};
+class Private {
+ public:
+  Private() = default;
+  explicit Private(int v) : value_(v), text_(std::to_string(v)) {}
+  bool operator==(const Private&) const = default;
+  MSGPACK_DEFINE(value_, text_)
+
+ private:
+  int value_ = 0;
+  std::string text_;
+};
+struct Sixteen {
+  int a = 1, b = 2, c = 3, d = 4, e = 5, f = 6, g = 7, h = 8;
+  std::string i = "i", j = "j", k = "k", l = "l", m = "m", n = "n", o = "o", p = "p";
+  bool operator==(const Sixteen&) const = default;
+};
+class Money {
+ public:
+  explicit Money(long cents) : cents_(cents) {}
+  long cents() const { return cents_; }
+  bool operator==(const Money&) const = default;
+
+ private:
+  long cents_;
+};
+}  // namespace
+template <>
+struct yoke::Codec<Money> {
+  static void pack(Packer& p, const Money& m) { pack_value(p, m.cents()); }
+  static Money unpack(const Object& o) { return Money(unpack_value<long>(o)); }
+};
+namespace {
+
+TEST(Codec, G1_numbers) {
+  expect_same(0);
+  expect_same(std::numeric_limits<std::int64_t>::min());
+  expect_same(std::numeric_limits<std::uint64_t>::max());
+  expect_same(std::int8_t{-128});
+  expect_same('x');
+  expect_same(char16_t{0xffff});
+  expect_same(char32_t{0x10ffff});
+  expect_same(wchar_t{70'000});
+  expect_same(true);
+  expect_same(1.5F);
+  expect_same(-0.1);
+  expect_same(1.0L / 3.0L);
+  expect_same(std::numeric_limits<double>::infinity());
+  EXPECT_TRUE(std::isnan(round_trip(std::nan(""))));
+  EXPECT_TRUE(std::signbit(round_trip(-0.0)));
+  expect_same(std::complex<double>(1, -2));
+}
+
+TEST(Codec, G1_a_number_that_does_not_fit_is_refused) {
+  EXPECT_ANY_THROW(unpacked<std::int8_t>(packed(1000)));
+  EXPECT_ANY_THROW(unpacked<unsigned>(packed(-1)));
+  EXPECT_ANY_THROW(unpacked<int>(packed(std::string("1"))));
+}
+
+TEST(Codec, G1_enums) {
+  expect_same(Colour::green);
+  expect_same(minus);
+  expect_same(std::vector<Colour>{Colour::red, Colour::green});
+}
+
+TEST(Codec, G1_texts) {
+  expect_same(std::string());
+  expect_same(std::string("with\0zero", 9));
+  expect_same(std::string(300, 'x'));
+  expect_same(std::string(100'000, 'x'));
+  expect_same(std::filesystem::path("/tmp/a b"));
+  const auto bytes = packed(std::string("view"));
+  const yoke::Message message(bytes.view());
+  EXPECT_EQ(yoke::unpack_value<std::string_view>(message.object()), "view");
+}
+
+TEST(Codec, G1_sequences) {
+  expect_same(std::vector<int>{});
+  expect_same(std::vector<int>{1, -2, 3});
+  expect_same(std::vector<std::string>{"", "a", "bc"});
+  expect_same(std::vector<bool>{true, false, true});
+  expect_same(std::vector<std::vector<double>>{{}, {1}, {2, 3}});
+  expect_same(std::deque<int>{1, 2});
+  expect_same(std::list<std::string>{"x", "y"});
+  expect_same(std::array<int, 3>{1, 2, 3});
+  expect_same(std::array<std::string, 2>{"a", "b"});
+  expect_same(std::array<int, 0>{});
+  expect_same(std::vector<Point>{{1, 2}, {3, 4}});
+}
+
+TEST(Codec, G1_associative_containers) {
+  expect_same(std::map<std::string, int>{{"a", 1}, {"b", 2}});
+  expect_same(std::multimap<int, int>{{1, 1}, {1, 2}});
+  expect_same(std::unordered_map<int, std::string>{{1, "one"}, {2, "two"}});
+  expect_same(std::set<std::string>{"a", "b"});
+  expect_same(std::multiset<int>{1, 1, 2});
+  expect_same(std::unordered_set<int>{1, 2});
+  expect_same(std::map<std::pair<int, int>, std::vector<std::string>>{{{1, 2}, {"x"}}, {{3, 4}, {}}});
+}
+
+TEST(Codec, G1_sums_and_products) {
+  expect_same(std::optional<int>());
+  expect_same(std::optional<int>(1));
+  expect_same(std::optional<std::optional<int>>(std::optional<int>()));
+  expect_same(std::pair<int, std::string>(1, "a"));
+  expect_same(std::tuple<int, std::string, double>(1, "a", 0.5));
+  expect_same(std::tuple<>());
+  using V = std::variant<std::monostate, int, std::string, double>;
+  expect_same(V());
+  expect_same(V(1));
+  expect_same(V("a"));
+  expect_same(V(0.5));
+  expect_same(std::bitset<70>("1011"));
+}
+
+TEST(Codec, G1_time) {
+  expect_same(17ms);
+  expect_same(-3h);
+  expect_same(std::chrono::duration<double>(0.5));
+  expect_same(std::chrono::system_clock::now());
+}
+
+TEST(Codec, G1_pointers_that_own) {
+  EXPECT_EQ(round_trip(std::unique_ptr<int>()), nullptr);
+  EXPECT_EQ(*round_trip(std::make_unique<std::string>("a")), "a");
+  EXPECT_EQ(*round_trip(std::make_shared<const int>(5)), 5);
+}
+
+TEST(Codec, G1_aggregates_and_classes) {
+  expect_same(Point{1, 2});
+  const Person ann{"Ann", 40, {{1, 2}, {3, 4}}, "A"};
+  expect_same(ann);
+  expect_same(Family{ann, {"Bob", 41, {}, std::nullopt}, {{"eldest", ann}}});
+  expect_same(Private(42));
+  expect_same(std::vector<Private>{Private(1), Private(2)});
+  Sixteen sixteen;
+  sixteen.p = "changed";
+  expect_same(sixteen);
+  expect_same(Money(1999));
+  expect_same(std::map<std::string, Money>{{"a", Money(1)}});
+}
+
+template <class T>
+void expect_aligned(std::size_t before) {
+  std::vector<T> values(10);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(i);
+  // with something of odd length before it
+  const auto bytes = packed(std::pair(std::string(before, 'x'), values));
+  const yoke::Message message(bytes.view());
+  const auto items = yoke::detail::unpack_array(message.object(), 2);
+  const auto view = yoke::unpack_value<std::span<const T>>(items[1]);
+  EXPECT_TRUE(std::equal(view.begin(), view.end(), values.begin(), values.end()));
+  const auto all = bytes.view();
+  const auto* data = reinterpret_cast<const std::byte*>(view.data());
+  EXPECT_TRUE(data >= all.data() && data + view.size_bytes() <= all.data() + all.size()) << "no view";
+  EXPECT_EQ((data - all.data()) % 16, 0) << before;
+}
+TEST(Codec, G3_spans_are_aligned_views) {
+  for (std::size_t before = 0; before < 40; ++before) {
+    expect_aligned<double>(before);
+    expect_aligned<std::uint8_t>(before);
+    expect_aligned<long double>(before);
+  }
+}
+
+TEST(Codec, G1_callables_and_arguments_pack_by_signature) {
+  const auto takes = [](double, const std::string&) {};
+  using Type = yoke::detail::TaskType<std::remove_const_t<decltype(takes)>, int, const char*>;
+  static_assert(std::is_same_v<Type::All, std::tuple<double, std::string>>);
+  yoke::PackBuffer buffer;
+  Type::pack_arguments(buffer, takes, 3, "abc");
+  const auto bytes = buffer.take();
+  EXPECT_EQ((unpacked<std::tuple<double, std::string>>(bytes)), (std::tuple<double, std::string>(3, "abc")));
+}
+
+// G8: damaged messages.
+
+TEST(Codec, G8_every_prefix_is_refused) {
+  const auto bytes = packed(Person{"Ann", 40, {{1, 2}}, "A"});
+  const auto all = bytes.view();
+  for (std::size_t n = 0; n < all.size(); ++n)
+    EXPECT_THROW(unpacked<Person>(yoke::Bytes(all.first(n))), yoke::SerializationError) << n;
+}
+
+TEST(Codec, G8_something_behind_the_end_is_refused) {
+  const auto bytes = packed(std::string("abc"));
+  std::vector<std::byte> longer(bytes.view().begin(), bytes.view().end());
+  longer.push_back(std::byte{0});
+  EXPECT_THROW(unpacked<std::string>(yoke::Bytes(longer)), yoke::SerializationError);
+}
+
+TEST(Codec, G8_a_length_that_lies_allocates_nothing) {
+  for (const unsigned char head : {0xdd, 0xdf, 0xdb, 0xc6, 0xc9}) {  // array, map, string, bytes, extension of 2^32 - 1
+    const std::array<unsigned char, 6> lie{head, 0xff, 0xff, 0xff, 0xff, 0};
+    EXPECT_THROW(yoke::Message(std::as_bytes(std::span(lie))), yoke::SerializationError) << int{head};
+  }
+}
+
+TEST(Codec, G8_nesting_has_a_limit) {
+  const std::vector<unsigned char> deep(100'000, 0x91);
+  EXPECT_THROW(yoke::Message(std::as_bytes(std::span(deep))), yoke::SerializationError);
+}
+
+TEST(Codec, G8_wrong_types_are_refused) {
+  EXPECT_ANY_THROW(unpacked<std::vector<int>>(packed(std::vector<std::string>{"a"})));
+  EXPECT_ANY_THROW(unpacked<std::string>(packed(1)));
+  EXPECT_ANY_THROW((unpacked<std::map<int, int>>(packed(std::vector<std::string>{"a"}))));
+  EXPECT_ANY_THROW((unpacked<std::tuple<int, int>>(packed(std::tuple<int>(1)))));
+  EXPECT_ANY_THROW(unpacked<Person>(packed(std::tuple<int, int>(1, 2))));
+  EXPECT_ANY_THROW((unpacked<std::array<int, 3>>(packed(std::array<int, 2>{1, 2}))));
+  EXPECT_ANY_THROW((unpacked<std::variant<int, double>>(packed(std::pair<int, int>(7, 1)))));
+  EXPECT_ANY_THROW(unpacked<std::bitset<8>>(packed(std::bitset<9>())));
+  EXPECT_ANY_THROW(unpacked<std::bitset<2>>(packed(std::string("xy"))));
+  EXPECT_ANY_THROW(unpacked<std::vector<double>>(packed(std::vector<std::uint8_t>{1, 2, 3})));
+  EXPECT_ANY_THROW(unpacked<int>(packed(std::monostate())));
+}
+
+TEST(Codec, G8_random_bytes_are_refused_or_read) {
+  std::mt19937 random(1);
+  const auto good = packed(Family{{"Ann", 40, {{1, 2}}, "A"}, {}, {{"x", {}}}});
+  for (int i = 0; i < 20'000; ++i) {
+    std::vector<std::byte> bytes(good.view().begin(), good.view().end());
+    for (unsigned k = 0; k <= random() % 4; ++k) bytes[random() % bytes.size()] = static_cast<std::byte>(random());
+    try {
+      unpacked<Family>(yoke::Bytes(bytes));
+    } catch (const std::exception&) {
+    }
+  }
+}
+
+TEST(Bytes, short_and_long_ones_are_values) {
+  for (const std::size_t length : {0, 1, 39, 40, 41, 1000, 100'000}) {
+    const std::vector<std::byte> content(length, std::byte{7});
+    yoke::Bytes one{std::span(content)};
+    const yoke::Bytes copy = one;
+    yoke::Bytes moved = std::move(one);
+    EXPECT_EQ(moved.size(), length);
+    EXPECT_EQ(copy.size(), length);
+    EXPECT_TRUE(std::equal(moved.view().begin(), moved.view().end(), content.begin(), content.end()));
+    EXPECT_EQ(copy.buffer() != nullptr, length > yoke::Bytes::inline_capacity);
+    moved = copy;
+    moved.clear();
+    EXPECT_EQ(moved.size(), 0U);
+    EXPECT_EQ(copy.view().size(), length);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,264 @@
+// G6, A13: what a task throws arrives as what it was. For every pool.
+#include <any>
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <ios>
+#include <memory>
+#include <new>
+#include <optional>
+#include <regex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <typeinfo>
+#include <unistd.h>
+#include <variant>
+
+#include "tests/support/any_pool.hpp"
+
+struct PlainError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+YOKE_EXCEPTION(PlainError)
+
+struct ErrorWithPayload : std::exception {
+  int line = 0;
+  std::string file;
+  ErrorWithPayload() = default;
+  ErrorWithPayload(int l, std::string f) : line(l), file(std::move(f)) {}
+  const char* what() const noexcept override { return "with payload"; }
+  MSGPACK_DEFINE(line, file)
+};
+YOKE_EXCEPTION(ErrorWithPayload)
+
+namespace deep {
+struct Derived : ErrorWithPayload {
+  Derived() = default;
+  explicit Derived(int l) : ErrorWithPayload(l, "derived") {}
+};
+}  // namespace deep
+YOKE_EXCEPTION(deep::Derived)
+
+namespace {
+
+using namespace yoke_test;
+
+struct UnknownError : std::domain_error {
+  using std::domain_error::domain_error;
+};
+struct NoException {
+  int value = 0;
+};
+
+template <class E>
+[[noreturn]] void throw_with_text(const std::string& text) {
+  throw E(text);
+}
+template <class E>
+[[noreturn]] void throw_default() {
+  throw E();
+}
+template <class T>
+[[noreturn]] void throw_value(const T& value) {
+  throw value;
+}
+[[noreturn]] void throw_c_string() { throw "a C string"; }
+
+class ExceptionTest : public AnyPoolTest {
+ protected:
+  template <class F, class... A>
+  std::exception_ptr from(F f, A... arguments) {
+    const auto future = executor->submit(f, arguments...);
+    soon(future).wait();
+    pid_ = future.worker_pid();
+    return future.exception();
+  }
+  /// Arrived as an E that tells where it comes from.
+  template <class E>
+  std::string expect(const std::exception_ptr& error, const std::string& type_name) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const E& e) {
+      const auto* remote = dynamic_cast<const yoke::RemoteException*>(&e);
+      if (!remote) {
+        ADD_FAILURE() << "does not tell where it comes from";
+        return e.what();
+      }
+      EXPECT_EQ(remote->type_name(), type_name);
+      EXPECT_EQ(remote->worker_pid(), pid_);
+      EXPECT_FALSE(remote->task_name().empty());
+      return e.what();
+    } catch (const std::exception& e) {
+      ADD_FAILURE() << "arrived as " << typeid(e).name() << ": " << e.what();
+    }
+    return "";
+  }
+  int pid_ = 0;
+};
+YOKE_ANY_POOL(ExceptionTest);
+
+TEST_P(ExceptionTest, G6_standard_types_with_a_text) {
+  const auto check = [&]<class E>(const E&, const std::string& name) {
+    EXPECT_EQ(expect<E>(from(throw_with_text<E>, "the text"), "std::" + name), "the text");
+  };
+  check(std::logic_error(""), "logic_error");
+  check(std::domain_error(""), "domain_error");
+  check(std::invalid_argument(""), "invalid_argument");
+  check(std::length_error(""), "length_error");
+  check(std::out_of_range(""), "out_of_range");
+  check(std::runtime_error(""), "runtime_error");
+  check(std::range_error(""), "range_error");
+  check(std::overflow_error(""), "overflow_error");
+  check(std::underflow_error(""), "underflow_error");
+}
+
+TEST_P(ExceptionTest, G6_standard_types_without_a_text) {
+  const auto check = [&]<class E>(const E& e, const std::string& name) {
+    EXPECT_EQ(expect<E>(from(throw_default<E>), "std::" + name), e.what());
+  };
+  check(std::exception(), "exception");
+  check(std::bad_alloc(), "bad_alloc");
+  check(std::bad_array_new_length(), "bad_array_new_length");
+  check(std::bad_cast(), "bad_cast");
+  check(std::bad_typeid(), "bad_typeid");
+  check(std::bad_exception(), "bad_exception");
+  check(std::bad_function_call(), "bad_function_call");
+  check(std::bad_weak_ptr(), "bad_weak_ptr");
+  check(std::bad_optional_access(), "bad_optional_access");
+  check(std::bad_variant_access(), "bad_variant_access");
+  check(std::bad_any_cast(), "bad_any_cast");
+}
+
+TEST_P(ExceptionTest, G6_system_error_with_its_code) {
+  const auto thrown = [](int code) -> int { throw std::system_error(code, std::system_category(), "opening"); };
+  const auto error = from(thrown, ENOENT);
+  EXPECT_EQ(expect<std::system_error>(error, "std::system_error"),
+            std::system_error(ENOENT, std::system_category(), "opening").what());
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::system_error& e) {
+    EXPECT_EQ(e.code(), std::errc::no_such_file_or_directory);
+    EXPECT_EQ(e.code().category(), std::system_category());
+  }
+}
+
+TEST_P(ExceptionTest, G6_filesystem_error_with_its_paths) {
+  const auto thrown = [](int code) -> int {
+    throw std::filesystem::filesystem_error("moving", "/a", "/b", std::error_code(code, std::generic_category()));
+  };
+  const auto error = from(thrown, EACCES);
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::filesystem::filesystem_error& e) {
+    EXPECT_EQ(e.path1(), "/a");
+    EXPECT_EQ(e.path2(), "/b");
+    EXPECT_EQ(e.code(), std::errc::permission_denied);
+  }
+}
+
+TEST_P(ExceptionTest, G6_other_types_with_codes) {
+  const auto future_error = [](int) -> int { throw std::future_error(std::future_errc::broken_promise); };
+  const auto stream_error = [](int) -> int { throw std::ios_base::failure("stream"); };
+  const auto regex_error = [](int) -> int { throw std::regex_error(std::regex_constants::error_brack); };
+  try {
+    std::rethrow_exception(from(future_error, 0));
+  } catch (const std::future_error& e) {
+    EXPECT_EQ(e.code(), std::future_errc::broken_promise);
+  }
+  EXPECT_EQ(expect<std::ios_base::failure>(from(stream_error, 0), "std::ios_base::failure[abi:cxx11]"),
+            std::ios_base::failure("stream").what());
+  try {
+    std::rethrow_exception(from(regex_error, 0));
+  } catch (const std::regex_error& e) {
+    EXPECT_EQ(e.code(), std::regex_constants::error_brack);
+  }
+}
+
+TEST_P(ExceptionTest, G6_registered_types) {
+  EXPECT_EQ(expect<PlainError>(from(throw_with_text<PlainError>, "mine"), "PlainError"), "mine");
+  const auto thrown = [](int line) -> int { throw ErrorWithPayload(line, "reader.cpp"); };
+  const auto error = from(thrown, 88);
+  EXPECT_EQ(expect<ErrorWithPayload>(error, "ErrorWithPayload"), "with payload");
+  try {
+    std::rethrow_exception(error);
+  } catch (const ErrorWithPayload& e) {
+    EXPECT_EQ(e.line, 88);
+    EXPECT_EQ(e.file, "reader.cpp");
+  }
+}
+
+TEST_P(ExceptionTest, G6_a_registered_type_can_be_caught_by_its_base) {
+  const auto thrown = [](int line) -> int { throw deep::Derived(line); };
+  const auto error = from(thrown, 7);
+  EXPECT_EQ(expect<deep::Derived>(error, "deep::Derived"), "with payload");
+  try {
+    std::rethrow_exception(error);
+  } catch (const ErrorWithPayload& e) {
+    EXPECT_EQ(e.line, 7);
+  }
+}
+
+TEST_P(ExceptionTest, G6_unknown_types_tell_type_and_text) {
+  EXPECT_EQ(expect<yoke::RemoteError>(from(throw_with_text<UnknownError>, "who am I"),
+                                      "(anonymous namespace)::UnknownError"),
+            "who am I");
+}
+
+TEST_P(ExceptionTest, G6_what_is_no_exception) {
+  EXPECT_EQ(expect<yoke::RemoteError>(from(throw_value<int>, 42), "int"), "the value 42");
+  EXPECT_EQ(expect<yoke::RemoteError>(from(throw_value<std::string>, "a string"), "std::string"), "a string");
+  EXPECT_EQ(expect<yoke::RemoteError>(from(throw_c_string), "char const*"), "a C string");
+  EXPECT_FALSE(expect<yoke::RemoteError>(from(throw_value<NoException>, NoException{1}),
+                                         "(anonymous namespace)::NoException").empty());
+}
+
+[[noreturn]] void throw_chain(int depth) {
+  if (depth == 0) throw std::out_of_range("the root");
+  try {
+    throw_chain(depth - 1);
+  } catch (...) {
+    std::throw_with_nested(std::runtime_error("level " + std::to_string(depth)));
+  }
+}
+TEST_P(ExceptionTest, G6_nested_chains_are_kept) {
+  std::vector<std::string> texts;
+  std::exception_ptr error = from(throw_chain, 3);
+  while (error) {
+    try {
+      std::rethrow_exception(std::exchange(error, nullptr));
+    } catch (const std::exception& e) {
+      texts.push_back(e.what());
+      if (const auto* nested = dynamic_cast<const std::nested_exception*>(&e)) error = nested->nested_ptr();
+      if (texts.size() == 4) EXPECT_NE(dynamic_cast<const std::out_of_range*>(&e), nullptr);
+    }
+  }
+  EXPECT_EQ(texts, (std::vector<std::string>{"level 3", "level 2", "level 1", "the root"}));
+}
+
+TEST_P(ExceptionTest, G6_a_nested_exception_is_still_what_it_was) {
+  const auto error = from(throw_chain, 1);
+  EXPECT_THROW(std::rethrow_exception(error), std::runtime_error);
+}
+
+TEST_P(ExceptionTest, G6_long_texts_and_zeros) {
+  for (const std::size_t length : {0UL, 50UL, 500UL, 70'000UL, 500'000UL}) {
+    const std::string text(length, 'x');
+    EXPECT_EQ(expect<std::runtime_error>(from(throw_with_text<std::runtime_error>, text), "std::runtime_error"), text);
+  }
+}
+
+TEST_P(ExceptionTest, G6_the_librarys_own_errors) {
+  EXPECT_EQ(expect<yoke::TimeoutError>(from(throw_with_text<yoke::TimeoutError>, "late"), "yoke::TimeoutError"), "late");
+  EXPECT_EQ(expect<yoke::Error>(from(throw_with_text<yoke::RecursionError>, "deep"), "yoke::RecursionError"), "deep");
+}
+
+int fail_in_pool_below(const std::string& text) {
+  yoke::Executor inner(yoke::make_in_process_pool());
+  return inner.submit([](const std::string& t) -> int { throw PlainError(t); }, text).get();
+}
+TEST_P(ExceptionTest, G6_through_two_pools) {
+  EXPECT_EQ(expect<PlainError>(from(fail_in_pool_below, "far away"), "PlainError"), "far away");
+}
+
+}  // namespace
