@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <thread>
+#include <tuple>
 #include <utility>
 
 namespace yoke::bench {
@@ -71,6 +73,15 @@ double OthersLoad::share() const {
   const auto [busy, total] = processor_times();
   const double others = (busy - busy_) - (own_seconds() - own_);
   return total > total_ ? std::clamp(others / (total - total_), 0.0, 1.0) : 0;
+}
+
+void wait_for_calm(std::chrono::seconds patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (std::chrono::steady_clock::now() < end) {
+    const OthersLoad others;
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    if (others.share() < 0.05) return;
+  }
 }
 
 }  // namespace yoke::bench

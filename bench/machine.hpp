@@ -1,6 +1,7 @@
 // The machine that the figures are of, and how busy others keep it.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 namespace yoke::bench {
@@ -18,5 +19,8 @@ class OthersLoad {
  private:
   double busy_, total_, own_;
 };
+
+/// Waits until others have used less than a twentieth of the machine for a second, but no longer than `patience`.
+void wait_for_calm(std::chrono::seconds patience);
 
 }  // namespace yoke::bench

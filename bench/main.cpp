@@ -29,10 +29,14 @@ int run(int argc, char** argv) {
   CLI::App app("Measures yoke against its peers: prints a table, keeps the samples.");
   std::vector<std::string> only;
   std::string json;
+  int patience = 0;
   Effort effort;
   app.add_option("--only", only, "these rows, such as S1,S3")->delimiter(',');
   app.add_option("--json", json, "write all samples to FILE")->option_text("FILE");
   app.add_option("--repetitions", effort.repetitions, "of each measurement, at least")->check(CLI::Range(1, 1000));
+  app.add_option("--calm", patience, "before each row, wait up to SECONDS for other programs to rest")
+      ->option_text("SECONDS")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--quick", effort.quick, "a tenth of the work, without the slow rows: figures not to be quoted");
   CLI11_PARSE(app, argc, argv);
   if (effort.quick && app.count("--repetitions") == 0) effort.repetitions = 3;
@@ -52,6 +56,7 @@ int run(int argc, char** argv) {
   int failed = 0;
   for (const Measurement& row : chosen) {
     try {
+      wait_for_calm(std::chrono::seconds(patience));
       const OthersLoad others;
       rows.push_back(row.measure(effort));
       rows.back().others_load = others.share();

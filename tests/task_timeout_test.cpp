@@ -128,16 +128,22 @@ TEST_F(TaskTimeout, C8_a_stopped_worker) {
 }
 
 TEST_F(TaskTimeout, C8_an_idle_stopped_worker) {
-  restart({.max_workers = 1, .kill_grace = 50ms});
+  restart({.max_workers = 1});
   const int pid = soon(pool->submit(own_pid)).get();
   ::kill(pid, SIGSTOP);
-  const auto future = pool->submit({.timeout = 200ms}, own_pid);
-  // it is noticed: either someone else runs the task, or it fails
-  try {
-    EXPECT_NE(soon(future).result(), pid);
-  } catch (const yoke::Error&) {
-  }
+  EXPECT_NE(soon(pool->submit(own_pid)).get(), pid);  // without any time limit
+}
+
+TEST_F(TaskTimeout, C8_a_worker_that_is_stopped_and_goes_on) {
+  restart({.max_workers = 1});
+  const auto future = pool->submit(pass_gate, board, entered, gate);
+  board.wait_for(entered);
+  const int pid = pool->stats().workers.at(0).pid;
+  ::kill(pid, SIGSTOP);
+  board.add(gate);
+  EXPECT_THROW(future.result(300ms), yoke::TimeoutError);
   ::kill(pid, SIGCONT);
+  EXPECT_EQ(soon(future).result(), pid);
 }
 
 TEST_F(TaskTimeout, A4_cancel_kill_ends_a_running_task) {

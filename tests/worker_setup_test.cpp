@@ -152,6 +152,7 @@ TEST_F(WorkerSetup, D19_cpu_time_ends) {
 }
 
 TEST_F(WorkerSetup, D19_limits_that_cannot_be_set_are_an_error) {
+  may_write_stderr();  // the loader speaks
   restart({.max_workers = 1, .limits = {.address_space = 1'000'000}});  // not enough to start
   const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(pool->submit(add_one, 1)).get(); });
   ASSERT_TRUE(error);

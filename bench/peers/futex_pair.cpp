@@ -27,7 +27,8 @@ std::uint32_t wait_for_change(std::atomic<std::uint32_t>& word, std::uint32_t se
 
 }  // namespace
 
-FutexPair::FutexPair() : shared_(nullptr), child_(-1) {
+FutexPair::FutexPair(Placement placement) : allowed_(), shared_(nullptr), child_(-1) {
+  ::sched_getaffinity(0, sizeof allowed_, &allowed_);
   void* memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::system_error(errno, std::system_category(), "mmap");
   shared_ = new (memory) Shared;
@@ -37,7 +38,10 @@ FutexPair::FutexPair() : shared_(nullptr), child_(-1) {
     ::munmap(memory, sizeof(Shared));
     throw std::system_error(error, std::system_category(), "fork");
   }
-  if (child_ != 0) return;
+  if (child_ != 0) {
+    if (placement == Placement::apart) separate();
+    return;
+  }
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (std::uint32_t seen = 0;;) {
     seen = wait_for_change(shared_->ping, seen);
@@ -46,7 +50,26 @@ FutexPair::FutexPair() : shared_(nullptr), child_(-1) {
   }
 }
 
+/// The first processor that both may use to this thread, the last one to the child; the same one where there is one.
+void FutexPair::separate() {
+  int first = -1, last = -1;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (!CPU_ISSET(i, &allowed_)) continue;
+    if (first < 0) first = i;
+    last = i;
+  }
+  const auto bind = [](pid_t thread, int processor) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    ::sched_setaffinity(thread, sizeof one, &one);
+  };
+  bind(0, first);
+  bind(child_, last);
+}
+
 FutexPair::~FutexPair() {
+  ::sched_setaffinity(0, sizeof allowed_, &allowed_);
   ::kill(child_, SIGKILL);
   while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
   }

@@ -68,7 +68,8 @@ Row measure_asleep(const Effort& effort) {
           .unit = "us",
           .better = Better::lower,
           .reach = {Reach::Of::ratio, 1.3},
-          .peers = {{"futex ping-pong", {}}}};
+          .peers = {{"futex ping-pong", {}}, {"futex ping-pong on two cores", {}}},
+          .judged_by = "futex ping-pong"};
   const int count = effort.times(500);
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     {
@@ -76,9 +77,12 @@ Row measure_asleep(const Effort& effort) {
       executor.submit(inc, 1).get();
       row.ours.samples.push_back(asleep_microseconds(count, [&] { executor.submit(inc, 1).get(); }));
     }
-    FutexPair pair;
-    pair.round_trip();
-    row.peers[0].samples.push_back(asleep_microseconds(count, [&] { pair.round_trip(); }));
+    for (const auto placement : {FutexPair::Placement::free, FutexPair::Placement::apart}) {
+      FutexPair pair(placement);
+      pair.round_trip();
+      auto& samples = row.peers[placement == FutexPair::Placement::free ? 0 : 1].samples;
+      samples.push_back(asleep_microseconds(count, [&] { pair.round_trip(); }));
+    }
   }
   return row;
 }

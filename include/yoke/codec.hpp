@@ -43,11 +43,18 @@ namespace yoke {
 /// A msgpack packer that knows where in the message it is.
 class Packer : public msgpack::packer<PackBuffer> {
  public:
-  explicit Packer(PackBuffer& buffer) : msgpack::packer<PackBuffer>(buffer), buffer_(&buffer) {}
+  enum class Arrays {
+    bytes,    // arrays of numbers as their bytes: for the same program
+    elements  // as msgpack arrays: for named tasks, whose callers know no types
+  };
+  explicit Packer(PackBuffer& buffer, Arrays arrays = Arrays::bytes)
+      : msgpack::packer<PackBuffer>(buffer), buffer_(&buffer), arrays_(arrays) {}
   PackBuffer& buffer() const noexcept { return *buffer_; }
+  Arrays arrays() const noexcept { return arrays_; }
 
  private:
   PackBuffer* buffer_;
+  Arrays arrays_;
 };
 
 using Object = msgpack::object;
@@ -121,8 +128,22 @@ YOKE_API std::span<const std::byte> unpack_plain(const Object& object, std::size
 /// In a catch block: "the arguments could not be packed: ...", as SerializationError.
 [[noreturn]] YOKE_API void throw_serialization_error(const char* what, const char* deed);
 YOKE_API std::span<const Object> unpack_array(const Object& object, std::optional<std::size_t> size = {});
+YOKE_API void pack_real(Packer& packer, double value);  // as a double even if it is a whole number
 YOKE_API void pack_text(Packer& packer, std::string_view text);
 YOKE_API std::string_view unpack_string(const Object& object);
+
+template <class T>
+T unpack_number(const Object& object) {
+  try {
+    return object.as<T>();
+  } catch (const msgpack::type_error&) {
+    throw_mismatch(std::is_same_v<T, bool>            ? "a boolean"
+                   : std::is_floating_point_v<T>      ? "a number"
+                   : std::is_unsigned_v<T>            ? "an integer in the range of its unsigned type"
+                                                      : "an integer in the range of its type",
+                   object);
+  }
+}
 
 template <class T>
 std::span<const T> unpack_plain_as(const Object& object) {
@@ -187,6 +208,8 @@ struct BuiltinCodec<T> {
     else if constexpr (std::same_as<T, char16_t> || std::same_as<T, char32_t> || std::same_as<T, wchar_t> ||
                        std::same_as<T, char8_t>)
       p.pack(static_cast<std::uint32_t>(v));
+    else if constexpr (std::floating_point<T>)
+      pack_real(p, v);
     else
       p.pack(v);
   }
@@ -199,9 +222,9 @@ struct BuiltinCodec<T> {
       return v;
     } else if constexpr (std::same_as<T, char16_t> || std::same_as<T, char32_t> || std::same_as<T, wchar_t> ||
                          std::same_as<T, char8_t>) {
-      return static_cast<T>(o.as<std::uint32_t>());
+      return static_cast<T>(unpack_number<std::uint32_t>(o));
     } else {
-      return o.as<T>();
+      return unpack_number<T>(o);
     }
   }
 };
@@ -256,15 +279,25 @@ struct BuiltinCodec<T> {
   static constexpr bool contiguous_plain =
       requires(const T& t) { t.data(); } && is_plain<Item>() && !std::same_as<T, std::vector<bool>>;
   static void pack(Packer& p, const T& v) {
-    if constexpr (contiguous_plain) {
-      pack_plain(p, v.data(), v.size() * sizeof(Item));
-    } else {
-      p.pack_array(static_cast<std::uint32_t>(v.size()));
-      for (const auto& item : v) pack_value<Item>(p, item);
-    }
+    if constexpr (contiguous_plain)
+      if (p.arrays() == Packer::Arrays::bytes) return pack_plain(p, v.data(), v.size() * sizeof(Item));
+    p.pack_array(static_cast<std::uint32_t>(v.size()));
+    for (const auto& item : v) pack_value<Item>(p, item);
   }
   static T unpack(const Object& o) {
     T v;
+    if (contiguous_plain && o.type == msgpack::type::BIN) {
+      unpack_bytes(o, v);
+      return v;
+    }
+    const auto items = unpack_array(o);
+    if constexpr (requires { v.reserve(items.size()); }) v.reserve(items.size());
+    for (const auto& item : items) v.emplace_back(unpack_value<Item>(item));
+    return v;
+  }
+
+ private:
+  static void unpack_bytes([[maybe_unused]] const Object& o, [[maybe_unused]] T& v) {
     if constexpr (contiguous_plain) {
       const auto bytes = unpack_plain(o, sizeof(Item));
       const auto* first = reinterpret_cast<const Item*>(bytes.data());
@@ -274,35 +307,30 @@ struct BuiltinCodec<T> {
         v.resize(bytes.size() / sizeof(Item));
         std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
       }
-    } else {
-      const auto items = unpack_array(o);
-      if constexpr (requires { v.reserve(items.size()); }) v.reserve(items.size());
-      for (const auto& item : items) v.emplace_back(unpack_value<Item>(item));
     }
-    return v;
   }
 };
 
 template <class T, std::size_t N>
 struct BuiltinCodec<std::array<T, N>> {
   static void pack(Packer& p, const std::array<T, N>& v) {
-    if constexpr (is_plain<T>()) {
-      pack_plain(p, v.data(), N * sizeof(T));
-    } else {
-      p.pack_array(N);
-      for (const auto& item : v) pack_value(p, item);
-    }
+    if constexpr (is_plain<T>())
+      if (p.arrays() == Packer::Arrays::bytes) return pack_plain(p, v.data(), N * sizeof(T));
+    p.pack_array(N);
+    for (const auto& item : v) pack_value(p, item);
   }
   static std::array<T, N> unpack(const Object& o) {
     std::array<T, N> v{};
     if constexpr (is_plain<T>()) {
-      const auto bytes = unpack_plain(o, sizeof(T));
-      if (bytes.size() != N * sizeof(T)) throw_mismatch("an array of the same length", o);
-      if constexpr (N > 0) std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
-    } else {
-      const auto items = unpack_array(o, N);
-      for (std::size_t i = 0; i < N; ++i) v[i] = unpack_value<T>(items[i]);
+      if (o.type == msgpack::type::BIN) {
+        const auto bytes = unpack_plain(o, sizeof(T));
+        if (bytes.size() != N * sizeof(T)) throw_mismatch("an array of the same length", o);
+        if constexpr (N > 0) std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
+        return v;
+      }
     }
+    const auto items = unpack_array(o, N);
+    for (std::size_t i = 0; i < N; ++i) v[i] = unpack_value<T>(items[i]);
     return v;
   }
 };

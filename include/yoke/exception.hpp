@@ -11,6 +11,7 @@
 
 #include "yoke/codec.hpp"
 #include "yoke/error.hpp"
+#include "yoke/join.hpp"
 
 namespace yoke::detail {
 
@@ -49,8 +50,6 @@ struct ExceptionCrossing {
 
 }  // namespace yoke::detail
 
-#define YOKE_JOIN_(a, b) a##b
-#define YOKE_JOIN(a, b) YOKE_JOIN_(a, b)
 #define YOKE_EXCEPTION(Type)                                                                                     \
   namespace {                                                                                                    \
   [[maybe_unused]] const bool YOKE_JOIN(yoke_exception_, __COUNTER__) = ::yoke::detail::register_exception(      \

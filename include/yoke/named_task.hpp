@@ -15,6 +15,7 @@
 #include "yoke/callable.hpp"
 #include "yoke/executor.hpp"
 #include "yoke/future.hpp"
+#include "yoke/join.hpp"
 #include "yoke/map.hpp"
 #include "yoke/version.hpp"
 
@@ -98,7 +99,7 @@ struct NamedTrampoline {
   static void run_one(Call& call, Arguments& arguments, Phase& phase) {
     const auto enter = [&](Phase next) { call.enter(phase = next); };
     enter(Phase::run);
-    Packer packer(call.result());
+    Packer packer(call.result(), Packer::Arrays::elements);
     if constexpr (std::is_void_v<Result>) {
       invoke(arguments, std::make_index_sequence<std::tuple_size_v<Arguments>>());
       enter(Phase::encode);
@@ -146,7 +147,7 @@ inline Future<PackedValue> submit_named_chunk(Executor& executor, const TaskOpti
 
 #define YOKE_TASK(function)                                                                                     \
   namespace {                                                                                                   \
-  const ::yoke::detail::TaskRegistration yoke_task_##function(                                                  \
+  const ::yoke::detail::TaskRegistration YOKE_JOIN(yoke_task_, __COUNTER__)(                                                  \
       {#function, YOKE_VERSION,                                                                                 \
        std::tuple_size_v<typename ::yoke::detail::NamedTrampoline<&function>::Arguments>,                       \
        typeid(function).name(), &::yoke::detail::NamedTrampoline<&function>::callable,                          \

@@ -13,7 +13,7 @@ std::pair<system::UniqueFd, system::UniqueFd> make_control_pair() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
     throw std::system_error(errno, std::system_category(), "socketpair");
-  return {system::UniqueFd(ends[0]), system::UniqueFd(ends[1])};
+  return {system::above_stdio(system::UniqueFd(ends[0])), system::above_stdio(system::UniqueFd(ends[1]))};
 }
 
 bool send_control(int socket, ControlKind kind, std::uint64_t number, std::span<const std::byte> body,

@@ -148,9 +148,9 @@ ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference func
   return Push::done;
 }
 
-void ParentChannel::ring() noexcept {
+bool ParentChannel::ring() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  tasks_bell_.ring_if_armed();
+  return tasks_bell_.ring_if_armed();
 }
 
 bool ParentChannel::revoke(std::uint64_t position) noexcept {

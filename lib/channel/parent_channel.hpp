@@ -51,8 +51,8 @@ class ParentChannel {
   enum class Push { done, full, broken };  // broken: the worker does not take control messages
   /// Gives the worker a task; `references` are of its trampoline and its target. The task's pool_word is not touched.
   Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint32_t flags);
-  /// Wakes the worker if it sleeps. After one or several pushes.
-  void ring() noexcept;
+  /// Wakes the worker if it sleeps; true if it did. After one or several pushes.
+  bool ring() noexcept;
   /// Takes back the task at `position` if it was not started. The caller knows that it is there.
   bool revoke(std::uint64_t position) noexcept;
   /// True if the worker has started the task at `position` and its result was not collected.

@@ -44,8 +44,8 @@ Task::~Task() {
 }
 
 const TaskOptions& Task::default_options() noexcept {
-  static const TaskOptions options;
-  return options;
+  static const auto* options = new TaskOptions;  // never destroyed, as tasks may outlive static objects
+  return *options;
 }
 
 std::string Task::name() const {

@@ -20,6 +20,7 @@ bool LocalPool::collect_all() {
 
 bool LocalPool::collect_from(Worker& worker) {
   if (!worker.channel.peek()) return false;
+  just_woken_.store(false, std::memory_order_relaxed);
   channel::ParentChannel::Collected result;
   while (worker.channel.collect(result)) finish(worker, result);
   if (worker.idle() && options_.timeout) {
@@ -67,7 +68,8 @@ void LocalPool::wait(const Task& task, Deadline deadline) {
 /// The one waiter that collects, for all: first spinning, then asleep on the workers' doorbells and its own task.
 void LocalPool::lead(const Task& task, Deadline deadline) {
   for (;;) {
-    for (std::uint32_t looks = spin_looks_.load(std::memory_order_relaxed); looks != 0; --looks) {
+    std::uint32_t looks = just_woken_.load(std::memory_order_relaxed) ? 1 : spin_looks_.load(std::memory_order_relaxed);
+    for (; looks != 0; --looks) {
       if (task.done()) return;
       if (Lock lock(mutex_, std::try_to_lock); lock && collect_all()) {
         dispatch();

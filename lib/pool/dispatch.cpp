@@ -85,19 +85,24 @@ bool LocalPool::give(Worker& worker, Task& task) {
   return true;
 }
 
+/// A worker that had to be woken takes its time, perhaps on the very processor where its waiter would spin.
+void LocalPool::ring(Worker& worker) {
+  if (worker.channel.ring()) just_woken_.store(true, std::memory_order_relaxed);
+}
+
 /// Gives waiting tasks to workers with room, and wakes each of them once.
 void LocalPool::dispatch() {
   Worker* last = nullptr;
   while (TaskPtr task = backlog_.front()) {
     Worker* worker = broken_ ? nullptr : choose_worker();
     if (!worker) break;
-    if (last && last != worker) last->channel.ring();
+    if (last && last != worker) ring(*last);
     last = worker;
     if (!watches_idle_ && worker->idle()) wake_watchdog();
     if (!give(*worker, *task)) break;
     backlog_.pop();
   }
-  if (last) last->channel.ring();
+  if (last) ring(*last);
   if (wants_worker()) wake_watchdog();
   if (imbalanced()) watch_at_latest(Clock::now() + 2 * slow_after);
 }
@@ -110,7 +115,7 @@ bool LocalPool::wants_worker() {
   if (options_.spawn_eagerly && accepting_) return true;
   std::size_t starting = 0;
   for (const auto& worker : workers_)
-    if (worker->mode == WorkerMode::serving && !worker->was_ready) ++starting;
+    if (worker->mode == WorkerMode::serving && (!worker->was_ready || worker->initializer)) ++starting;
   return backlog_.size() > starting && !backlog_.empty();
 }
 

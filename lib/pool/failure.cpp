@@ -27,7 +27,10 @@ bool is_terminate_handler(const std::string& frame) {
 
 /// The library's own frames below the task's function say nothing to the user.
 bool is_below_task(const std::string& frame) {
-  return frame.starts_with("yoke::detail::") || frame.starts_with("yoke::worker::") || frame.find(" yoke::detail::") < frame.find('(');
+  const std::string_view function = std::string_view(frame).substr(0, frame.find('(', 1));
+  for (const std::string_view own : {"yoke::detail::", "yoke::worker::", "std::__invoke", "4yoke6detail"})
+    if (function.find(own) != std::string_view::npos) return true;
+  return false;
 }
 
 void fill_status(const system::ExitStatus& status, const channel::LastWords& words, WorkerDeath& death) {
@@ -68,7 +71,7 @@ WorkerDeath Death::report() const {
   death.task = task.text();
   death.phase = words.phase;
   death.run_time = run_time;
-  death.peak_memory = peak_memory != 0 ? peak_memory : words.peak_memory;
+  death.peak_memory = words.peak_memory;
   death.out_of_memory = out_of_memory;
   death.reason = words.reason;
   // The black box speaks of this death only if the process died of the signal that it recorded.

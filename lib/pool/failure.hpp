@@ -49,7 +49,6 @@ struct Death {
   channel::LastWords words;
   TaskName task;  // that it ran; callable null: none
   std::chrono::nanoseconds run_time{0};
-  std::uint64_t peak_memory = 0;
   bool out_of_memory = false;
 
   /// With names and lines. Slow; any thread but the watchdog.

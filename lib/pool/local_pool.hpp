@@ -62,6 +62,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
 
   // dispatch.cpp: from the backlog to the workers, and back
   void dispatch();
+  void ring(Worker& worker);
   Worker* choose_worker();
   bool room_for_more(const Worker& worker, std::size_t depth) const;
   bool give(Worker& worker, Task& task);
@@ -95,6 +96,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void doom(Worker& worker, bool gently);
   void advance_ladders(Clock::time_point now);
   bool life_notice_changed(Worker& worker);
+  bool does_not_begin(Worker& worker);
   void bury_dead(Clock::time_point now);
   void bury(std::size_t index);
   void mourn(Worker& worker, const DeathPtr& death, bool expected);
@@ -153,6 +155,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   std::mutex leader_;                              // held by the waiter that collects for all
   static constexpr std::uint32_t short_spin = 50;  // looks
   static constexpr std::uint32_t long_spin = 2000;
+  std::atomic<bool> just_woken_{false};            // a worker was, and nothing has been collected since
   std::atomic<std::uint32_t> spin_looks_{0};       // before a waiter or a worker sleeps
 };
 

@@ -10,6 +10,7 @@
 #include "lib/system/launcher.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/memory_pressure.hpp"
+#include "lib/system/pause.hpp"
 #include "lib/system/process_stat.hpp"
 #include "lib/worker/worker_process.hpp"
 
@@ -31,6 +32,13 @@ std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   add(RLIMIT_CORE, limits.core_size);
   add(RLIMIT_FSIZE, limits.file_size);
   return all;
+}
+
+/// Whoever reads /proc/PID/stat holds the process's memory for that moment, and tears it down if the process lets it go
+/// meanwhile: gigabytes, on the watchdog. A dying thread lets it go right after its notice.
+void let_go_of_memory() {
+  const auto until = Clock::now() + std::chrono::microseconds(20);
+  while (Clock::now() < until) system::pause();
 }
 
 std::string describe(const system::ExitStatus& status) {
@@ -63,7 +71,8 @@ void LocalPool::start_worker(Lock& lock) {
   std::unique_ptr<Worker> worker;
   std::string trouble;
   try {
-    static const system::ModuleIdentity program = system::main_module().identity;
+    static const auto& program =  // never destroyed: workers start during static destruction too
+        *new system::ModuleIdentity(system::main_module().identity);
     worker = std::make_unique<Worker>(rank, depth_, program);
     worker->channel.set_spin(spin);
     worker->channel.watchdog_bell().arm();  // it rings when it is ready
@@ -118,11 +127,12 @@ void LocalPool::launch_failed(const std::string& trouble) {
 /// Workers beyond max_workers, idle for too long, or no longer needed, are asked to leave.
 void LocalPool::retire_surplus(Clock::time_point now) {
   const bool closing = !accepting_ && backlog_.empty();
-  std::size_t surplus = staff() > static_cast<std::size_t>(max_workers_)
-                            ? staff() - static_cast<std::size_t>(max_workers_) : 0;
+  auto surplus = std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) {
+    return worker->mode == WorkerMode::serving;
+  }) - max_workers_;
   for (const bool only_idle : {true, false}) {
     for (const auto& worker : workers_) {
-      if (surplus == 0) break;
+      if (surplus <= 0) break;
       if (worker->mode != WorkerMode::serving || (only_idle && !worker->idle())) continue;
       take_back_unstarted(*worker);
       ask_to_leave(*worker);
@@ -179,6 +189,15 @@ bool LocalPool::life_notice_changed(Worker& worker) {
   return system::life_ended(word) || (worker.life != 0 && word != worker.life);
 }
 
+/// True at the second roll call in a row that finds it stopped before it began what it was given.
+bool LocalPool::does_not_begin(Worker& worker) {
+  const auto oldest = worker.channel.oldest_position();
+  const bool before = worker.seen_stopped;
+  worker.seen_stopped = worker.mode != WorkerMode::doomed && worker.was_ready && oldest &&
+                        !worker.channel.started(*oldest) && worker.process.stopped();
+  return before && worker.seen_stopped;
+}
+
 /// Looks for workers that have ended. Their notices are looked at always; the processes themselves, which takes system
 /// calls, now and then: for those that end before or without a notice.
 void LocalPool::bury_dead(Clock::time_point now) {
@@ -188,6 +207,10 @@ void LocalPool::bury_dead(Clock::time_point now) {
     Worker& worker = *workers_[i];
     if (!worker.was_ready && worker.channel.ready()) worker.was_ready = true;
     const bool noticed = life_notice_changed(worker) || worker.channel.crashed();
+    if (noticed && !worker.noticed_at) {
+      worker.noticed_at = now;
+      let_go_of_memory();
+    }
     const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed;
     if (look && worker.process.dying_or_dead()) {
       bury(i);
@@ -195,10 +218,8 @@ void LocalPool::bury_dead(Clock::time_point now) {
     }
     // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
     // or that only the main thread has ended or called exec: no worker any more.
-    if (noticed) {
-      if (!worker.noticed_at) worker.noticed_at = now;
-      if (worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace) doom(worker, false);
-    }
+    if (noticed && worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace) doom(worker, false);
+    if (thorough && does_not_begin(worker)) doom(worker, false);
     ++i;
   }
 }
@@ -217,7 +238,6 @@ void LocalPool::bury(std::size_t index) {
   death->status = worker->process.early_status().value_or(
       death->words.signal ? system::ExitStatus(system::Signaled{*death->words.signal, false})
                           : system::ExitStatus(system::StatusTaken{}));
-  death->peak_memory = system::peak_memory(worker->process.pid());
   if (const auto* signaled = std::get_if<system::Signaled>(&death->status))
     death->out_of_memory = signaled->signal == SIGKILL && worker->mode != WorkerMode::doomed && memory_pressure_.rose();
   worker->process.signal_group(SIGKILL);  // what its tasks have left running

@@ -32,6 +32,8 @@ void LocalPool::run_watchdog() {
     system::hold_life_notice(notice);
     keep_watch(lock);
     system::retract_life_notice(notice);
+    life_page_ = {};  // the pool itself may live on for long
+    life_fd_.reset();
   } catch (const std::exception& error) {
     if (!lock.owns_lock()) lock.lock();
     break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(

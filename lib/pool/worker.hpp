@@ -32,6 +32,7 @@ struct Worker {
   bool timed_out = false;                    // doomed because its task ran out of time, which may be tried again
   bool was_ready = false;                    // it has told so
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
+  bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
   std::uint32_t life = 0;                    // the life word as it is while the worker lives; 0: not yet known
 
   std::size_t outstanding() const { return channel.outstanding(); }

@@ -53,6 +53,5 @@ bool MemoryPressure::rose() {
 }
 
 std::uint64_t resident_memory(pid_t pid) { return 1024 * counter(fmt::format("/proc/{}/status", pid), "VmRSS:"); }
-std::uint64_t peak_memory(pid_t pid) { return 1024 * counter(fmt::format("/proc/{}/status", pid), "VmHWM:"); }
 
 }  // namespace yoke::system

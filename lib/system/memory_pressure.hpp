@@ -18,8 +18,7 @@ class MemoryPressure {
   std::uint64_t seen_;
 };
 
-/// Bytes that a process has resident, or had at most; 0 if that cannot be known (any more).
+/// Bytes that a process has resident; 0 if that cannot be known (any more).
 std::uint64_t resident_memory(pid_t pid);
-std::uint64_t peak_memory(pid_t pid);
 
 }  // namespace yoke::system

@@ -92,6 +92,8 @@ bool ProcessHandle::dying_or_dead() const {
   return end && end->begun;
 }
 
+bool ProcessHandle::stopped() const { return pidfd_ && !status_ && is_stopped(pid_); }
+
 std::optional<ExitStatus> ProcessHandle::early_status() const {
   if (status_) return status_;
   if (!pidfd_) return {};

@@ -45,6 +45,9 @@ class ProcessHandle {
   /// if only its main thread ended, and while it is stopped or replaces its program (exec).
   [[nodiscard]] bool dying_or_dead() const;
 
+  /// True while a stop signal holds it, not a debugger (reads /proc; no waiting).
+  [[nodiscard]] bool stopped() const;
+
   /// The exit status from /proc/PID/stat as soon as the process is ending, before it can be reaped; empty while it
   /// lives or where /proc does not tell. core_dumped may be false still when in the end it is true.
   [[nodiscard]] std::optional<ExitStatus> early_status() const;

@@ -119,4 +119,9 @@ std::optional<ProcessEnd> look_for_end(pid_t child) {
   return ProcessEnd{true, {}};
 }
 
+bool is_stopped(pid_t child) {
+  const auto stat = read_stat("/proc/" + std::to_string(child) + "/stat");
+  return stat && stat->parent == ::getpid() && stat->state == 'T';
+}
+
 }  // namespace yoke::system

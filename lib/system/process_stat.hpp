@@ -18,4 +18,7 @@ struct ProcessEnd {
 /// Empty if /proc does not show this child (already reaped, no /proc, or the /proc of another pid namespace).
 std::optional<ProcessEnd> look_for_end(pid_t child);
 
+/// True while a stop signal holds it; a debugger does not count.
+bool is_stopped(pid_t child);
+
 }  // namespace yoke::system

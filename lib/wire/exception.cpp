@@ -148,6 +148,14 @@ std::string text_of_value(const std::exception_ptr& error) {
   }
 }
 
+/// The type that was thrown, also when std::throw_with_nested has wrapped it.
+std::string thrown_type(const std::exception& error) {
+  const std::string name = system::demangle(typeid(error).name());
+  constexpr std::string_view wrapper = "std::_Nested_exception<";
+  if (!name.starts_with(wrapper) || !name.ends_with('>')) return name;
+  return name.substr(wrapper.size(), name.size() - wrapper.size() - 1);
+}
+
 constexpr std::size_t fields = 5;
 constexpr int max_nesting = 16;
 
@@ -173,7 +181,7 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
       key = typeid(BrokenProcessPool).name();
       type = find_type(key);
     }
-    pack_text(packer, remote ? remote->type_name() : system::demangle(typeid(e).name()));
+    pack_text(packer, remote ? remote->type_name() : thrown_type(e));
     pack_text(packer, e.what());
     if (type) {
       PackBuffer payload;

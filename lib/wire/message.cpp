@@ -1,6 +1,7 @@
 // Messages: msgpack parsed with limits, and the pieces that codecs are made of.
 #include <fmt/format.h>
 
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -22,12 +23,18 @@ struct DepthVisitor : msgpack::null_visitor {
   bool end_map() { return depth-- > 0; }
 };
 
-thread_local std::vector<std::unique_ptr<msgpack::zone>> spare_zones;
+/// A static object's destructor may still unpack on a thread whose own objects are destroyed.
+thread_local bool thread_is_ending = false;
+struct SpareZones {
+  std::vector<std::unique_ptr<msgpack::zone>> zones;
+  ~SpareZones() { thread_is_ending = true; }
+};
+thread_local SpareZones spare;
 
 std::unique_ptr<msgpack::zone> take_zone() {
-  if (spare_zones.empty()) return std::make_unique<msgpack::zone>(2048);
-  auto zone = std::move(spare_zones.back());
-  spare_zones.pop_back();
+  if (thread_is_ending || spare.zones.empty()) return std::make_unique<msgpack::zone>(2048);
+  auto zone = std::move(spare.zones.back());
+  spare.zones.pop_back();
   return zone;
 }
 
@@ -68,9 +75,9 @@ Message::Message(std::span<const std::byte> bytes) : zone_(take_zone()) {
 }
 
 Message::~Message() {
-  if (!zone_ || spare_zones.size() >= 4) return;
+  if (!zone_ || thread_is_ending || spare.zones.size() >= 4) return;
   zone_->clear();
-  spare_zones.push_back(std::move(zone_));
+  spare.zones.push_back(std::move(zone_));
 }
 
 Call::~Call() = default;
@@ -81,6 +88,13 @@ void pack_text(Packer& packer, std::string_view text) {
   if (text.size() > UINT32_MAX) throw SerializationError("a string of more than 4 GiB cannot be packed");
   packer.pack_str(static_cast<std::uint32_t>(text.size()));
   packer.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
+}
+
+void pack_real(Packer& packer, double value) {
+  const auto bits = std::bit_cast<std::uint64_t>(value);
+  std::byte* at = packer.buffer().extend(9);
+  at[0] = std::byte{0xcb};
+  for (unsigned i = 0; i < 8; ++i) at[1 + i] = static_cast<std::byte>(bits >> (56 - 8 * i));
 }
 
 void pack_plain(Packer& packer, const void* data, std::size_t bytes) {

@@ -19,6 +19,9 @@ using StartMain = int (*)(Main, int, char**, void (*)(), void (*)(), void (*)(),
 
 Main program_main = nullptr;
 
+#if defined(__clang__)
+__attribute__((no_sanitize("function")))  // a main without parameters is called with them, as libc does
+#endif
 int hooked_main(int argc, char** argv, char** environment) {
   yoke::worker::note_hook_ran();
   if (yoke::worker::start_pending()) yoke::worker::run();
@@ -27,8 +30,9 @@ int hooked_main(int argc, char** argv, char** environment) {
 
 }  // namespace
 
-extern "C" YOKE_API [[gnu::weak]] int __libc_start_main(Main main, int argc, char** argv, void (*init)(),
-                                                        void (*fini)(), void (*rtld_fini)(), void* stack_end) {
+extern "C" YOKE_API __attribute__((weak)) int __libc_start_main(Main main, int argc, char** argv, void (*init)(),
+                                                                void (*fini)(), void (*rtld_fini)(),
+                                                                void* stack_end) {
   // Without a dynamic loader, libc's own start was to relocate the program: nothing but a system call works here yet.
   const auto next = rtld_fini ? reinterpret_cast<StartMain>(dlsym(RTLD_NEXT, "__libc_start_main")) : nullptr;
   if (!next) {

@@ -72,7 +72,7 @@ int static_executor() {
 }
 
 int submit_at_end() {
-  static yoke::Executor pool(yoke::make_process_pool({.max_workers = 1}));
+  static auto& pool = *new yoke::Executor(yoke::make_process_pool({.max_workers = 1}));
   pool.submit(add_one, 1).get();
   at_end.act = [] {
     try {
@@ -82,6 +82,17 @@ int submit_at_end() {
       say("refused");
     }
   };
+  return 0;
+}
+
+/// A static object's destructor asks for a result.
+int result_at_end() {
+  static auto& pool = *new yoke::Executor(yoke::make_process_pool({.max_workers = 1}));
+  static auto& future = *new yoke::Future<std::string>();
+  const auto text = [](int n) { return std::string(static_cast<std::size_t>(n), 'x'); };
+  pool.submit(text, 1).get();  // this thread has unpacked before
+  future = pool.submit(text, 3);
+  at_end.act = [] { say(future.get()); };
   return 0;
 }
 
@@ -155,7 +166,7 @@ int main(int argc, char** argv) {
   const std::map<std::string, int (*)()> modes{
       {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
       {"exit_from_callback", exit_from_callback}, {"static_executor", static_executor},
-      {"submit_at_end", submit_at_end}, {"crash_pending", crash_pending}, {"quick", quick}, {"reusable", reusable},
+      {"submit_at_end", submit_at_end}, {"result_at_end", result_at_end}, {"crash_pending", crash_pending}, {"quick", quick}, {"reusable", reusable},
       {"nested", nested}, {"replaced", replaced}, {"forks", forks}};
   const auto mode = modes.find(argc > 1 ? argv[1] : "");
   return mode == modes.end() ? 99 : mode->second();

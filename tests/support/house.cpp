@@ -8,11 +8,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
+#include <typeinfo>
 
 extern "C" [[gnu::weak]] void __sanitizer_set_report_fd(void* fd);  // where a sanitizer is linked
 
@@ -136,14 +139,39 @@ std::string wait_until_clean(const Belongings& before) {
   }
 }
 
+namespace {
+
+const StderrCapture* active = nullptr;
+
+/// A test program that ends in the middle of a test says why.
+[[noreturn]] void tell_why() {
+  if (active) {
+    const std::string text = active->text();
+    ::dup2(active->real_stderr(), 2);
+    if (::write(2, text.data(), text.size()) < 0) ::_exit(1);
+  }
+  try {
+    if (std::current_exception()) throw;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "std::terminate: %s: %s\n", typeid(error).name(), error.what());
+  } catch (...) {
+  }
+  std::abort();
+}
+
+}  // namespace
+
 StderrCapture::StderrCapture()
     : real_(::fcntl(2, F_DUPFD_CLOEXEC, 3)), taken_(::memfd_create("test-stderr", MFD_CLOEXEC)) {
   ::fcntl(taken_, F_SETFL, O_APPEND);
   ::dup2(taken_, 2);
+  active = this;
+  std::set_terminate(tell_why);
   if (__sanitizer_set_report_fd) __sanitizer_set_report_fd(reinterpret_cast<void*>(static_cast<std::intptr_t>(real_)));
 }
 
 StderrCapture::~StderrCapture() {
+  active = nullptr;
   ::dup2(real_, 2);
   if (__sanitizer_set_report_fd) __sanitizer_set_report_fd(reinterpret_cast<void*>(std::intptr_t{2}));
   ::close(taken_);

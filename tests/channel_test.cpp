@@ -1,0 +1,341 @@
+// The channel between one parent and one worker, both ends in this process: a thread plays the worker.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <deque>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lib/channel/arena_ring.hpp"
+#include "lib/channel/doorbell.hpp"
+#include "lib/channel/parent_channel.hpp"
+#include "lib/channel/slot.hpp"
+#include "lib/channel/worker_channel.hpp"
+#include "yoke/yoke.hpp"
+
+namespace {
+
+using namespace yoke;
+using namespace yoke::channel;
+
+TEST(Slot, the_worker_passes_over_what_was_taken_back) {
+  EXPECT_EQ(next_step(slot_word(7, SlotState::ready), 7), NextStep::start);
+  EXPECT_EQ(next_step(slot_word(7, SlotState::revoked), 7), NextStep::pass);
+  EXPECT_EQ(next_step(slot_word(7 + slot_count, SlotState::ready), 7), NextStep::pass);
+  EXPECT_EQ(next_step(slot_word(7, SlotState::empty), 7), NextStep::wait);
+  EXPECT_EQ(next_step(slot_word(7 - 1, SlotState::ready), 7), NextStep::wait);
+  EXPECT_EQ(next_step(0, 0), NextStep::wait);
+}
+
+TEST(Slot, a_task_is_started_or_taken_back_never_both) {
+  constexpr std::uint64_t rounds = 20'000;
+  std::vector<std::atomic<std::uint64_t>> states(rounds);
+  std::vector<char> started(rounds), revoked(rounds);
+  for (std::uint64_t i = 0; i < rounds; ++i) make_ready(states[i], i);
+  std::thread worker([&] {
+    for (std::uint64_t i = 0; i < rounds; ++i) started[i] = try_start(states[i], i);
+  });
+  for (std::uint64_t i = 0; i < rounds; ++i) revoked[i] = try_revoke(states[i], i);
+  worker.join();
+  for (std::uint64_t i = 0; i < rounds; ++i) {
+    ASSERT_NE(started[i], revoked[i]);
+    ASSERT_EQ(state_of(states[i]), started[i] ? SlotState::running : SlotState::revoked);
+    ASSERT_EQ(position_of(states[i].load()), i);
+  }
+}
+
+TEST(ArenaRing, pieces_never_overlap) {
+  constexpr std::size_t size = 4096, alignment = 64;
+  ArenaRing arena(size, alignment);
+  struct Piece {
+    std::uint64_t position;
+    std::size_t begin, end;
+  };
+  std::deque<Piece> pieces;
+  std::mt19937 random(1);
+  std::size_t refused = 0;
+  for (std::uint64_t position = 0; position < 100'000; ++position) {
+    const std::size_t length = random() % (random() % 8 == 0 ? 3000 : 200);
+    if (const auto at = arena.allocate(length, position)) {
+      const std::size_t end = *at + length;
+      ASSERT_EQ(*at % alignment, 0U);
+      ASSERT_LE(end, size);
+      for (const auto& piece : pieces) ASSERT_TRUE(end <= piece.begin || piece.end <= *at || length == 0);
+      pieces.push_back({position, *at, end});
+    } else {
+      ++refused;
+      ASSERT_FALSE(pieces.empty()) << "an empty arena has room for " << length;
+    }
+    while (!pieces.empty() && random() % 3 != 0) pieces.pop_front();
+    arena.release_below(pieces.empty() ? position + 1 : pieces.front().position);
+  }
+  EXPECT_GT(refused, 0U);
+}
+
+TEST(ArenaRing, all_of_it_can_be_had) {
+  ArenaRing arena(1024, 64);
+  EXPECT_TRUE(arena.allocate(1024, 0));
+  EXPECT_FALSE(arena.allocate(1, 1));
+  arena.release_below(1);
+  EXPECT_TRUE(arena.allocate(1024, 1));
+  EXPECT_FALSE(ArenaRing(1024, 64).allocate(1025, 0));
+}
+
+TEST(Doorbell, no_ring_is_lost) {
+  constexpr std::uint32_t rounds = 50'000;
+  system::Word armed[2]{}, rung[2]{};
+  std::atomic<std::uint32_t> work[2]{};  // what each side has been given
+  const auto play = [&](int me) {
+    const int other = 1 - me;
+    Sleeper sleeper(armed[me], rung[me]);
+    Ringer ringer(armed[other], rung[other]);
+    for (std::uint32_t i = 1; i <= rounds; ++i) {
+      if (me == 0) {
+        work[other].store(i, std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        ringer.ring_if_armed();
+      }
+      while (work[me].load(std::memory_order_acquire) < i) {
+        sleeper.arm();
+        while (work[me].load(std::memory_order_acquire) < i && !sleeper.rung()) sleeper.sleep({});
+        sleeper.disarm();
+      }
+      if (me == 1) {
+        work[other].store(i, std::memory_order_release);
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        ringer.ring_if_armed();
+      }
+    }
+  };
+  std::thread other([&] { play(1); });
+  play(0);  // hangs if a ring is lost
+  other.join();
+  EXPECT_EQ(work[0], rounds);
+}
+
+TEST(Doorbell, nobody_is_woken_who_does_not_sleep) {
+  system::Word armed{}, rung{};
+  Sleeper sleeper(armed, rung);
+  Ringer ringer(armed, rung);
+  EXPECT_FALSE(ringer.ring_if_armed());
+  sleeper.arm();
+  EXPECT_TRUE(ringer.ring_if_armed());
+  EXPECT_TRUE(sleeper.rung());
+  EXPECT_FALSE(ringer.ring_if_armed()) << "once for each sleep";
+  sleeper.disarm();
+  sleeper.arm();
+  EXPECT_FALSE(sleeper.rung());
+  EXPECT_TRUE(ringer.ring_if_armed());
+}
+
+void nothing(Call&) {}
+Callable callable{&nothing, &typeid(void)};
+
+boost::intrusive_ptr<Task> task_with(const std::string& text) {
+  return new detail::TaskOf<void>(callable, nullptr, Bytes(std::as_bytes(std::span(text))));
+}
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// Both ends; the worker's is for the thread that plays it.
+struct Pair {
+  ParentChannel parent{0, 1, {}};
+  std::optional<WorkerChannel> worker;
+  Pair() {
+    worker.emplace(system::UniqueFd(::fcntl(parent.segment_fd(), F_DUPFD_CLOEXEC, 3)),
+                   system::UniqueFd(::fcntl(parent.worker_socket(), F_DUPFD_CLOEXEC, 3)));
+    parent.close_worker_socket();
+  }
+  ParentChannel::Push push(const std::string& text) { return parent.push(*task_with(text), 1, 0, 0); }
+  /// Runs one task as the worker: sends its argument back, reversed.
+  bool work() {
+    const TaskSlot* slot = worker->next();
+    if (!slot) return false;
+    const std::string text = text_of(worker->arguments(*slot));
+    PackBuffer result;
+    const std::string reversed(text.rbegin(), text.rend());
+    result.write(reversed.data(), reversed.size());
+    worker->publish(ResultKind::value, result, 1);
+    return true;
+  }
+  std::string collect() {
+    ParentChannel::Collected result;
+    if (!parent.collect(result)) return "nothing";
+    EXPECT_EQ(result.damage, "");
+    return text_of(result.outcome.bytes.view());
+  }
+};
+
+TEST(Channel, tasks_and_results_of_every_size) {
+  Pair pair;
+  for (const std::size_t length : {0, 1, 79, 80, 81, 1000, 65'535, 65'536, 65'537, 300'000}) {
+    const std::string text = std::string(length, 'a') + "b";
+    ASSERT_EQ(pair.push(text), ParentChannel::Push::done) << length;
+    ASSERT_TRUE(pair.work());
+    EXPECT_TRUE(pair.parent.peek());
+    EXPECT_EQ(pair.collect(), "b" + std::string(length, 'a'));
+    EXPECT_EQ(pair.parent.outstanding(), 0U);
+  }
+}
+
+TEST(Channel, in_order_through_many_laps) {
+  Pair pair;
+  std::thread worker([&] {
+    while (pair.work()) {
+    }
+  });
+  std::mt19937 random(1);
+  std::deque<std::string> expected;
+  unsigned sent = 0, received = 0;
+  constexpr unsigned count = 20 * slot_count;
+  while (received < count) {
+    if (sent < count) {
+      const std::string text = std::to_string(sent) + std::string(random() % 50 == 0 ? random() % 100'000 : random() % 200, 'x');
+      if (pair.push(text) == ParentChannel::Push::done) {
+        pair.parent.ring();
+        expected.emplace_back(text.rbegin(), text.rend());
+        ++sent;
+      }
+    }
+    while (pair.parent.peek()) {
+      ASSERT_EQ(pair.collect(), expected.front());
+      expected.pop_front();
+      ++received;
+    }
+  }
+  pair.parent.ask_to_stop();
+  worker.join();
+}
+
+TEST(Channel, a_full_ring_says_so) {
+  Pair pair;
+  for (std::size_t i = 0; i < slot_count; ++i) ASSERT_EQ(pair.push("x"), ParentChannel::Push::done);
+  EXPECT_EQ(pair.push("x"), ParentChannel::Push::full);
+  pair.work();
+  EXPECT_EQ(pair.push("x"), ParentChannel::Push::full) << "its result was not collected";
+  pair.collect();
+  EXPECT_EQ(pair.push("x"), ParentChannel::Push::done);
+}
+
+TEST(Channel, what_is_taken_back_is_not_run) {
+  Pair pair;
+  for (const char* text : {"a1", "b2", "c3", "d4"}) pair.push(text);
+  EXPECT_TRUE(pair.parent.revoke(1));
+  EXPECT_TRUE(pair.parent.revoke(3));
+  EXPECT_FALSE(pair.parent.revoke(3));
+  EXPECT_EQ(pair.parent.outstanding(), 2U);
+  pair.work();
+  EXPECT_FALSE(pair.parent.revoke(0)) << "it has been started";
+  pair.work();
+  EXPECT_EQ(pair.collect(), "1a");
+  EXPECT_EQ(pair.collect(), "3c");
+  EXPECT_EQ(pair.collect(), "nothing");
+  pair.push("e5");
+  pair.work();
+  EXPECT_EQ(pair.collect(), "5e");
+  EXPECT_EQ(pair.parent.first_uncollected(), pair.parent.next_position());
+}
+
+TEST(Channel, taking_back_while_the_worker_runs) {
+  Pair pair;
+  std::thread worker([&] {
+    while (pair.work()) {
+    }
+  });
+  unsigned pushed = 0, revoked = 0, collected = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const auto first = pair.parent.next_position();
+    for (int i = 0; i < 5; ++i)
+      if (pair.push(std::to_string(pushed)) == ParentChannel::Push::done) ++pushed;
+    pair.parent.ring();
+    for (auto position = pair.parent.next_position(); position-- > first;)
+      if (pair.parent.task_at(position) && pair.parent.revoke(position)) ++revoked;
+    while (pair.parent.peek()) {
+      pair.collect();
+      ++collected;
+    }
+  }
+  while (pair.parent.outstanding() != 0)
+    if (pair.parent.peek()) {
+      pair.collect();
+      ++collected;
+    }
+  EXPECT_EQ(collected + revoked, pushed);
+  pair.parent.ask_to_stop();
+  worker.join();
+}
+
+TEST(Channel, the_worker_stops_after_what_it_was_given) {
+  Pair pair;
+  pair.push("ab");
+  pair.parent.ask_to_stop();
+  EXPECT_TRUE(pair.work());
+  EXPECT_FALSE(pair.work());
+  EXPECT_EQ(pair.collect(), "ba");
+}
+
+// A worker that lies: the parent says so, and neither crashes nor reads beyond.
+
+/// The segment as a hostile worker has it.
+struct Hostile : Pair {
+  system::Mapping memory{parent.segment_fd(), sizeof(Segment), system::Access::read_write};
+  ResultSlot& result(std::uint64_t position) {
+    return reinterpret_cast<Segment*>(memory.data())->results[position % slot_count];
+  }
+  std::string publish(Place place, std::uint64_t length, std::uint64_t where) {
+    const auto position = parent.next_position();
+    push("x");
+    ResultSlot& slot = result(position);
+    slot.place = place;
+    slot.length = length;
+    slot.where = where;
+    slot.sequence.store(position + 1);
+    ParentChannel::Collected collected;
+    EXPECT_TRUE(parent.collect(collected));
+    return collected.damage;
+  }
+};
+
+TEST(Channel, C9_lies_about_lengths_and_places) {
+  Hostile hostile;
+  EXPECT_EQ(hostile.publish(Place::slot, ResultSlot::inline_capacity, 0), "");
+  EXPECT_NE(hostile.publish(Place::slot, ResultSlot::inline_capacity + 1, 0), "");
+  EXPECT_NE(hostile.publish(Place::slot, UINT64_MAX, 0), "");
+  EXPECT_EQ(hostile.publish(Place::arena, arena_size, 0), "");
+  EXPECT_NE(hostile.publish(Place::arena, arena_size + 1, 0), "");
+  EXPECT_NE(hostile.publish(Place::arena, 1, arena_size), "");
+  EXPECT_NE(hostile.publish(Place::arena, 2, UINT64_MAX), "");
+  EXPECT_NE(hostile.publish(Place::arena, UINT64_MAX, 2), "");
+  EXPECT_NE(hostile.publish(Place::memfd, 100, 0), "");
+  EXPECT_NE(hostile.publish(static_cast<Place>(77), 1, 0), "");
+}
+
+TEST(Channel, C9_a_segment_of_ones_or_of_noise) {
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 200; ++round) {
+    Hostile hostile;
+    for (int i = 0; i < 5; ++i) hostile.push("x");
+    auto* words = reinterpret_cast<std::uint64_t*>(hostile.memory.data());
+    const std::size_t count = sizeof(Segment) / sizeof *words;
+    if (round == 0)
+      std::memset(words, 0xff, sizeof(Segment));
+    else
+      for (std::size_t i = 0; i < count; i += 1 + random() % 64) words[i] = random() % 8 == 0 ? random() : random() % 600;
+    ParentChannel::Collected collected;
+    for (int i = 0; i < 10 && hostile.parent.collect(collected); ++i) {
+    }
+    hostile.parent.last_words();
+    hostile.parent.ready();
+    hostile.parent.phase();
+    for (std::uint64_t p = 0; p < 5; ++p) hostile.parent.started(p);
+    hostile.push("y");
+    hostile.parent.ring();
+    hostile.parent.ask_to_stop();
+  }
+}
+
+}  // namespace

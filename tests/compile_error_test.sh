@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# G2: what cannot cross is a compile error whose text says so in a sentence.
+# usage: compile_error_test.sh INCLUDE_DIR...
+set -uo pipefail
+
+includes=()
+for folder; do includes+=("-I$folder"); done
+scratch=$(mktemp -d)
+trap 'rm -rf -- "$scratch"' EXIT
+broken=0
+tried=0
+
+# expect PROMISE SENTENCE BODY: main with this body does not compile, and the compiler quotes the sentence ('' if it does compile).
+expect() {
+  local compiler output
+  cat >"$scratch/case.cpp" <<END
+#include <yoke/yoke.hpp>
+#include <mutex>
+struct Opaque { Opaque(const Opaque&); virtual ~Opaque(); int* secret; };
+int take(const Opaque&);
+Opaque give();
+int add(int a, int b) { return a + b; }
+int main() {
+  yoke::ProcessPoolExecutor pool(1);
+  $3
+}
+END
+  for compiler in g++ clang++; do
+    command -v "$compiler" >/dev/null || continue
+    tried=$((tried + 1))
+    if output=$("$compiler" -std=c++20 -fsyntax-only "${includes[@]}" "$scratch/case.cpp" 2>&1); then
+      [[ -z $2 ]] || { printf 'NOT OK: %s (%s): it compiled\n' "$1" "$compiler"; broken=1; continue; }
+    elif [[ -z $2 || $output != *"$2"* ]]; then
+      printf 'NOT OK: %s (%s): wanted: %s\n%s\n' "$1" "$compiler" "${2:-no error}" "$(head -n 30 <<<"$output")"
+      broken=1
+      continue
+    fi
+    printf 'ok: %s (%s)\n' "$1" "$compiler"
+  done
+}
+
+expect 'what can cross compiles' '' 'pool.submit(add, 1, 2).get();'
+expect 'a lambda that captures' 'this callable holds state of the calling process' \
+  'int x = 1; pool.submit([x](int y) { return x + y; }, 2);'
+expect 'the same says what to do' 'wrap a lambda that captures plain values in yoke::by_value()' \
+  'int x = 1; pool.submit([&x](int y) { return x + y; }, 2);'
+expect 'a std::function' 'this callable holds state of the calling process' \
+  'std::function<int(int)> f; pool.submit(f, 1);'
+expect 'by_value of a string' 'by_value takes a lambda whose captures are trivially copyable values' \
+  'std::string s; pool.submit(yoke::by_value([s](int) { return 1; }), 1);'
+expect 'an argument without a codec' 'this type cannot cross to a worker: it has no codec' \
+  'pool.submit(take, give());'
+expect 'a result without a codec' 'this type cannot cross to a worker: it has no codec' \
+  'pool.submit(give).get();'
+expect 'too few arguments' 'called with another number of arguments' 'pool.submit(add, 1);'
+expect 'too many arguments' 'called with another number of arguments' 'pool.submit(add, 1, 2, 3);'
+expect 'a span that could be written to' 'a span parameter is a view into the message: write std::span<const T>' \
+  'pool.submit([](std::span<int> s) { return s.size(); }, std::vector<int>());'
+expect 'map over nothing' 'map needs at least one range' 'pool.map(add);'
+
+((tried > 0)) || { echo 'no compiler was found'; exit 77; }
+exit "$broken"
