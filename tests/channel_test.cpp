@@ -278,6 +278,107 @@ TEST(Channel, the_worker_stops_after_what_it_was_given) {
   EXPECT_EQ(pair.collect(), "ba");
 }
 
+TEST(Channel, many_large_arguments_at_once) {  // more than the worker keeps mapped
+  Pair pair;
+  constexpr int count = 50;
+  for (int i = 0; i < count; ++i)
+    ASSERT_EQ(pair.push(std::to_string(i) + std::string(100'000, 'x')), ParentChannel::Push::done);
+  for (int i = 0; i < count; ++i) {
+    ASSERT_TRUE(pair.work()) << i;
+    const std::string text = std::to_string(i) + std::string(100'000, 'x');
+    ASSERT_EQ(pair.collect(), std::string(text.rbegin(), text.rend()));
+  }
+}
+
+TEST(Channel, large_arguments_and_some_taken_back) {
+  Pair pair;
+  std::mt19937 random(1);
+  for (int round = 0; round < 20; ++round) {
+    std::deque<std::string> expected;
+    const auto first = pair.parent.next_position();
+    for (int i = 0; i < 20; ++i) {
+      const std::string text = std::to_string(i) + std::string(random() % 2 == 0 ? 70'000 : 10, 'x');
+      ASSERT_EQ(pair.push(text), ParentChannel::Push::done);
+      if (random() % 3 == 0)
+        pair.parent.revoke(first + static_cast<unsigned>(i));
+      else
+        expected.emplace_back(text.rbegin(), text.rend());
+    }
+    for (const auto& text : expected) {
+      ASSERT_TRUE(pair.work());
+      ASSERT_EQ(pair.collect(), text);
+    }
+  }
+}
+
+/// A message in memory of its owner's own, as the bytes of a received result are.
+class ForeignBuffer final : public Buffer {
+ public:
+  explicit ForeignBuffer(std::string text) : text_(std::move(text)) {}
+  std::span<const std::byte> view() const override { return std::as_bytes(std::span(text_)); }
+  std::size_t size() const noexcept override { return text_.size(); }
+
+ private:
+  std::string text_;
+};
+TEST(Channel, large_arguments_in_memory_of_another_kind) {
+  Pair pair;
+  const auto text = [](int i) { return std::to_string(i) + std::string(100'000, static_cast<char>('a' + i)); };
+  for (int i = 0; i < 5; ++i) {
+    const TaskPtr task(new detail::TaskOf<void>(callable, nullptr, Bytes(std::make_shared<const ForeignBuffer>(text(i)))));
+    ASSERT_EQ(pair.parent.push(*task, 1, 0, 0), ParentChannel::Push::done);
+  }
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(pair.work());
+    const std::string expected = text(i);
+    ASSERT_EQ(pair.collect(), std::string(expected.rbegin(), expected.rend()));
+  }
+}
+
+TEST(Channel, more_descriptors_than_the_socket_takes) {
+  Pair pair;
+  unsigned pushed = 0;
+  auto outcome = ParentChannel::Push::done;
+  while ((outcome = pair.push(std::to_string(pushed) + std::string(70'000, 'x'))) == ParentChannel::Push::done) ++pushed;
+  EXPECT_EQ(outcome, ParentChannel::Push::full);
+  EXPECT_GT(pushed, max_kept_memory);
+  for (unsigned i = 0; i < pushed; ++i) {
+    ASSERT_TRUE(pair.work()) << i;
+    ASSERT_NE(pair.collect().find(std::string(100, 'x')), std::string::npos);
+  }
+  EXPECT_EQ(pair.push("x" + std::string(70'000, 'x')), ParentChannel::Push::done);
+}
+
+TEST(Channel, a_large_argument_after_the_worker_gave_its_memory_back) {
+  Pair pair;
+  system::Mapping memory(pair.parent.segment_fd(), sizeof(Segment), system::Access::read_only);
+  const auto& given_back = reinterpret_cast<const Segment*>(memory.data())->memory_given_back;
+  std::thread worker([&] {
+    while (pair.work()) {
+    }
+  });
+  for (std::uint32_t round = 1; round <= 2; ++round) {
+    // the same memory each time: the parent keeps it warm
+    ASSERT_EQ(pair.push(std::string(100'000, 'x')), ParentChannel::Push::done);
+    pair.parent.ring();
+    while (!pair.parent.peek()) std::this_thread::yield();
+    ASSERT_EQ(pair.collect(), std::string(100'000, 'x'));
+    while (given_back.load() < round) std::this_thread::yield();  // after a second without work
+  }
+  pair.parent.ask_to_stop();
+  worker.join();
+}
+
+TEST(Channel, a_large_result_of_a_worker_that_is_gone) {  // with a message that it has not read
+  Pair pair;
+  const std::string text(100'000, 'x');
+  pair.push(text);
+  pair.push(text);
+  ASSERT_TRUE(pair.work());
+  pair.worker.reset();
+  EXPECT_EQ(pair.collect(), text);
+}
+
 // A worker that lies: the parent says so, and neither crashes nor reads beyond.
 
 /// The segment as a hostile worker has it.

@@ -262,9 +262,9 @@ TEST(Codec, G8_something_behind_the_end_is_refused) {
 }
 
 TEST(Codec, G8_a_length_that_lies_allocates_nothing) {
-  for (const unsigned char head : {0xdd, 0xdf, 0xdb, 0xc6, 0xc9}) {  // array, map, string, bytes, extension of 2^32 - 1
-    const std::array<unsigned char, 6> lie{head, 0xff, 0xff, 0xff, 0xff, 0};
-    EXPECT_THROW(yoke::Message(std::as_bytes(std::span(lie))), yoke::SerializationError) << int{head};
+  for (const int head : {0xdd, 0xdf, 0xdb, 0xc6, 0xc9}) {  // array, map, string, bytes, extension of 2^32 - 1
+    const std::array<unsigned char, 6> lie{static_cast<unsigned char>(head), 0xff, 0xff, 0xff, 0xff, 0};
+    EXPECT_THROW(yoke::Message(std::as_bytes(std::span(lie))), yoke::SerializationError) << head;
   }
 }
 

@@ -45,7 +45,9 @@ Row measure_error(const Effort& effort) {
   auto executor = make_executor();
   const int kills = effort.times(200);
   for (int i = 0; i < kills; ++i) row.ours.samples.push_back(milliseconds_to_error(executor, 0));
-  row.note = fmt::format("99th percentile of {} kills: {:.3g} ms, reach 5", kills, quantile(row.ours.samples, 0.99));
+  // The first error in a process reads its debug information, to name the task.
+  row.note = fmt::format("99th percentile of {} kills: {:.3g} ms, reach 5; the first one: {:.3g} ms", kills,
+                         quantile(row.ours.samples, 0.99), row.ours.samples.front());
   return row;
 }
 

@@ -1,7 +1,9 @@
 // S1, S2, S16: no-op tasks a second, many at once: submit them all, then get them all.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
+#include <thread>
 
 #include "bench/peers/thread_pool.hpp"
 #include "bench/row.hpp"
@@ -28,7 +30,10 @@ double million_tasks_per_second(int count, const Submit& submit) {
 }
 
 double measure_yoke(int workers, int count) {
-  ProcessPoolExecutor executor(workers);
+  ProcessPoolExecutor executor(ExecutorOptions{.max_workers = workers, .spawn_eagerly = true});
+  const auto is_idle = [](const WorkerInfo& worker) { return worker.state == WorkerState::idle; };
+  while (std::ranges::count_if(executor.stats().workers, is_idle) < workers)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   return million_tasks_per_second(count, [&](int i) { return executor.submit(inc, i); });
 }
 

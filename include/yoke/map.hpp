@@ -256,7 +256,7 @@ template <class R>
 std::optional<std::size_t> known_size(R& range) {
   if constexpr (std::ranges::sized_range<R>)
     return std::ranges::size(range);
-  else if constexpr (std::ranges::forward_range<R>)
+  else if constexpr (std::ranges::forward_range<R> && std::ranges::common_range<R>)  // so it is not endless
     return static_cast<std::size_t>(std::ranges::distance(range));
   else
     return std::nullopt;

@@ -49,8 +49,9 @@ bool receive_control(int socket, ControlMessage& message) noexcept {
   received.msg_controllen = sizeof ancillary;
   message.descriptor.reset();
   ssize_t length;
+  // The kernel says once that the other side died with messages unread; what it had sent before is there all the same.
   do length = ::recvmsg(socket, &received, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  while (length < 0 && errno == EINTR);
+  while (length < 0 && (errno == EINTR || errno == ECONNRESET));
   if (length <= 0) return false;
   for (cmsghdr* part = CMSG_FIRSTHDR(&received); part; part = CMSG_NXTHDR(&received, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;

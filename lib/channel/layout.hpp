@@ -103,7 +103,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 1;
+inline constexpr std::uint32_t layout_version = 2;
 
 struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent
@@ -111,6 +111,7 @@ struct Segment {
   std::atomic<std::uint32_t> stop;              // parent: leave when there is no task ready
   std::atomic<std::uint32_t> spin;              // parent: looks at the next slot before the worker sleeps
   alignas(64) Word tasks_armed;                 // worker
+  Word memory_given_back;                       // worker: how often it gave back the memory of large arguments
   alignas(64) Word leader_armed;                // parent
   Word watchdog_armed;                          // parent
   alignas(64) Word leader_rung;                 // worker

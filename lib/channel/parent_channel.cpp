@@ -83,24 +83,43 @@ bool ParentChannel::introduce(wire::FunctionReference reference) {
   return true;
 }
 
+/// Why a control message was not taken: a socket that is full has room again once the worker has read it.
+ParentChannel::Push ParentChannel::send_failure() const noexcept {
+  const bool full = errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS;
+  return full && outstanding_ != 0 ? Push::full : Push::broken;
+}
+
+/// True if the worker has said since the last look that it gave back the memory of large arguments.
+bool ParentChannel::memory_was_given_back() noexcept {
+  const std::uint32_t now = segment().memory_given_back.load(std::memory_order_acquire);
+  if (now == memory_given_back_) return false;
+  memory_given_back_ = now;
+  sent_memory_.clear();
+  return true;
+}
+
+bool ParentChannel::send_memory(std::uint64_t number, int descriptor) {
+  if (!send_control(socket_.get(), ControlKind::memory, number, {}, descriptor)) return false;
+  if (sent_memory_.size() == max_kept_memory) sent_memory_.erase(sent_memory_.begin());
+  sent_memory_.push_back(number);
+  return true;
+}
+
 bool ParentChannel::hand_over_memory(const Bytes& arguments, TaskSlot& slot) {
   const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
-  std::shared_ptr<const Buffer> moved;  // memory of another kind is moved into a memfd
-  if (!buffer || buffer->descriptor() < 0) {
+  if (!buffer || buffer->descriptor() < 0) {  // memory of another kind
     auto copy = std::make_shared<LargeBuffer>();
     const auto content = arguments.view();
     copy->reserve(std::max(content.size(), LargeBuffer::memfd_threshold + 1), 0);
     std::memcpy(copy->data(), content.data(), content.size());
     copy->set_size(content.size());
     buffer = copy.get();
-    moved = std::move(copy);
+    copies_.emplace_back(head_, std::move(copy));
   }
   const std::uint64_t number = buffer->number();
-  if (std::find(sent_memory_.begin(), sent_memory_.end(), number) == sent_memory_.end()) {
-    if (!send_control(socket_.get(), ControlKind::memory, number, {}, buffer->descriptor())) return false;
-    if (sent_memory_.size() == max_kept_memory) sent_memory_.erase(sent_memory_.begin());
-    sent_memory_.push_back(number);
-  }
+  memory_was_given_back();
+  const bool known = std::find(sent_memory_.begin(), sent_memory_.end(), number) != sent_memory_.end();
+  if (!known && !send_memory(number, buffer->descriptor())) return false;
   slot.place = Place::memfd;
   slot.where = number;
   return true;
@@ -127,14 +146,15 @@ bool ParentChannel::place_arguments(TaskSlot& slot, const Bytes& arguments, Push
     std::memcpy(segment().task_arena + *offset, arguments.view().data(), length);
     return true;
   }
-  failure = Push::broken;
-  return hand_over_memory(arguments, slot);
+  if (hand_over_memory(arguments, slot)) return true;
+  failure = send_failure();
+  return false;
 }
 
 ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference function, wire::FunctionReference target,
                                         std::uint32_t flags) {
   if (head_ - tail_ >= slot_count) return Push::full;
-  if (!introduce(function) || !introduce(target)) return Push::broken;
+  if (!introduce(function) || !introduce(target)) return send_failure();
   TaskSlot& slot = segment().tasks[head_ % slot_count];
   Push failure = Push::full;
   if (!place_arguments(slot, task.arguments(), failure)) return failure;
@@ -142,9 +162,17 @@ ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference func
   slot.target = target;
   slot.flags = flags;
   tasks_[head_ % slot_count] = TaskPtr(&task);
+  const bool in_memfd = slot.place == Place::memfd;
+  const std::uint64_t number = slot.where;
   make_ready(slot.state, head_);
   ++head_;
   ++outstanding_;
+  if (in_memfd) {
+    // Either this sees that the worker gives back what it was taken to hold, or the worker sees the task.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const Buffer* buffer = task.arguments().buffer();
+    if (memory_was_given_back() && buffer && buffer->descriptor() >= 0) send_memory(number, buffer->descriptor());
+  }
   return Push::done;
 }
 
@@ -167,6 +195,7 @@ void ParentChannel::skip_revoked() noexcept {
   while (tail_ != head_ && !tasks_[tail_ % slot_count]) ++tail_;
   if (tail_ == before) return;
   arena_.release_below(tail_);
+  if (!copies_.empty()) std::erase_if(copies_, [this](const auto& copy) { return copy.first < tail_; });
   segment().collected.store(tail_, std::memory_order_release);
 }
 

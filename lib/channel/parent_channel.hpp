@@ -97,6 +97,9 @@ class ParentChannel {
   bool place_arguments(TaskSlot& slot, const Bytes& arguments, Push& failure);
   bool introduce(wire::FunctionReference reference);
   bool hand_over_memory(const Bytes& arguments, TaskSlot& slot);
+  bool send_memory(std::uint64_t number, int descriptor);
+  bool memory_was_given_back() noexcept;
+  Push send_failure() const noexcept;
   std::string fetch(std::uint64_t position, const ResultSlot& slot, Bytes& into);
   std::shared_ptr<const Buffer> receive_memory(std::uint64_t position, std::uint64_t length, std::string& trouble);
   void skip_revoked() noexcept;
@@ -115,6 +118,8 @@ class ParentChannel {
   Sleeper watchdog_bell_;
   std::vector<bool> introduced_;                         // modules told to the worker
   std::vector<std::uint64_t> sent_memory_;               // numbers of the memfds that the worker holds, oldest first
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<const Buffer>>> copies_;  // of arguments, by position
+  std::uint32_t memory_given_back_ = 0;                  // the worker's word as last seen
   std::vector<std::pair<std::uint64_t, system::UniqueFd>> received_;  // results' memory, not yet collected
 };
 

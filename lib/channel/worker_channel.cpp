@@ -1,12 +1,14 @@
 #include "lib/channel/worker_channel.hpp"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <system_error>
+#include <thread>
 
 #include "lib/channel/slot.hpp"
 #include "lib/system/pause.hpp"
@@ -17,6 +19,10 @@ namespace {
 
 /// Mappings of large arguments are kept for the next task for so long, then given back.
 constexpr std::chrono::seconds keep_memory_for{1};
+constexpr std::chrono::milliseconds wait_for_control{10'000};  // the parent is about to send: it takes no time
+
+/// Results' memfds that the parent has not collected; it keeps at most twice as many.
+constexpr std::size_t most_handed_over = 32;
 
 void write_all(int fd, std::span<const std::byte> content) {
   std::size_t done = 0;
@@ -92,36 +98,53 @@ void WorkerChannel::wait() {
     }
     const auto give_back_at = std::chrono::steady_clock::now() + keep_memory_for;
     tasks_bell_.sleep(give_back_at);
-    if (std::chrono::steady_clock::now() >= give_back_at) memory_.clear();
+    if (std::chrono::steady_clock::now() < give_back_at) continue;
+    // Either a task that came meanwhile is seen here, or the parent sees this and sends its memory again.
+    segment_->memory_given_back.fetch_add(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (nothing_to_do()) memory_.clear();
   }
 }
 
-void WorkerChannel::read_control() {
-  while (receive_control(socket_.get(), *message_)) {
-    const ControlHead& head = message_->head;
-    if (head.kind == ControlKind::module) {
-      functions_.add_module(static_cast<std::uint32_t>(head.number), std::span(message_->body, message_->body_length));
-    } else if (head.kind == ControlKind::memory && message_->descriptor) {
+/// Takes in the next control message; false if there is none.
+bool WorkerChannel::read_control() {
+  if (!receive_control(socket_.get(), *message_)) return false;
+  const ControlHead& head = message_->head;
+  if (head.kind == ControlKind::module) {
+    functions_.add_module(static_cast<std::uint32_t>(head.number), std::span(message_->body, message_->body_length));
+  } else if (head.kind == ControlKind::memory) {
+    system::Mapping mapping;  // stays empty if there was no descriptor left for it
+    if (message_->descriptor) {
       struct stat status {};
       if (::fstat(message_->descriptor.get(), &status) != 0)
         throw std::system_error(errno, std::system_category(), "fstat of a large argument");
-      system::Mapping mapping(message_->descriptor.get(), static_cast<std::size_t>(status.st_size),
-                              system::Access::read_only);
-      if (memory_.size() == max_kept_memory) memory_.erase(memory_.begin());
-      memory_.push_back({head.number, std::move(mapping)});
+      mapping = system::Mapping(message_->descriptor.get(), static_cast<std::size_t>(status.st_size),
+                                system::Access::read_only);
     }
+    if (memory_.size() == max_kept_memory) memory_.erase(memory_.begin());
+    memory_.push_back({head.number, std::move(mapping)});
   }
+  return true;
+}
+
+/// Waits for a message that the parent is about to send.
+bool WorkerChannel::control_comes() {
+  pollfd look{socket_.get(), POLLIN, 0};
+  int result;
+  do result = ::poll(&look, 1, static_cast<int>(wait_for_control.count()));
+  while (result < 0 && errno == EINTR);
+  return result == 1 && (look.revents & POLLIN) != 0;
+}
+
+std::vector<WorkerChannel::KeptMemory>::iterator WorkerChannel::find_memory(std::uint64_t number) {
+  return std::find_if(memory_.begin(), memory_.end(), [&](const KeptMemory& memory) { return memory.number == number; });
 }
 
 std::span<const std::byte> WorkerChannel::arguments(const TaskSlot& slot) {
   if (slot.place == Place::slot) return {slot.content, slot.length};
   if (slot.place == Place::arena) return {segment_->task_arena + slot.where, slot.length};
-  const auto is_wanted = [&](const KeptMemory& memory) { return memory.number == slot.where; };
-  auto found = std::find_if(memory_.begin(), memory_.end(), is_wanted);
-  if (found == memory_.end()) {
-    read_control();
-    found = std::find_if(memory_.begin(), memory_.end(), is_wanted);
-  }
+  auto found = find_memory(slot.where);
+  while (found == memory_.end() && (read_control() || control_comes())) found = find_memory(slot.where);
   if (found == memory_.end() || found->mapping.size() < slot.length)
     throw Error(fmt::format("the memory of {} bytes of arguments did not reach the worker", slot.length));
   return {found->mapping.data(), slot.length};
@@ -129,8 +152,30 @@ std::span<const std::byte> WorkerChannel::arguments(const TaskSlot& slot) {
 
 const void* WorkerChannel::resolve(wire::FunctionReference reference) {
   if (reference == 0) return nullptr;
-  if (!functions_.knows(wire::module_number(reference))) read_control();
+  while (!functions_.knows(wire::module_number(reference)) && read_control()) {
+  }
   return functions_.resolve(reference);
+}
+
+/// Until the parent has copied more results: it was rung for them, and if it is dead the lifeline ends this process.
+void WorkerChannel::wait_for_collection() const {
+  std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+std::size_t WorkerChannel::arena_room_for(std::size_t length) {
+  for (;; wait_for_collection()) {
+    arena_.release_below(segment_->collected.load(std::memory_order_acquire));
+    if (const auto offset = arena_.allocate(length, position_)) return *offset;
+  }
+}
+
+/// The parent takes only so many descriptors that it has not asked for yet.
+void WorkerChannel::wait_for_descriptor_room() {
+  for (;; wait_for_collection()) {
+    const std::uint64_t collected = segment_->collected.load(std::memory_order_acquire);
+    while (!handed_over_.empty() && handed_over_.front() < collected) handed_over_.pop_front();
+    if (handed_over_.size() < most_handed_over) return;
+  }
 }
 
 void WorkerChannel::place_result(ResultSlot& slot, PackBuffer& result) {
@@ -143,18 +188,18 @@ void WorkerChannel::place_result(ResultSlot& slot, PackBuffer& result) {
     return;
   }
   if (content.size() <= longest_in_arena) {
-    arena_.release_below(segment_->collected.load(std::memory_order_acquire));
-    if (const auto offset = arena_.allocate(content.size(), position_)) {
-      slot.place = Place::arena;
-      slot.where = *offset;
-      std::memcpy(segment_->result_arena + *offset, content.data(), content.size());
-      return;
-    }
+    const std::size_t offset = arena_room_for(content.size());
+    slot.place = Place::arena;
+    slot.where = offset;
+    std::memcpy(segment_->result_arena + offset, content.data(), content.size());
+    return;
   }
+  wait_for_descriptor_room();
   const system::UniqueFd memory = system::create_memfd("yoke-result", 0);
   write_all(memory.get(), content);
   if (!send_control(socket_.get(), ControlKind::memory, position_, {}, memory.get()))
     throw std::system_error(errno, std::system_category(), "handing over the memory of a large result");
+  handed_over_.push_back(position_);
   slot.place = Place::memfd;
 }
 

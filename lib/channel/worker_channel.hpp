@@ -1,9 +1,14 @@
 // WorkerChannel: the worker's end of what lies between it and its parent.
 //
-// Used by the worker's main thread alone. The parent is trusted. Nothing here waits for the parent to answer: a worker
-// sleeps only on its doorbell, and the lifeline thread ends it when the parent dies.
+// Used by the worker's main thread alone. The parent is trusted. A worker sleeps only on its doorbell, but for the
+// moment in which the parent sends memory again; the lifeline thread ends it when the parent dies.
+//
+// Memory of large arguments: the parent sends each memfd once and remembers the last max_kept_memory that it sent; the
+// worker keeps as many of the last that it took in. It takes in no more than its task needs, so what the parent takes
+// for known is known. A worker that gives all back says so in memory_given_back first.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -47,7 +52,12 @@ class WorkerChannel {
     system::Mapping mapping;
   };
   void wait();
-  void read_control();
+  bool read_control();
+  bool control_comes();
+  std::vector<KeptMemory>::iterator find_memory(std::uint64_t number);
+  void wait_for_collection() const;
+  std::size_t arena_room_for(std::size_t length);
+  void wait_for_descriptor_room();
   void place_result(ResultSlot& slot, PackBuffer& result);
 
   system::UniqueFd socket_;
@@ -62,6 +72,7 @@ class WorkerChannel {
   Ringer watchdog_bell_;
   wire::FunctionResolver functions_;
   std::vector<KeptMemory> memory_;  // oldest first
+  std::deque<std::uint64_t> handed_over_;  // positions whose results went as memfds and were not collected
   std::unique_ptr<ControlMessage> message_;
 };
 

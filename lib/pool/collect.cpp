@@ -45,7 +45,7 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
     result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
         "the worker with pid " + std::to_string(worker.process.pid()) + " published " + result.damage +
         "; it is being replaced, since its memory cannot be trusted"));
-    doom(worker, false);
+    doom_misbehaved(worker);
   }
   Task& task = *result.task;
   if (task.done()) return;  // failed or cancelled while it ran

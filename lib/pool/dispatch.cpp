@@ -3,6 +3,7 @@
 // A task never waits behind a long one while another worker could run it. So a worker is given many tasks at once only
 // when tasks are known to be short; and when a worker turns out to be slow, what it has not started is taken back.
 #include <algorithm>
+#include <utility>
 
 #include "lib/pool/local_pool.hpp"
 
@@ -64,7 +65,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     switch (worker.channel.push(task, function, target, 0)) {
       case channel::ParentChannel::Push::full: return false;
       case channel::ParentChannel::Push::broken:
-        doom(worker, false);  // it does not read what it is sent
+        doom_misbehaved(worker);  // it does not read what it is sent
         return false;
       case channel::ParentChannel::Push::done: break;
     }
@@ -102,7 +103,10 @@ void LocalPool::dispatch() {
     if (!give(*worker, *task)) break;
     backlog_.pop();
   }
-  if (last) ring(*last);
+  if (last) {
+    ring(*last);
+    if (std::exchange(watchdog_rests_, false)) wake_watchdog();  // so that it looks whether the worker begins
+  }
   if (wants_worker()) wake_watchdog();
   if (imbalanced()) watch_at_latest(Clock::now() + 2 * slow_after);
 }

@@ -94,6 +94,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void retire_surplus(Clock::time_point now);
   void ask_to_leave(Worker& worker);
   void doom(Worker& worker, bool gently);
+  void doom_misbehaved(Worker& worker);
   void advance_ladders(Clock::time_point now);
   bool life_notice_changed(Worker& worker);
   bool does_not_begin(Worker& worker);
@@ -146,6 +147,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   std::condition_variable watchdog_ended_;
   bool joined_ = false;
   bool watches_idle_ = true;                       // the sleeping watchdog hears idle workers' doorbells too
+  bool watchdog_rests_ = false;                    // it sleeps, and no worker had anything to do
   system::Word commands_{0};                       // changes to wake the watchdog
   std::atomic<bool> watchdog_sleeps_{false};
   std::atomic<std::int64_t> watchdog_wakes_at_{0};  // steady clock, ns; while it sleeps

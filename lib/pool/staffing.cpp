@@ -172,6 +172,11 @@ void LocalPool::doom(Worker& worker, bool gently) {
   wake_watchdog();
 }
 
+void LocalPool::doom_misbehaved(Worker& worker) {
+  worker.misbehaved = worker.mode == WorkerMode::serving;
+  doom(worker, false);
+}
+
 /// Who was asked to end and has not, is killed.
 void LocalPool::advance_ladders(Clock::time_point now) {
   for (const auto& worker : workers_) {
@@ -218,8 +223,8 @@ void LocalPool::bury_dead(Clock::time_point now) {
     }
     // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
     // or that only the main thread has ended or called exec: no worker any more.
-    if (noticed && worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace) doom(worker, false);
-    if (thorough && does_not_begin(worker)) doom(worker, false);
+    if (noticed && worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace) doom_misbehaved(worker);
+    if (thorough && does_not_begin(worker)) doom_misbehaved(worker);
     ++i;
   }
 }
@@ -261,7 +266,7 @@ void LocalPool::bury(std::size_t index) {
       lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
   const bool orderly = worker->mode == WorkerMode::leaving && !lost;
   requeue(std::move(unstarted));
-  mourn(*worker, death, orderly || worker->mode == WorkerMode::doomed);
+  mourn(*worker, death, orderly || (worker->mode == WorkerMode::doomed && !worker->misbehaved));
   if (lost && lost != worker->initializer) lose_task(*worker, std::move(lost), death);
   corpses_.push_back(std::move(worker->process));
   reap();

@@ -129,6 +129,7 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   for (const auto& worker : workers_)
     if (worker->channel.peek() || (worker->channel.crashed() && !worker->noticed_at) || (!worker->was_ready && worker->channel.ready())) return;
   watchdog_wakes_at_.store(deadline ? deadline->time_since_epoch().count() : INT64_MAX, std::memory_order_relaxed);
+  watchdog_rests_ = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
   watchdog_sleeps_.store(true, std::memory_order_seq_cst);
   lock.unlock();
   if (!deadline || *deadline > Clock::now())
@@ -136,6 +137,7 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   if (deadline && Clock::now() >= *deadline) LargeBuffer::trim(keep_warm_for);
   lock.lock();
   watchdog_sleeps_.store(false, std::memory_order_seq_cst);
+  watchdog_rests_ = false;
   watchdog_wakes_at_.store(0, std::memory_order_relaxed);
 }
 

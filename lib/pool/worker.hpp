@@ -29,6 +29,7 @@ struct Worker {
   std::uint64_t done = 0;                    // tasks whose results were collected
   Clock::time_point idle_since{};            // when it had nothing to do
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time
+  bool misbehaved = false;                   // doomed not for what its task or the caller wanted: counts as a death
   bool timed_out = false;                    // doomed because its task ran out of time, which may be tried again
   bool was_ready = false;                    // it has told so
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet

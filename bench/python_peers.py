@@ -1,0 +1,164 @@
+#!/usr/bin/python3
+"""The process pools of Python on the tasks of yoke-bench's rows S1, S2, S3, S9, S11 and S12: loky and concurrent.futures.
+
+Needs Debian's python3 and, for loky, python3-joblib (which brings its own copy). One line a figure: the median and the
+spread of the repetitions; with --json, all samples. A peer that is not installed is left out.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import signal
+import statistics
+import sys
+import threading
+import time
+
+
+def inc(value):
+    return value + 1
+
+
+def own_pid():
+    return os.getpid()
+
+
+def sleep_for_ever():
+    signal.pause()
+
+
+def loky_pool(workers):
+    from joblib.externals import loky
+
+    return loky.ProcessPoolExecutor(max_workers=workers)
+
+
+def futures_pool(workers):
+    # spawn: what a program with threads has to use, and what loky does in its own way
+    return concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def futures_fork_pool(workers):
+    return concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+
+
+PEERS = {
+    "loky": loky_pool,
+    "concurrent.futures (spawn)": futures_pool,
+    "concurrent.futures (fork)": futures_fork_pool,
+}
+
+
+def tasks_per_second(make, workers, count):
+    """S1, S2: submit them all, then take all results."""
+    with make(workers) as pool:
+        for future in [pool.submit(inc, i) for i in range(200)]:
+            future.result()
+        begin = time.perf_counter()
+        futures = [pool.submit(inc, i) for i in range(count)]
+        for i, future in enumerate(futures):
+            assert future.result() == i + 1
+        return count / (time.perf_counter() - begin)
+
+
+def round_trip_us(make, count):
+    """S3: one task at a time, back to back; the median of the trips."""
+    with make(1) as pool:
+        pool.submit(inc, 0).result()
+        times = []
+        for i in range(count):
+            begin = time.perf_counter()
+            pool.submit(inc, i).result()
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1e6
+
+
+def first_result_ms(make):
+    """S9: from nothing to the first result of one worker."""
+    begin = time.perf_counter()
+    with make(1) as pool:
+        pool.submit(inc, 0).result()
+        return (time.perf_counter() - begin) * 1e3
+
+
+def death_ms(make):
+    """S11, S12: from the SIGKILL of a busy worker to its future's error, and to a new pool's first result: these pools
+    are broken by a death, and a program has to make a new one."""
+    pool = make(1)
+    pid = pool.submit(own_pid).result()
+    doomed = pool.submit(sleep_for_ever)
+    while not doomed.running():
+        time.sleep(0.001)
+    time.sleep(0.02)
+    # An os.kill and a wait in one thread would not show what a waiting program sees.
+    done_at = []
+    doomed.add_done_callback(lambda _: done_at.append(time.perf_counter()))
+    finished = threading.Event()
+    doomed.add_done_callback(lambda _: finished.set())
+    begin = time.perf_counter()
+    os.kill(pid, signal.SIGKILL)
+    if not finished.wait(30):
+        raise RuntimeError("the death was not seen for 30 seconds")
+    pool.shutdown(wait=False)
+    with make(1) as pool:
+        pool.submit(inc, 0).result()
+        recovered = time.perf_counter()
+    return (done_at[0] - begin) * 1e3, (recovered - begin) * 1e3
+
+
+def text(value):
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def spread(samples):
+    ordered = sorted(samples)
+    outside = (len(ordered) - 1) // 4
+    return ordered[outside], ordered[-1 - outside]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--tasks", type=int, default=20_000, help="tasks of S1 and S2, 20000 at most")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work: figures not to be quoted")
+    parser.add_argument("--json", metavar="FILE", help="write all samples")
+    arguments = parser.parse_args()
+    tasks = min(arguments.tasks, 20_000) // (10 if arguments.quick else 1)
+    trips = 200 if arguments.quick else 2000
+    repetitions = 2 if arguments.quick else arguments.repetitions
+    deaths = max(repetitions, 3 if arguments.quick else 20)
+
+    print(f"python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}")
+    print("median (quartiles)\n")
+    results = []
+
+    def report(peer, row, what, unit, samples):
+        low, high = spread(samples)
+        print(f"{row:<4} {peer:<28} {what:<40} {text(statistics.median(samples)):>8} {unit} "
+              f"({text(low)}..{text(high)})", flush=True)
+        results.append({"id": row, "peer": peer, "what": what, "unit": unit, "samples": samples})
+
+    for peer, make in PEERS.items():
+        try:
+            first_result_ms(make)
+        except ImportError as error:
+            print(f"{peer} is left out: {error}")
+            continue
+        for row, workers in (("S1", 1), ("S2", 2)):
+            report(peer, row, f"no-op submit then get, {tasks} tasks, {workers} worker(s)", "tasks/s",
+                   [tasks_per_second(make, workers, tasks) for _ in range(repetitions)])
+        report(peer, "S3", "round trip, hot", "us", [round_trip_us(make, trips) for _ in range(repetitions)])
+        report(peer, "S9", "first result, cold pool", "ms", [first_result_ms(make) for _ in range(deaths)])
+        pairs = [death_ms(make) for _ in range(deaths)]
+        report(peer, "S11", "SIGKILL to the error", "ms", [error for error, _ in pairs])
+        report(peer, "S12", "SIGKILL to a new pool's first result", "ms", [recovered for _, recovered in pairs])
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump({"python": sys.version.split()[0], "results": results}, file, indent=2)
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    main()
