@@ -84,6 +84,25 @@ TEST_F(InProcess, a_task_may_submit_to_its_own_pool) {
   EXPECT_EQ(inner, 1);
 }
 
+TEST_F(InProcess, the_last_handle_may_be_a_task) {
+  for (const bool cancelled : {false, true}) {
+    const Board own = put_up_board();
+    yoke::Future<int> first;
+    {
+      yoke::Executor pool(yoke::make_in_process_pool());
+      first = pool.submit(pass_gate, own, 0U, 1U);
+      const auto second = pool.submit(add_one, 1);
+      own.wait_for(0);
+      if (cancelled) second.cancel();
+    }
+    own.add(1);
+    soon(first).wait();
+    first = {};
+    wait_until([] { return !threads().contains("yoke-in-process"); }, "the pool's thread to end");
+    take_down(own);
+  }
+}
+
 TEST_F(InProcess, shutdown_drops_or_cancels) {
   for (const bool kill : {false, true}) {
     const Board own = put_up_board();

@@ -34,7 +34,9 @@ InProcessPool::InProcessPool(const ExecutorOptions& options)
 }
 
 InProcessPool::~InProcessPool() {
-  {
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    shared_->accepting = false;  // the last handle was a task's, dropped with the lock held; nobody else can look
+  } else {
     const std::lock_guard lock(shared_->mutex);
     shared_->accepting = false;
     shared_->changed.notify_all();
