@@ -264,13 +264,13 @@ TEST(Codec, G8_something_behind_the_end_is_refused) {
 TEST(Codec, G8_a_length_that_lies_allocates_nothing) {
   for (const int head : {0xdd, 0xdf, 0xdb, 0xc6, 0xc9}) {  // array, map, string, bytes, extension of 2^32 - 1
     const std::array<unsigned char, 6> lie{static_cast<unsigned char>(head), 0xff, 0xff, 0xff, 0xff, 0};
-    EXPECT_THROW(yoke::Message(std::as_bytes(std::span(lie))), yoke::SerializationError) << head;
+    EXPECT_THROW(yoke::Message{std::as_bytes(std::span(lie))}, yoke::SerializationError) << head;
   }
 }
 
 TEST(Codec, G8_nesting_has_a_limit) {
   const std::vector<unsigned char> deep(100'000, 0x91);
-  EXPECT_THROW(yoke::Message(std::as_bytes(std::span(deep))), yoke::SerializationError);
+  EXPECT_THROW(yoke::Message{std::as_bytes(std::span(deep))}, yoke::SerializationError);
 }
 
 TEST(Codec, G8_wrong_types_are_refused) {
@@ -301,7 +301,7 @@ TEST(Codec, G8_random_bytes_are_refused_or_read) {
 }
 
 TEST(Bytes, short_and_long_ones_are_values) {
-  for (const std::size_t length : {0, 1, 39, 40, 41, 1000, 100'000}) {
+  for (const std::size_t length : {0U, 1U, 39U, 40U, 41U, 1000U, 100'000U}) {
     const std::vector<std::byte> content(length, std::byte{7});
     yoke::Bytes one{std::span(content)};
     const yoke::Bytes copy = one;

@@ -182,7 +182,8 @@ class CrashMatrix : public PoolTest, public testing::WithParamInterface<Cell> {
   }
 
   void run_cell(yoke::Executor& executor) {
-    const auto [place, way] = GetParam();
+    const Place place = GetParam().place;
+    const Way way = GetParam().way;
     if (place == Place::pack_argument)
       return expect_serialization_error([&] { executor.submit(pass, Grenade(way, place)); });
     const auto future = executor.submit(pass, Grenade(way, place));

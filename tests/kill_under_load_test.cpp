@@ -43,7 +43,10 @@ class KillUnderLoad : public PoolTest {
       auto workers = pool->stats().workers;
       // one that dies while it starts is another story: it would do so again
       std::erase_if(workers, [](const auto& worker) { return worker.state == yoke::WorkerState::starting; });
-      if (!workers.empty()) ::kill(workers[random() % workers.size()].pid, signals[random() % std::size(signals)]);
+      if (workers.empty()) continue;
+      const int victim = workers[random() % workers.size()].pid;
+      ASSERT_GT(victim, 1);
+      ::kill(victim, signals[random() % std::size(signals)]);
       // the next one once this one was noticed, and after a random number of tasks
       while (!stop && pool->stats().deaths == deaths) std::this_thread::yield();
       const auto more = pool->stats().done + random() % 300;

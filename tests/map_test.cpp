@@ -1,16 +1,16 @@
 // B1 to B8, B11: map. For every pool.
 #include <array>
 #include <atomic>
+#include <forward_list>
 #include <list>
 #include <numeric>
-#include <ranges>
 #include <set>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "tests/support/any_pool.hpp"
+#include "tests/support/generated.hpp"
 
 namespace {
 
@@ -52,20 +52,19 @@ TEST_P(MapTest, B1_zips_up_to_the_shortest) {
   const std::list<int> longer{1, 2, 3, 4, 5};
   EXPECT_EQ(executor->map(add, numbers(3), longer).get(), (std::vector<int>{1, 3, 5}));
   EXPECT_EQ(executor->map(add, longer, std::vector<int>{}).get(), std::vector<int>{});
-  EXPECT_EQ(executor->map(join, std::vector<const char*>{"a", "b"}, std::views::iota(1)).get(),
+  EXPECT_EQ(executor->map(join, std::vector<const char*>{"a", "b"}, Generated([](int i) { return i + 1; })).get(),
             (std::vector<std::string>{"a1", "b2"}));
 }
 
 TEST_P(MapTest, B1_over_every_kind_of_range) {
-  std::istringstream text("1 2 3");
-  EXPECT_EQ(executor->map(add_one, std::ranges::istream_view<int>(text)).get(), (std::vector<int>{2, 3, 4}));
-  EXPECT_EQ(executor->map(add_one, std::views::iota(0, 4)).get(), (std::vector<int>{1, 2, 3, 4}));
+  EXPECT_EQ(executor->map(add_one, std::forward_list<int>{1, 2, 3}).get(), (std::vector<int>{2, 3, 4}));
+  EXPECT_EQ(executor->map(add_one, Generated(same, 4)).get(), (std::vector<int>{1, 2, 3, 4}));
   EXPECT_EQ(executor->map(add_one, std::array<int, 2>{4, 5}).get(), (std::vector<int>{5, 6}));
   EXPECT_EQ(executor->map(add_one, std::set<int>{9, 7}).get(), (std::vector<int>{8, 10}));
 }
 
 TEST_P(MapTest, B1_of_callables_with_a_state) {
-  const int factor = 3;
+  int factor = 3;
   EXPECT_EQ(executor->map(yoke::by_value([factor](int v) { return v * factor; }), numbers(4)).get(),
             (std::vector<int>{0, 3, 6, 9}));
   EXPECT_EQ(executor->map(yoke::bind(add, 10), numbers(3)).get(), (std::vector<int>{10, 11, 12}));
@@ -131,7 +130,7 @@ TEST_P(MapTest, B3_the_timeout_counts_from_the_call) {
 
 TEST_P(MapTest, B4_chunks_of_every_size) {
   constexpr int n = 50;
-  for (const std::size_t chunk : {1, 2, n - 1, n, n + 1, 10 * n})
+  for (const std::size_t chunk : {1UL, 2UL, n - 1UL, n + 0UL, n + 1UL, 10UL * n})
     EXPECT_EQ(executor->map({.chunksize = chunk}, add_one, numbers(n)).get(), plus_one(numbers(n))) << chunk;
   for (int count = 0; count < 130; ++count)
     ASSERT_EQ(executor->map(add_one, numbers(count)).get(), plus_one(numbers(count))) << count;
@@ -152,14 +151,14 @@ TEST_P(MapTest, B5_an_input_that_throws) {
     return i;
   };
   const auto error = thrown_by<std::runtime_error>(
-      [&] { executor->map({.chunksize = 2}, add_one, numbers(10) | std::views::transform(fails_at_five)).get(); });
+      [&] { executor->map({.chunksize = 2}, add_one, Generated(fails_at_five, 10)).get(); });
   ASSERT_TRUE(error);
   EXPECT_STREQ(error->what(), "input");
   EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
 }
 
 TEST_P(MapTest, B6_endless_input) {
-  auto results = executor->map({.chunksize = 1, .buffersize = 7}, add_one, std::views::iota(0));
+  auto results = executor->map({.chunksize = 1, .buffersize = 7}, add_one, Generated(same));
   int expected = 0;
   for (const int value : results) {
     ASSERT_EQ(value, ++expected);
@@ -169,10 +168,10 @@ TEST_P(MapTest, B6_endless_input) {
 
 TEST_P(MapTest, B6_exactly_that_many_are_fetched_ahead) {
   int fetched = 0;
-  auto input = std::views::iota(0) | std::views::transform([&](int i) {
-                 ++fetched;
-                 return i;
-               });
+  const Generated input([&](int i) {
+    ++fetched;
+    return i;
+  });
   for (const std::size_t chunk : {1UL, 2UL, 3UL, 20UL}) {
     fetched = 0;
     auto results = executor->map({.chunksize = chunk, .buffersize = 6}, add_one, input);

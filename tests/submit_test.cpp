@@ -82,8 +82,8 @@ TEST_P(SubmitTest, A1_bound_arguments) {
   EXPECT_EQ(soon(executor->submit(yoke::bind(&Counter::plus, Counter(40)), 2)).get(), 42);
 }
 TEST_P(SubmitTest, A1_a_lambda_by_value) {
-  const int factor = 6;
-  const double offset = 0.5;
+  int factor = 6;
+  double offset = 0.5;
   const auto scale = yoke::by_value([factor, offset](int value) { return factor * value + offset; });
   EXPECT_EQ(soon(executor->submit(scale, 7)).get(), 42.5);
 }
