@@ -68,7 +68,7 @@ ParentChannel::ParentChannel(int rank, int depth, const system::ModuleIdentity& 
   bootstrap.rank = rank;
   bootstrap.depth = depth;
   bootstrap.identity_length = static_cast<std::uint32_t>(std::min(program.size(), sizeof bootstrap.identity));
-  std::memcpy(bootstrap.identity, program.data(), bootstrap.identity_length);
+  std::copy_n(program.data(), bootstrap.identity_length, bootstrap.identity);
   introduced_ = {true, true};  // no module, and the program itself
 }
 
