@@ -190,9 +190,9 @@ TEST_P(CallbackTest, A6_a_callback_may_drop_the_last_future) {
 
 TEST_P(CallbackTest, A7_a_slow_callback_delays_no_submit_and_no_result) {
   std::promise<void> go_on, began;
-  auto released = go_on.get_future();
+  const auto released = go_on.get_future().share();
   const auto first = executor->submit(add_one, 1);
-  first.add_done_callback([&](const auto&) {
+  first.add_done_callback([&began, released](const auto&) {
     began.set_value();
     released.wait();
   });
