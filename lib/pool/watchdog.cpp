@@ -27,13 +27,13 @@ constexpr std::chrono::seconds last_wait{5};
 
 void LocalPool::run_watchdog() {
   auto& notice = *reinterpret_cast<pthread_mutex_t*>(life_page_.data());
-  Lock lock(mutex_);
+  Lock lock(mutex_, std::defer_lock);
+  bool announced = false;
   try {
-    system::hold_life_notice(notice);
+    system::hold_life_notice(notice);  // before the lock: it is held for as long as the thread lives
+    announced = true;
+    lock.lock();
     keep_watch(lock);
-    system::retract_life_notice(notice);
-    life_page_ = {};  // the pool itself may live on for long
-    life_fd_.reset();
   } catch (const std::exception& error) {
     if (!lock.owns_lock()) lock.lock();
     break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(
@@ -42,7 +42,12 @@ void LocalPool::run_watchdog() {
     workers_.clear();
   }
   accepting_ = false;
+  lock.unlock();
+  if (announced) system::retract_life_notice(notice);
   LargeBuffer::trim({});  // nobody may be there to do it later
+  lock.lock();
+  life_page_ = {};  // the pool itself may live on for long
+  life_fd_.reset();
   watchdog_done_ = true;
   watchdog_ended_.notify_all();
 }
