@@ -53,7 +53,8 @@ struct Node {
   static const Node node{0, 1};
   return text == "crash" ? nullptr : &node;
 }
-[[gnu::noinline]] int value_of(const Node* node) { return node->value; }
+// volatile: else gcc moves the read to the caller
+[[gnu::noinline]] int value_of(const volatile Node* node) { return node->value; }
 std::string crash_when_told(const std::string& text) { return text + std::to_string(value_of(find_node(text))); }
 
 /// "hang" takes for ever.
