@@ -53,7 +53,7 @@ struct WorkerDeath {
   std::uint64_t peak_memory = 0;                       // bytes resident at most
   std::optional<std::uint64_t> fault_address;          // of the memory access that failed
   std::vector<std::string> frames;                     // "function at file:line", innermost first
-  bool out_of_memory = false;                          // the kernel killed it for want of memory
+  bool out_of_memory = false;                          // killed for want of memory: by the kernel, or above max_worker_memory
   std::string reason;                                  // what the worker or the pool itself said of it; may be empty
 };
 

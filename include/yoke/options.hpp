@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 };
 
+class Observer;
+
+/// Memory of a worker's own: resident, but neither shared (as arguments are) nor mapped from files (as programs are).
 struct ExecutorOptions {
   std::optional<int> max_workers{};                    // default: cpu_count()
   std::optional<std::chrono::milliseconds> timeout{};  // idle time after which a worker leaves; empty: never
@@ -43,9 +47,13 @@ struct ExecutorOptions {
   CrashPolicy on_crash = CrashPolicy::fail_task;
   RestartBudget restart_budget{};
   std::optional<int> max_tasks_per_worker{};           // a worker is replaced after that many tasks
+  std::optional<std::size_t> recycle_worker_memory{};  // bytes of its own; a worker found above it after a task is replaced
+  std::optional<std::size_t> max_worker_memory{};      // bytes of its own; a worker above it is killed, the error says so
   Limits limits{};
+  int spare_workers = 0;                             // started beyond need, so that a death costs no start-up
   bool spawn_eagerly = false;                        // default: a worker starts when a task waits and none is idle
   std::chrono::milliseconds kill_grace{3000};        // between SIGTERM and SIGKILL
+  std::shared_ptr<Observer> observer{};              // is told of workers and tasks; see observer.hpp
 };
 
 struct ShutdownOptions {

@@ -20,9 +20,13 @@ struct ReusableOptions {
   CrashPolicy on_crash = CrashPolicy::fail_task;
   RestartBudget restart_budget{};
   std::optional<int> max_tasks_per_worker{};
+  std::optional<std::size_t> recycle_worker_memory{};
+  std::optional<std::size_t> max_worker_memory{};
   Limits limits{};
+  int spare_workers = 0;
   bool spawn_eagerly = false;
   std::chrono::milliseconds kill_grace{3000};
+  std::shared_ptr<Observer> observer{};
   Reuse reuse = Reuse::automatic;
   bool kill_workers = false;  // when the old pool is replaced, end it at once instead of letting it finish
 };

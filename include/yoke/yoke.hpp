@@ -11,6 +11,7 @@
 #include "yoke/future.hpp"
 #include "yoke/map.hpp"
 #include "yoke/named_task.hpp"
+#include "yoke/observer.hpp"
 #include "yoke/options.hpp"
 #include "yoke/process.hpp"
 #include "yoke/reusable.hpp"

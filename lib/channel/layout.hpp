@@ -68,6 +68,7 @@ struct WorkerStatus {
   std::atomic<std::int64_t> heartbeat_ns;  // when its task last said that it is alive; 0: not yet
   std::atomic<std::uint64_t> tasks_done;
   std::atomic<std::int32_t> pid;
+  std::atomic<std::uint32_t> too_large;   // 1 once it was found above recycle_above between two tasks
   std::atomic<std::uint8_t> phase;        // yoke::Phase
   std::atomic<std::uint8_t> ready;        // 1 once start-up is over
 };
@@ -96,20 +97,21 @@ struct BlackBox {
 /// What the parent tells the worker before it starts.
 struct Bootstrap {
   std::uint32_t version;
-  std::int32_t rank;
+  std::atomic<std::int32_t> rank;  // changes once, when a spare worker takes a place
   std::int32_t depth;
   std::uint32_t identity_length;
   std::uint8_t identity[32];  // of the program, see system/modules.hpp
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 2;
+inline constexpr std::uint32_t layout_version = 3;
 
 struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent
   alignas(64) Word tasks_rung;                  // parent: see doorbell.hpp
   std::atomic<std::uint32_t> stop;              // parent: leave when there is no task ready
   std::atomic<std::uint32_t> spin;              // parent: looks at the next slot before the worker sleeps
+  std::atomic<std::uint64_t> recycle_above;     // parent: bytes of memory of the worker's own; 0: no limit
   alignas(64) Word tasks_armed;                 // worker
   Word memory_given_back;                       // worker: how often it gave back the memory of large arguments
   alignas(64) Word leader_armed;                // parent

@@ -65,7 +65,7 @@ ParentChannel::ParentChannel(int rank, int depth, const system::ModuleIdentity& 
   std::tie(socket_, worker_socket_) = make_control_pair();
   Bootstrap& bootstrap = segment().bootstrap;
   bootstrap.version = layout_version;
-  bootstrap.rank = rank;
+  bootstrap.rank.store(rank, std::memory_order_relaxed);
   bootstrap.depth = depth;
   bootstrap.identity_length = static_cast<std::uint32_t>(std::min(program.size(), sizeof bootstrap.identity));
   std::copy_n(program.data(), bootstrap.identity_length, bootstrap.identity);

@@ -89,7 +89,14 @@ class ParentChannel {
   Phase phase() const noexcept;
   LastWords last_words() const;
 
+  /// Found above the limit of set_recycle_limit between two tasks.
+  bool too_large() const noexcept { return segment().status.too_large.load(std::memory_order_acquire) != 0; }
+
   void ask_to_stop() noexcept;
+  void set_rank(int rank) noexcept { segment().bootstrap.rank.store(rank, std::memory_order_release); }
+  void set_recycle_limit(std::uint64_t bytes) noexcept {
+    segment().recycle_above.store(bytes, std::memory_order_relaxed);
+  }
   void set_spin(std::uint32_t looks) noexcept { segment().spin.store(looks, std::memory_order_relaxed); }
 
  private:

@@ -52,6 +52,12 @@ void WorkerChannel::announce_ready() noexcept {
   ring_watchdog();
 }
 
+void WorkerChannel::announce_too_large() noexcept {
+  segment_->status.too_large.store(1, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  ring_watchdog();
+}
+
 void WorkerChannel::ring_watchdog() noexcept { watchdog_bell_.ring_if_armed(); }
 
 const TaskSlot* WorkerChannel::next() {

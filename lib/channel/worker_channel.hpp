@@ -33,6 +33,10 @@ class WorkerChannel {
   BlackBox& black_box() noexcept { return segment_->black_box; }
   /// Start-up is over.
   void announce_ready() noexcept;
+  /// Bytes of memory of its own above which the worker is to be replaced; 0: no limit.
+  std::uint64_t recycle_above() const noexcept { return segment_->recycle_above.load(std::memory_order_relaxed); }
+  /// Between two tasks: it was found above.
+  void announce_too_large() noexcept;
   /// Wakes the parent's watchdog, whatever it waits for. Async-signal-safe.
   void ring_watchdog() noexcept;
 

@@ -23,6 +23,18 @@ struct EndOfProgram {
   }
 };
 
+/// Of events for the user's observer, on the callback thread.
+pool::EventSink sink_of(const std::shared_ptr<Observer>& observer) {
+  if (!observer) return {};
+  return [observer](pool::PoolEvent event) {
+    try {
+      post_callback([observer, event = std::move(event)] { observer->on_event(event.to_event()); });
+    } catch (...) {  // no memory or no thread for it
+      report_error(std::current_exception());
+    }
+  };
+}
+
 bool in_process_wanted() {
   const char* value = std::getenv("YOKE_IN_PROCESS");
   return value && std::string_view(value) == "1";
@@ -33,11 +45,11 @@ bool in_process_wanted() {
 std::shared_ptr<Pool> make_process_pool(const ExecutorOptions& options) {
   if (in_process_wanted()) return make_in_process_pool(options);
   static const EndOfProgram end_of_program;
-  return pool::LocalPool::make(options);
+  return pool::LocalPool::make(options, sink_of(options.observer));
 }
 
 std::shared_ptr<Pool> make_in_process_pool(const ExecutorOptions& options) {
-  return std::make_shared<pool::InProcessPool>(options);
+  return std::make_shared<pool::InProcessPool>(options, sink_of(options.observer));
 }
 
 void Executor::send(TaskPtr task) {

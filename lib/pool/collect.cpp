@@ -1,6 +1,7 @@
 // Collection: results from the workers' rings into the tasks, by whoever looks.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/system/pause.hpp"
@@ -35,6 +36,8 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
     worker.initializer.reset();
     if (result.outcome.kind == Outcome::Kind::exception)
       break_pool(std::make_shared<InitializerFailure>(std::move(result.outcome.bytes), worker.process.pid()));
+    else
+      tell_ready(worker);
     return;
   }
   ++worker.done;
@@ -45,9 +48,14 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
     result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
         "the worker with pid " + std::to_string(worker.process.pid()) + " published " + result.damage +
         "; it is being replaced, since its memory cannot be trusted"));
-    doom_misbehaved(worker);
+    doom(worker, Doom::misbehaved, "it published a result that cannot be, and was killed");
   }
   Task& task = *result.task;
+  if (tell_) {
+    tell_ready(worker);
+    tell_started(worker, result.position, task, Clock::now() - std::chrono::nanoseconds(result.elapsed_ns));
+    tell_done(worker, task, result.outcome.kind != Outcome::Kind::value);
+  }
   if (task.done()) return;  // failed or cancelled while it ran
   if (!deaths_of_.empty()) deaths_of_.erase(&task);
   task.set_worker_pid(worker.process.pid());
@@ -55,6 +63,23 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
   task.pool_word = 0;
   ++(result.outcome.kind == Outcome::Kind::value ? counts_.done : counts_.failed);
   task.resolve(std::move(result.outcome));
+}
+
+/// Once: the worker has told that its start-up is over, and its initializer has run.
+void LocalPool::tell_ready(Worker& worker) {
+  if (!tell_ || std::exchange(worker.told_ready, true)) return;
+  tell_({EventKind::worker_ready, Clock::now(), worker.process.pid(), worker.rank});
+}
+
+/// Once for each position.
+void LocalPool::tell_started(Worker& worker, std::uint64_t position, const Task& task, Clock::time_point time) {
+  if (!tell_ || worker.told_started > position) return;
+  worker.told_started = position + 1;
+  tell_({EventKind::task_started, time, worker.process.pid(), worker.rank, TaskName(task)});
+}
+
+void LocalPool::tell_done(const Worker& worker, const Task& task, bool failed) {
+  if (tell_) tell_({EventKind::task_done, Clock::now(), worker.process.pid(), worker.rank, TaskName(task), failed});
 }
 
 void LocalPool::wait(const Task& task, Deadline deadline) {

@@ -24,7 +24,7 @@ std::size_t LocalPool::depth() const {
 }
 
 bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
-  if (worker.mode != WorkerMode::serving || worker.outstanding() >= limit) return false;
+  if (!worker.takes_tasks() || worker.outstanding() >= limit) return false;
   return !options_.max_tasks_per_worker || worker.given < static_cast<std::uint64_t>(*options_.max_tasks_per_worker);
 }
 
@@ -65,7 +65,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     switch (worker.channel.push(task, function, target, 0)) {
       case channel::ParentChannel::Push::full: return false;
       case channel::ParentChannel::Push::broken:
-        doom_misbehaved(worker);  // it does not read what it is sent
+        doom(worker, Doom::misbehaved, "it did not read what it was sent, and was killed");
         return false;
       case channel::ParentChannel::Push::done: break;
     }
@@ -93,6 +93,7 @@ void LocalPool::ring(Worker& worker) {
 
 /// Gives waiting tasks to workers with room, and wakes each of them once.
 void LocalPool::dispatch() {
+  if (options_.spare_workers != 0) fill_from_spares();
   Worker* last = nullptr;
   while (TaskPtr task = backlog_.front()) {
     Worker* worker = broken_ ? nullptr : choose_worker();
@@ -111,16 +112,35 @@ void LocalPool::dispatch() {
   if (imbalanced()) watch_at_latest(Clock::now() + 2 * slow_after);
 }
 
-/// A further worker should start: tasks wait for one.
-bool LocalPool::wants_worker() {
-  if (broken_ || killing_ || next_start_) return false;
+/// A further worker should take tasks: some wait for one.
+bool LocalPool::needs_worker() {
+  if (broken_ || killing_) return false;
   const std::size_t have = staff();
   if (have >= static_cast<std::size_t>(max_workers_)) return false;
   if (options_.spawn_eagerly && accepting_) return true;
   std::size_t starting = 0;
   for (const auto& worker : workers_)
-    if (worker->mode == WorkerMode::serving && (!worker->was_ready || worker->initializer)) ++starting;
+    if (worker->takes_tasks() && (!worker->was_ready || worker->initializer)) ++starting;
   return backlog_.size() > starting && !backlog_.empty();
+}
+
+/// A further process should start: for tasks that wait, or to be at hand.
+bool LocalPool::wants_worker() {
+  if (next_start_) return false;
+  if (needs_worker()) return true;
+  return spares() < static_cast<std::size_t>(options_.spare_workers) && staff() != 0 && accepting_ && !broken_;
+}
+
+/// Spare workers that are ready take the places that are free: without the time that a start takes.
+void LocalPool::fill_from_spares() {
+  for (const auto& worker : workers_) {
+    if (!worker->spare || worker->mode != WorkerMode::serving || !worker->was_ready || worker->initializer) continue;
+    if (!needs_worker()) return;
+    worker->rank = lowest_free_rank(0, worker.get());
+    worker->channel.set_rank(worker->rank);
+    worker->idle_since = Clock::now();
+    worker->spare = false;
+  }
 }
 
 /// Takes back what a worker has not started: to the front of the backlog, in order.
@@ -142,7 +162,7 @@ bool LocalPool::imbalanced() const {
   bool someone_free = staff() < static_cast<std::size_t>(max_workers_) && !next_start_;
   bool someone_waits = false;
   for (const auto& worker : workers_) {
-    if (worker->mode == WorkerMode::serving && worker->idle()) someone_free = true;
+    if (worker->takes_tasks() && worker->idle()) someone_free = true;
     if (worker->mode != WorkerMode::doomed && worker->outstanding() > 1) someone_waits = true;
   }
   return someone_free && someone_waits;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <signal.h>
+
 #include <algorithm>
 
 #include "lib/system/modules.hpp"
@@ -61,6 +63,13 @@ std::string TaskName::text() const {
   if (target)
     if (auto name = system::function_name(target); !name.empty()) return name;
   return system::demangle(callable->type->name());
+}
+
+bool Death::crashed() const {
+  const auto* signaled = std::get_if<system::Signaled>(&status);
+  if (!signaled) return words.signal.has_value();
+  constexpr int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ, SIGPIPE};
+  return std::ranges::find(own, signaled->signal) != std::end(own);
 }
 
 WorkerDeath Death::report() const {

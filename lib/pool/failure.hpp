@@ -51,6 +51,8 @@ struct Death {
   std::chrono::nanoseconds run_time{0};
   bool out_of_memory = false;
 
+  /// By a signal of its own making, and not by one from outside.
+  bool crashed() const;
   /// With names and lines. Slow; any thread but the watchdog.
   WorkerDeath report() const;
 };

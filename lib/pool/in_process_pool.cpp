@@ -27,10 +27,11 @@ void check_size(int max_workers) {
 
 }  // namespace
 
-InProcessPool::InProcessPool(const ExecutorOptions& options)
+InProcessPool::InProcessPool(const ExecutorOptions& options, EventSink tell)
     : shared_(std::make_shared<Shared>()), max_workers_(options.max_workers.value_or(cpu_count())) {
   check_size(max_workers_);
   shared_->initializer = options.initializer;
+  shared_->tell = std::move(tell);
 }
 
 InProcessPool::~InProcessPool() {
@@ -79,6 +80,10 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
     lock.unlock();
     task->set_worker_pid(::getpid());
     const auto start = Clock::now();
+    const auto tell = [&](EventKind kind, Clock::time_point time, bool failed) {
+      if (shared->tell) shared->tell({kind, time, ::getpid(), 0, TaskName(*task), failed});
+    };
+    tell(EventKind::task_started, start, false);
     Outcome outcome = shared->broken ? failed(shared->broken) : execute(*task);
     task->elapsed_ns = static_cast<std::uint32_t>(
         std::min<std::int64_t>(std::chrono::nanoseconds(Clock::now() - start).count(), UINT32_MAX));
@@ -86,6 +91,7 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
     shared->running = nullptr;
     ++(outcome.kind == Outcome::Kind::value ? shared->counts.done : shared->counts.failed);
     lock.unlock();
+    tell(EventKind::task_done, Clock::now(), outcome.kind != Outcome::Kind::value);
     task->resolve(std::move(outcome));
     lock.lock();
   }

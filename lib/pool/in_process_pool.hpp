@@ -10,13 +10,14 @@
 #include <thread>
 
 #include "lib/pool/backlog.hpp"
+#include "lib/pool/event.hpp"
 #include "yoke/pool.hpp"
 
 namespace yoke::pool {
 
 class InProcessPool final : public Pool {
  public:
-  explicit InProcessPool(const ExecutorOptions& options);
+  InProcessPool(const ExecutorOptions& options, EventSink tell);
   ~InProcessPool() override;
 
   void submit(TaskPtr task) override;
@@ -39,6 +40,7 @@ class InProcessPool final : public Pool {
     bool ended = false;
     Stats counts;
     Initializer initializer;
+    EventSink tell;  // empty: nobody listens
     std::shared_ptr<const Failure> broken;
   };
   static void run(const std::shared_ptr<Shared>& shared);

@@ -44,7 +44,7 @@ AllPools& all_pools() {
 
 }  // namespace
 
-std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options) {
+std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, EventSink tell) {
   if (worker::start_pending()) {
     // A static object's constructor makes a pool before main: each worker would do so again.
     fmt::print(stderr, "yoke: a static object made a process pool while this worker started up; make it in main, or "
@@ -61,8 +61,10 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options) {
         "a pool inside a worker inside a pool, {} deep: at most {} are allowed (YOKE_MAX_DEPTH)", depth, allowed_depth()));
   if (options.max_tasks_per_worker && *options.max_tasks_per_worker < 1)
     throw std::invalid_argument("max_tasks_per_worker must be at least 1");
+  if (options.spare_workers < 0)
+    throw std::invalid_argument(fmt::format("spare_workers must not be negative, and is {}", options.spare_workers));
   if (options.restart_budget.deaths < 0) throw std::invalid_argument("restart_budget.deaths must not be negative");
-  auto pool = std::make_shared<LocalPool>(options);
+  auto pool = std::make_shared<LocalPool>(options, std::move(tell));
   {
     auto& all = all_pools();
     const std::lock_guard lock(all.mutex);
@@ -76,8 +78,9 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options) {
   return pool;
 }
 
-LocalPool::LocalPool(const ExecutorOptions& options)
+LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell)
     : options_(options),
+      tell_(std::move(tell)),
       depth_(this_worker::depth() + 1),
       cores_(static_cast<std::size_t>(system::usable_cpus())),
       generation_(system::fork_generation()),
@@ -173,7 +176,7 @@ bool LocalPool::cancel(Task& task, CancelMode mode) {
   Worker* worker = worker_of(task);
   if (worker && !worker->channel.revoke(position_of(task))) {
     if (mode != CancelMode::kill) return false;
-    doom(*worker, true);
+    doom(*worker, Doom::cancelled);
   }
   if (!task.resolve_cancelled()) return false;
   task.pool_word = 0;
@@ -223,7 +226,7 @@ void LocalPool::shutdown(const ShutdownOptions& options) {
     collect_all();
     fail_unfinished(std::make_shared<TextFailure<ShutdownExecutorError>>(
         "it was not finished when the executor was shut down with kill_workers"));
-    for (const auto& worker : workers_) doom(*worker, false);
+    for (const auto& worker : workers_) doom(*worker, Doom::wanted);
   } else if (options.cancel_futures) {
     collect_all();
     cancel_unstarted();
@@ -274,6 +277,8 @@ Stats LocalPool::stats() const {
       info.pid = worker->process.pid();
       info.rank = worker->rank;
       info.tasks_done = worker->done;
+      const auto rank = static_cast<std::size_t>(worker->rank);
+      if (rank < deaths_of_rank_.size()) info.deaths = deaths_of_rank_[rank];
       stats.waiting += worker->outstanding();
       const auto oldest = worker->channel.oldest_position();
       const bool busy = oldest && worker->channel.started(*oldest) && worker->channel.oldest() != worker->initializer;
@@ -290,13 +295,14 @@ Stats LocalPool::stats() const {
       }
       info.state = worker->mode != WorkerMode::serving                 ? WorkerState::leaving
                    : !worker->channel.ready() || worker->initializer ? WorkerState::starting
+                   : worker->spare                                     ? WorkerState::spare
                    : busy                                              ? WorkerState::busy
                                                                        : WorkerState::idle;
       stats.workers.push_back(std::move(info));
     }
   }
   for (const Named& named : names) stats.workers[named.index].task = named.name.text();
-  for (WorkerInfo& info : stats.workers) info.memory = system::resident_memory(info.pid);
+  for (WorkerInfo& info : stats.workers) info.memory = system::memory_use(info.pid).resident;
   return stats;
 }
 

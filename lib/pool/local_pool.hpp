@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "lib/pool/backlog.hpp"
+#include "lib/pool/event.hpp"
 #include "lib/pool/failure.hpp"
 #include "lib/pool/worker.hpp"
 #include "lib/system/memfd.hpp"
@@ -30,8 +31,8 @@ namespace yoke::pool {
 class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPool> {
  public:
   /// Throws std::invalid_argument for options that make no sense. Starts nothing, unless spawn_eagerly.
-  static std::shared_ptr<LocalPool> make(const ExecutorOptions& options);
-  explicit LocalPool(const ExecutorOptions& options);
+  static std::shared_ptr<LocalPool> make(const ExecutorOptions& options, EventSink tell = {});
+  LocalPool(const ExecutorOptions& options, EventSink tell);
   ~LocalPool() override;
 
   void submit(TaskPtr task) override;
@@ -70,18 +71,23 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void take_back_unstarted(Worker& worker);
   bool imbalanced() const;
   void rebalance(Clock::time_point now);
+  bool needs_worker();
   bool wants_worker();
 
   // collect.cpp: results
   bool collect_all();
   bool collect_from(Worker& worker);
   void finish(Worker& worker, channel::ParentChannel::Collected& result);
+  void tell_ready(Worker& worker);
+  void tell_started(Worker& worker, std::uint64_t position, const Task& task, Clock::time_point time);
+  void tell_done(const Worker& worker, const Task& task, bool failed);
   void lead(const Task& task, Deadline deadline);
 
   // watchdog.cpp: the thread that starts workers, sees deaths and keeps time
   void run_watchdog();
   void keep_watch(Lock& lock);
   std::optional<Clock::time_point> next_deadline(Clock::time_point now);
+  bool has_news(const Worker& worker) const;
   void sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect);
   void check_timers(Clock::time_point now);
   void check_task_timeout(Task& task, Clock::time_point now);
@@ -91,25 +97,33 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   // staffing.cpp: starting, retiring, dooming and burying workers
   void start_worker(Lock& lock);
   void launch_failed(const std::string& trouble);
+  void fill_from_spares();
   void retire_surplus(Clock::time_point now);
+  Clock::time_point leaves_at(const Worker& worker) const;
   void ask_to_leave(Worker& worker);
-  void doom(Worker& worker, bool gently);
-  void doom_misbehaved(Worker& worker);
+  void doom(Worker& worker, Doom cause, const std::string& reason = {});
   void advance_ladders(Clock::time_point now);
   bool life_notice_changed(Worker& worker);
   bool does_not_begin(Worker& worker);
   void bury_dead(Clock::time_point now);
   void bury(std::size_t index);
-  void mourn(Worker& worker, const DeathPtr& death, bool expected);
+  void mourn(Worker& worker, const DeathPtr& death);
+  void count(const Worker& worker, const Death& death);
   void lose_task(Worker& worker, TaskPtr task, const DeathPtr& death);
   void requeue(std::deque<TaskPtr> tasks);
   void spend_budget(const DeathPtr& death);
   void break_pool(std::shared_ptr<const Failure> failure);
   void reap();
-  int lowest_free_rank() const;
-  std::size_t staff() const;  // workers that take tasks or will
+  int lowest_free_rank(int from, const Worker* but = nullptr) const;
+  std::size_t staff() const;   // workers that take tasks, or have some
+  std::size_t spares() const;  // workers that wait to take a place
+
+  // memory.cpp: workers that use too much
+  std::uint64_t recycle_limit() const;
+  void check_memory(Clock::time_point now);
 
   const ExecutorOptions options_;
+  const EventSink tell_;  // empty: nobody listens
   const int depth_;       // of the workers: one more than this process's
   const std::size_t cores_;
   const unsigned generation_;  // of the process that made the pool: a fork has another
@@ -136,6 +150,8 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   int failed_launches_ = 0;
   static constexpr std::chrono::milliseconds roll_call{100};
   Clock::time_point next_roll_call_{};       // when to look at every process again
+  Clock::time_point next_memory_look_{};     // at busy workers, where there is a max_worker_memory
+  std::vector<std::uint64_t> deaths_of_rank_;
   Stats counts_;                             // the counters; waiting, running and workers are computed
   std::uint64_t collected_ = 0;              // results ever collected
   std::uint64_t seen_collected_ = 0;         // of those, known to the watchdog

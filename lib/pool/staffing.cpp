@@ -50,22 +50,28 @@ std::string describe(const system::ExitStatus& status) {
 }  // namespace
 
 std::size_t LocalPool::staff() const {
+  return static_cast<std::size_t>(
+      std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->on_staff(); }));
+}
+
+std::size_t LocalPool::spares() const {
   return static_cast<std::size_t>(std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) {
-    return worker->mode != WorkerMode::doomed;
+    return worker->spare && worker->mode == WorkerMode::serving;
   }));
 }
 
-/// A doomed worker's rank is free: its replacement may start before it is gone.
-int LocalPool::lowest_free_rank() const {
-  for (int rank = 0;; ++rank)
+/// The rank of one that is killed, or leaves with nothing to do, is free: its replacement may start before it is gone.
+int LocalPool::lowest_free_rank(int from, const Worker* but) const {
+  for (int rank = from;; ++rank)
     if (std::none_of(workers_.begin(), workers_.end(), [&](const auto& worker) {
-          return worker->rank == rank && worker->mode != WorkerMode::doomed;
+          return worker.get() != but && worker->rank == rank && (worker->on_staff() || worker->spare);
         }))
       return rank;
 }
 
 void LocalPool::start_worker(Lock& lock) {
-  const int rank = lowest_free_rank();
+  const bool spare = !needs_worker();
+  const int rank = lowest_free_rank(spare ? max_workers_ : 0);
   const std::uint32_t spin = spin_looks_.load(std::memory_order_relaxed);
   lock.unlock();
   std::unique_ptr<Worker> worker;
@@ -74,7 +80,9 @@ void LocalPool::start_worker(Lock& lock) {
     static const auto& program =  // never destroyed: workers start during static destruction too
         *new system::ModuleIdentity(system::main_module().identity);
     worker = std::make_unique<Worker>(rank, depth_, program);
+    worker->spare = spare;
     worker->channel.set_spin(spin);
+    worker->channel.set_recycle_limit(recycle_limit());
     worker->channel.watchdog_bell().arm();  // it rings when it is ready
     if (options_.initializer) {
       const Initializer& call = options_.initializer;
@@ -109,8 +117,9 @@ void LocalPool::start_worker(Lock& lock) {
   ++counts_.started;
   log(LogLevel::info, "started worker {} (pid {})", rank, worker->process.pid());
   worker->idle_since = Clock::now();
+  if (tell_) tell_({EventKind::worker_started, worker->idle_since, worker->process.pid(), rank});
   workers_.push_back(std::move(worker));
-  if (killing_ || broken_) doom(*workers_.back(), false);
+  if (killing_ || broken_) doom(*workers_.back(), Doom::wanted);
   dispatch();
 }
 
@@ -128,22 +137,32 @@ void LocalPool::launch_failed(const std::string& trouble) {
 void LocalPool::retire_surplus(Clock::time_point now) {
   const bool closing = !accepting_ && backlog_.empty();
   auto surplus = std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) {
-    return worker->mode == WorkerMode::serving;
+    return worker->takes_tasks();
   }) - max_workers_;
   for (const bool only_idle : {true, false}) {
     for (const auto& worker : workers_) {
       if (surplus <= 0) break;
-      if (worker->mode != WorkerMode::serving || (only_idle && !worker->idle())) continue;
+      if (!worker->takes_tasks() || (only_idle && !worker->idle())) continue;
       take_back_unstarted(*worker);
       ask_to_leave(*worker);
       --surplus;
     }
   }
   for (const auto& worker : workers_) {
-    if (worker->mode != WorkerMode::serving || !worker->idle()) continue;
-    if (closing || (options_.timeout && !options_.spawn_eagerly && now - worker->idle_since >= *options_.timeout))
+    if (worker->mode != WorkerMode::serving) continue;
+    if (worker->channel.too_large()) {
+      take_back_unstarted(*worker);
       ask_to_leave(*worker);
+    }
+    if (worker->spare && staff() != 0) worker->idle_since = now;  // it leaves some time after the last of the others
+    if (worker->idle() && (closing || now >= leaves_at(*worker))) ask_to_leave(*worker);
   }
+}
+
+/// When an idle worker has been idle for too long.
+Clock::time_point LocalPool::leaves_at(const Worker& worker) const {
+  if (!options_.timeout || options_.spawn_eagerly || (worker.spare && staff() != 0)) return Clock::time_point::max();
+  return worker.idle_since + *options_.timeout;
 }
 
 /// Once what it has is done, it ends by itself.
@@ -155,10 +174,14 @@ void LocalPool::ask_to_leave(Worker& worker) {
   wake_watchdog();
 }
 
-/// Ends it: with SIGTERM first, or at once. What it has not started goes to others.
-void LocalPool::doom(Worker& worker, bool gently) {
+/// Ends it: at once, or with SIGTERM first where its task may have something to put in order. What it has not started goes
+/// to others. Who is doomed already is only hurried; the first cause stays.
+void LocalPool::doom(Worker& worker, Doom cause, const std::string& reason) {
+  const bool gently = cause == Doom::cancelled || cause == Doom::timed_out;
   if (worker.mode != WorkerMode::doomed) {
     worker.mode = WorkerMode::doomed;
+    worker.doom = cause;
+    worker.doom_reason = reason;
     take_back_unstarted(worker);
     if (gently) {
       worker.process.signal(SIGTERM);
@@ -172,18 +195,13 @@ void LocalPool::doom(Worker& worker, bool gently) {
   wake_watchdog();
 }
 
-void LocalPool::doom_misbehaved(Worker& worker) {
-  worker.misbehaved = worker.mode == WorkerMode::serving;
-  doom(worker, false);
-}
-
 /// Who was asked to end and has not, is killed.
 void LocalPool::advance_ladders(Clock::time_point now) {
   for (const auto& worker : workers_) {
     if (worker->mode == WorkerMode::leaving && worker->idle() && !worker->kill_at)
       worker->kill_at = now + options_.kill_grace;
     if (!worker->kill_at || now < *worker->kill_at) continue;
-    doom(*worker, false);
+    doom(*worker, Doom::wanted);
   }
 }
 
@@ -210,7 +228,14 @@ void LocalPool::bury_dead(Clock::time_point now) {
   if (thorough) next_roll_call_ = now + roll_call;
   for (std::size_t i = 0; i < workers_.size();) {
     Worker& worker = *workers_[i];
-    if (!worker.was_ready && worker.channel.ready()) worker.was_ready = true;
+    if (!worker.was_ready && worker.channel.ready()) {
+      worker.was_ready = true;
+      if (!worker.initializer) tell_ready(worker);
+    }
+    if (tell_)
+      if (const auto oldest = worker.channel.oldest_position(); oldest && worker.channel.started(*oldest))
+        if (const TaskPtr task = worker.channel.oldest(); task != worker.initializer)
+          tell_started(worker, *oldest, *task, Clock::time_point(std::chrono::nanoseconds(worker.channel.started_ns())));
     const bool noticed = life_notice_changed(worker) || worker.channel.crashed();
     if (noticed && !worker.noticed_at) {
       worker.noticed_at = now;
@@ -223,8 +248,10 @@ void LocalPool::bury_dead(Clock::time_point now) {
     }
     // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
     // or that only the main thread has ended or called exec: no worker any more.
-    if (noticed && worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace) doom_misbehaved(worker);
-    if (thorough && does_not_begin(worker)) doom_misbehaved(worker);
+    if (noticed && worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace)
+      doom(worker, Doom::misbehaved, "its main thread ended or replaced the program, and it was killed");
+    if (thorough && does_not_begin(worker))
+      doom(worker, Doom::misbehaved, "it was stopped by a signal with a task to begin, and was killed");
     ++i;
   }
 }
@@ -243,8 +270,13 @@ void LocalPool::bury(std::size_t index) {
   death->status = worker->process.early_status().value_or(
       death->words.signal ? system::ExitStatus(system::Signaled{*death->words.signal, false})
                           : system::ExitStatus(system::StatusTaken{}));
-  if (const auto* signaled = std::get_if<system::Signaled>(&death->status))
-    death->out_of_memory = signaled->signal == SIGKILL && worker->mode != WorkerMode::doomed && memory_pressure_.rose();
+  if (!worker->doom_reason.empty()) death->words.reason = worker->doom_reason;
+  death->out_of_memory = worker->doom == Doom::over_memory;
+  if (const auto* signaled = std::get_if<system::Signaled>(&death->status);
+      signaled && signaled->signal == SIGKILL && worker->doom == Doom::none && memory_pressure_.rose()) {
+    death->out_of_memory = true;
+    death->words.reason = "the kernel killed it for want of memory: its oom counter rose";
+  }
   worker->process.signal_group(SIGKILL);  // what its tasks have left running
 
   TaskPtr lost;
@@ -264,18 +296,46 @@ void LocalPool::bury(std::size_t index) {
   }
   log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, describe(death->status),
       lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
-  const bool orderly = worker->mode == WorkerMode::leaving && !lost;
+  const bool orderly = (worker->mode == WorkerMode::leaving && !lost) || worker->doom == Doom::wanted;
   requeue(std::move(unstarted));
-  mourn(*worker, death, orderly || (worker->mode == WorkerMode::doomed && !worker->misbehaved));
+  if (lost && lost != worker->initializer)
+    tell_started(*worker, worker->channel.first_uncollected(), *lost, Clock::now() - death->run_time);
+  if (tell_)
+    tell_({orderly ? EventKind::worker_retired : EventKind::worker_died, Clock::now(), death->pid, death->rank, {}, false,
+           orderly ? nullptr : death});
+  if (!orderly) mourn(*worker, death);
   if (lost && lost != worker->initializer) lose_task(*worker, std::move(lost), death);
   corpses_.push_back(std::move(worker->process));
   reap();
 }
 
-/// What a death means for the pool.
-void LocalPool::mourn(Worker& worker, const DeathPtr& death, bool expected) {
-  if (expected || broken_ || killing_) return;
+/// By what ended it. What the caller wanted is no death of the pool's.
+void LocalPool::count(const Worker& worker, const Death& death) {
+  DeathCounts& causes = counts_.deaths_by_cause;
+  if (worker.doom == Doom::cancelled) ++causes.cancelled;
+  if (worker.doom == Doom::timed_out) ++causes.timed_out;
+  if (worker.doom == Doom::cancelled || worker.doom == Doom::timed_out) return;
+  if (worker.doom == Doom::over_memory)
+    ++causes.over_memory_limit;
+  else if (worker.doom == Doom::misbehaved)
+    ++causes.misbehaved;
+  else if (death.out_of_memory)
+    ++causes.out_of_memory;
+  else if (std::holds_alternative<system::Exited>(death.status))
+    ++causes.exited;
+  else
+    ++(death.crashed() ? causes.crashed : causes.killed);
   ++counts_.deaths;
+  const auto rank = static_cast<std::size_t>(worker.rank);
+  if (rank >= deaths_of_rank_.size()) deaths_of_rank_.resize(rank + 1);
+  ++deaths_of_rank_[rank];
+}
+
+/// What a death means for the pool.
+void LocalPool::mourn(Worker& worker, const DeathPtr& death) {
+  if (broken_ || killing_) return;
+  count(worker, *death);
+  if (worker.doom == Doom::cancelled || worker.doom == Doom::timed_out) return;
   const bool killed = std::holds_alternative<system::Signaled>(death->status) &&
                       (std::get<system::Signaled>(death->status).signal == SIGKILL ||
                        std::get<system::Signaled>(death->status).signal == SIGTERM);
@@ -306,6 +366,7 @@ void LocalPool::spend_budget(const DeathPtr& death) {
 void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
   task->set_worker_pid(death->pid);
   task->pool_word = 0;
+  tell_done(worker, *task, true);
   if (task->done()) return;
   ++task->attempts;
   auto& deaths = deaths_of_[task.get()];
@@ -318,7 +379,7 @@ void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
   std::vector<DeathPtr> all = std::move(deaths);
   deaths_of_.erase(task.get());
   ++counts_.failed;
-  if (worker.timed_out)
+  if (worker.doom == Doom::timed_out)
     task->resolve(failed(timeout_failure(*task)));
   else
     task->resolve(failed(std::make_shared<DeathFailure>(std::move(all))));
@@ -338,7 +399,7 @@ void LocalPool::break_pool(std::shared_ptr<const Failure> failure) {
   log(LogLevel::info, "the pool is broken");
   for (const auto& worker : workers_) collect_from(*worker);
   fail_unfinished(failure);
-  for (const auto& worker : workers_) doom(*worker, false);
+  for (const auto& worker : workers_) doom(*worker, Doom::wanted);
 }
 
 void LocalPool::reap() {

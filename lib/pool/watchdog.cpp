@@ -64,6 +64,7 @@ void LocalPool::keep_watch(Lock& lock) {
     reap();
     if (next_start_ && now >= *next_start_) next_start_.reset();
     check_timers(now);
+    check_memory(now);
     advance_ladders(now);
     rebalance(now);
     dispatch();
@@ -94,10 +95,18 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
     if (worker->kill_at) at_latest(*worker->kill_at);
     if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
     if (!worker->idle()) at_latest(next_roll_call_);
-    if (options_.timeout && !options_.spawn_eagerly && worker->mode == WorkerMode::serving && worker->idle())
-      at_latest(worker->idle_since + *options_.timeout);
+    if (!worker->idle() && options_.max_worker_memory) at_latest(next_memory_look_);
+    if (worker->mode == WorkerMode::serving && worker->idle() && leaves_at(*worker) != Clock::time_point::max())
+      at_latest(leaves_at(*worker));
   }
   return earliest;
+}
+
+/// It has told something that was not seen yet.
+bool LocalPool::has_news(const Worker& worker) const {
+  const auto& channel = worker.channel;
+  return channel.peek() || (channel.crashed() && !worker.noticed_at) || (!worker.was_ready && channel.ready()) ||
+         (channel.too_large() && worker.mode == WorkerMode::serving);
 }
 
 void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect) {
@@ -132,7 +141,7 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   }
   // What was published before the bells were armed.
   for (const auto& worker : workers_)
-    if (worker->channel.peek() || (worker->channel.crashed() && !worker->noticed_at) || (!worker->was_ready && worker->channel.ready())) return;
+    if (has_news(*worker)) return;
   watchdog_wakes_at_.store(deadline ? deadline->time_since_epoch().count() : INT64_MAX, std::memory_order_relaxed);
   watchdog_rests_ = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
   watchdog_sleeps_.store(true, std::memory_order_seq_cst);
@@ -174,7 +183,6 @@ void LocalPool::check_task_timeout(Task& task, Clock::time_point now) {
     timers_.push({due, TaskPtr(&task)});
     return;
   }
-  worker->timed_out = true;
   // A task that may be tried again is settled at the worker's death: it must not run twice at once.
   if (static_cast<int>(task.attempts) >= task.options().retries) {
     task.set_worker_pid(worker->process.pid());
@@ -182,7 +190,7 @@ void LocalPool::check_task_timeout(Task& task, Clock::time_point now) {
     deaths_of_.erase(&task);
     task.resolve(failed(timeout_failure(task)));
   }
-  doom(*worker, true);
+  doom(*worker, Doom::timed_out);
 }
 
 }  // namespace yoke::pool

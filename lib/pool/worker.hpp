@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "lib/channel/parent_channel.hpp"
 #include "lib/system/process_handle.hpp"
@@ -16,10 +17,21 @@ enum class WorkerMode {
   doomed    // being killed; its unstarted tasks were taken back
 };
 
+/// Why a worker is being killed.
+enum class Doom {
+  none,
+  wanted,       // the pool ends
+  cancelled,    // cancel(kill) of its task
+  timed_out,    // its task ran out of time, and may be tried again
+  over_memory,  // above max_worker_memory: counts as a death
+  misbehaved    // it is no worker any more, or cannot be trusted: counts as a death
+};
+
 struct Worker {
   Worker(int rank_, int depth, const system::ModuleIdentity& program) : rank(rank_), channel(rank_, depth, program) {}
 
-  const int rank;
+  int rank;
+  bool spare = false;                        // gets no tasks until it takes the place of another
   WorkerMode mode = WorkerMode::serving;
   channel::ParentChannel channel;
   system::ProcessHandle process;
@@ -29,15 +41,20 @@ struct Worker {
   std::uint64_t done = 0;                    // tasks whose results were collected
   Clock::time_point idle_since{};            // when it had nothing to do
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time
-  bool misbehaved = false;                   // doomed not for what its task or the caller wanted: counts as a death
-  bool timed_out = false;                    // doomed because its task ran out of time, which may be tried again
+  Doom doom = Doom::none;
+  std::string doom_reason;                   // for the death report
   bool was_ready = false;                    // it has told so
+  bool told_ready = false;                   // to the observer
+  std::uint64_t told_started = 0;            // position + 1 of the last task of which the observer was told
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
   bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
   std::uint32_t life = 0;                    // the life word as it is while the worker lives; 0: not yet known
 
   std::size_t outstanding() const { return channel.outstanding(); }
   bool idle() const { return outstanding() == 0; }
+  bool takes_tasks() const { return mode == WorkerMode::serving && !spare; }
+  /// It takes tasks or has some. One that leaves with nothing to do is as good as gone, and so is one that is killed.
+  bool on_staff() const { return takes_tasks() || (mode == WorkerMode::leaving && !idle()); }
 };
 
 }  // namespace yoke::pool

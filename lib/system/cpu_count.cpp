@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 
+#include "lib/system/cgroups.hpp"
 #include "lib/system/cpu_quota.hpp"
 
 namespace yoke::system {

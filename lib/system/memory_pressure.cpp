@@ -1,49 +1,31 @@
 #include "lib/system/memory_pressure.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <fstream>
+#include <charconv>
 #include <string>
 
+#include "lib/system/cgroups.hpp"
+
 namespace yoke::system {
-namespace {
 
-/// The number behind `key` in a file of "key value" lines; 0 if there is none.
-std::uint64_t counter(const std::string& path, const std::string& key) {
-  std::ifstream file(path);
-  std::string name;
-  std::uint64_t value = 0;
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with(key)) continue;
-    const std::size_t digits = line.find_first_of("0123456789", key.size());
-    if (digits == std::string::npos) continue;
-    value = std::stoull(line.substr(digits));
-    break;
-  }
-  return value;
+namespace fs = std::filesystem;
+
+MemoryPressure::MemoryPressure(fs::path root) : root_(std::move(root)), seen_(oom_kills()) {}
+
+std::uint64_t MemoryPressure::oom_kills() const {
+  const auto counter = [](const fs::path& file) -> std::optional<std::uint64_t> {
+    const auto kills = parse_whole_number(read_field(file, "oom_kill"));
+    if (!kills || *kills < 0) return {};
+    return static_cast<std::uint64_t>(*kills);
+  };
+  for (const Cgroup& cgroup : own_cgroups("memory", root_))
+    for (const fs::path& folder : cgroup.folders)
+      if (const auto kills = counter(folder / (cgroup.version == 1 ? "memory.oom_control" : "memory.events")))
+        return *kills;
+  return counter(root_ / "proc/vmstat").value_or(0);
 }
-
-/// Every oom kill that could have been one of ours: of the cgroups of this process, and of the machine.
-std::uint64_t oom_kills() {
-  std::uint64_t kills = counter("/proc/vmstat", "oom_kill ");
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string path = line.substr(second + 1);
-    if (controllers.empty())
-      kills += counter("/sys/fs/cgroup" + path + "/memory.events", "oom_kill ");
-    else if (controllers == "memory")
-      kills += counter("/sys/fs/cgroup/memory" + path + "/memory.oom_control", "oom_kill ");
-  }
-  return kills;
-}
-
-}  // namespace
-
-MemoryPressure::MemoryPressure() : seen_(oom_kills()) {}
 
 bool MemoryPressure::rose() {
   const std::uint64_t now = oom_kills();
@@ -52,6 +34,18 @@ bool MemoryPressure::rose() {
   return more;
 }
 
-std::uint64_t resident_memory(pid_t pid) { return 1024 * counter(fmt::format("/proc/{}/status", pid), "VmRSS:"); }
+MemoryUse memory_use(pid_t pid) {
+  // statm: size resident shared text lib data dt, in pages
+  const std::string line = read_line(fmt::format("/proc/{}/statm", pid));
+  std::uint64_t pages[3] = {};
+  const char* at = line.data();
+  const char* const end = at + line.size();
+  for (std::uint64_t& number : pages) {
+    while (at != end && *at == ' ') ++at;
+    at = std::from_chars(at, end, number).ptr;
+  }
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return {pages[1] * page, pages[1] > pages[2] ? (pages[1] - pages[2]) * page : 0};
+}
 
 }  // namespace yoke::system

@@ -1,24 +1,32 @@
-// Whether the kernel killed something for want of memory: the oom counters of this process's cgroup (v1 and v2) and of
-// the machine. One thread at a time.
+// Memory as the kernel counts it: whether it killed something for want of it, and what a process has resident.
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstdint>
+#include <filesystem>
 
 namespace yoke::system {
 
+/// The oom counter of this process's memory cgroup (v1 or v2), which counts the kills in that group alone; where there is
+/// none, as in the root group, the machine's. One thread at a time.
 class MemoryPressure {
  public:
-  MemoryPressure();
+  explicit MemoryPressure(std::filesystem::path root = "/");
   /// True if the kernel has killed for want of memory since the last call, or since the beginning.
   bool rose();
 
  private:
+  std::uint64_t oom_kills() const;
+  std::filesystem::path root_;
   std::uint64_t seen_;
 };
 
-/// Bytes that a process has resident; 0 if that cannot be known (any more).
-std::uint64_t resident_memory(pid_t pid);
+/// Bytes that a process has resident; zeros if that cannot be known (any more). Thread-safe.
+struct MemoryUse {
+  std::uint64_t resident = 0;
+  std::uint64_t own = 0;  // of those, what is neither shared memory nor mapped from files
+};
+MemoryUse memory_use(pid_t pid);
 
 }  // namespace yoke::system

@@ -31,7 +31,7 @@ std::string cause(const WorkerDeath& death) {
     if (death.signal == SIGSEGV && death.signal_code == SEGV_MAPERR) text += " (not mapped)";
     if (death.signal == SIGSEGV && death.signal_code == SEGV_ACCERR) text += " (not permitted)";
   }
-  if (death.out_of_memory) text += ", killed by the kernel for want of memory";
+  if (death.out_of_memory) text += " for want of memory";
   return text;
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "lib/system/memory_pressure.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
 
@@ -86,6 +87,12 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   return !threw;
 }
 
+/// When what the last task needed is given back: memory that is still there has leaked.
+void check_own_memory(channel::WorkerChannel& channel) {
+  const std::uint64_t limit = channel.recycle_above();
+  if (limit != 0 && system::memory_use(::getpid()).own > limit) channel.announce_too_large();
+}
+
 }  // namespace
 
 void run_tasks(channel::WorkerChannel& channel) {
@@ -97,6 +104,7 @@ void run_tasks(channel::WorkerChannel& channel) {
       // the pool is broken: the parent has the reason and ends this process
       for (;;) ::pause();
     }
+    check_own_memory(channel);
   }
 }
 

@@ -24,8 +24,8 @@
 namespace yoke {
 namespace {
 
-int this_rank = -1;
 int this_depth = 0;
+const std::atomic<std::int32_t>* this_rank = nullptr;  // of a spare worker it changes when it takes a place
 channel::WorkerStatus* this_status = nullptr;
 std::atomic<bool> hook_has_run{false};
 
@@ -83,11 +83,11 @@ void run() {
     fail_start(channel, fmt::format("the worker runs another build of the program (build-id {}) than its parent: the "
                                     "program was replaced while it ran. Start it again",
                                     system::to_hex(identity)));
-  this_rank = bootstrap.rank;
+  this_rank = &bootstrap.rank;
   this_depth = bootstrap.depth;
   this_status = &channel.status();
   // exec gave the process the name of a descriptor; give it the program's, as ps shows it.
-  ::prctl(PR_SET_NAME, fmt::format("{:.10}/{}", program_invocation_short_name, this_rank).c_str());
+  ::prctl(PR_SET_NAME, fmt::format("{:.10}/{}", program_invocation_short_name, this_worker::rank()).c_str());
   try {
     start_lifeline(std::move(descriptors.parent_life));
     install_crash_handler(channel);
@@ -104,8 +104,8 @@ void run() {
 }  // namespace worker
 
 namespace this_worker {
-bool is_worker() noexcept { return this_rank >= 0; }
-int rank() noexcept { return this_rank; }
+bool is_worker() noexcept { return this_rank != nullptr; }
+int rank() noexcept { return this_rank ? this_rank->load(std::memory_order_acquire) : -1; }
 int depth() noexcept { return this_depth; }
 void heartbeat() noexcept {
   if (!this_status) return;

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <yoke/process.hpp>
 
-#include "cgroup.hpp"
 #include "finding.hpp"
+#include "lib/system/cgroups.hpp"
 
 namespace yoke::tools {
 namespace {
@@ -51,10 +51,10 @@ Finding address_space() {
 }
 
 Finding cgroup_processes() {
-  const Cgroup group("pids");
-  const auto most = group.least("pids.max");
-  if (group.version() == 0 || !most) return {"pids", Verdict::ok, "the cgroup sets no limit on processes", {}};
-  const std::string now = first_line(group.folders().front() / "pids.current");
+  const auto groups = system::own_cgroups("pids");
+  const auto most = groups.empty() ? std::nullopt : system::least_number(groups.front(), "pids.max");
+  if (!most) return {"pids", Verdict::ok, "the cgroup sets no limit on processes", {}};
+  const std::string now = system::read_line(groups.front().folders.front() / "pids.current");
   const std::string found = fmt::format("the cgroup allows {} processes and threads, {} are there", *most,
                                         now.empty() ? "an unknown number" : now);
   const std::uint64_t used = now.empty() ? 0 : std::strtoull(now.c_str(), nullptr, 10);

@@ -8,15 +8,17 @@
 #include <optional>
 #include <yoke/process.hpp>
 
-#include "cgroup.hpp"
 #include "finding.hpp"
+#include "lib/system/cgroups.hpp"
 
 namespace yoke::tools {
 namespace {
 
 constexpr std::uint64_t megabyte = 1 << 20;
 
-std::string version_text(int version) { return version == 0 ? "not to be seen" : fmt::format("version {}", version); }
+std::string version_text(const std::vector<system::Cgroup>& groups) {
+  return groups.empty() ? "not to be seen" : fmt::format("version {}", groups.front().version);
+}
 
 Finding processors() {
   const int usable = cpu_count();
@@ -28,24 +30,26 @@ Finding processors() {
 }
 
 Finding cgroups() {
-  const Cgroup cpu("cpu");
-  const Cgroup memory("memory");
+  const auto memory = system::own_cgroups("memory");
   const std::string found =
-      fmt::format("cpu {}, memory {}", version_text(cpu.version()), version_text(memory.version()));
-  if (memory.version() != 0) return {"cgroup", Verdict::ok, found, {}};
+      fmt::format("cpu {}, memory {}", version_text(system::own_cgroups("cpu")), version_text(memory));
+  if (!memory.empty()) return {"cgroup", Verdict::ok, found, {}};
   return {"cgroup", Verdict::note, found,
           "whether a killed worker ran out of memory is told by the kernel's counters alone"};
 }
 
 std::optional<std::uint64_t> memory_limit() {
-  const Cgroup group("memory");
+  const auto groups = system::own_cgroups("memory");
+  if (groups.empty()) return {};
   constexpr std::uint64_t none = 1ULL << 60;  // version 1 writes a number near 2^63 for no limit
-  const auto limit = group.least(group.version() == 2 ? "memory.max" : "memory.limit_in_bytes");
+  const auto limit =
+      system::least_number(groups.front(), groups.front().version == 2 ? "memory.max" : "memory.limit_in_bytes");
   return limit && *limit < none ? limit : std::nullopt;
 }
 
 Finding memory() {
-  const std::uint64_t available = std::strtoull(field("/proc/meminfo", "MemAvailable").c_str(), nullptr, 10) * 1024;
+  const std::uint64_t available =
+      std::strtoull(system::read_field("/proc/meminfo", "MemAvailable").c_str(), nullptr, 10) * 1024;
   const auto limit = memory_limit();
   const std::string found = fmt::format("{} MB available, cgroup limit {}", available / megabyte,
                                         limit ? fmt::format("{} MB", *limit / megabyte) : "none");
@@ -58,7 +62,7 @@ Finding memory() {
 Finding core_dumps() {
   rlimit limit{};
   ::getrlimit(RLIMIT_CORE, &limit);
-  const std::string pattern = first_line("/proc/sys/kernel/core_pattern");
+  const std::string pattern = system::read_line("/proc/sys/kernel/core_pattern");
   const bool piped = pattern.starts_with('|');  // the limit holds for files alone
   const std::string found =
       fmt::format("core_pattern '{}', limit {} (ulimit -c)", pattern,
@@ -69,7 +73,7 @@ Finding core_dumps() {
 }
 
 Finding seccomp() {
-  const std::string mode = field("/proc/self/status", "Seccomp");
+  const std::string mode = system::read_field("/proc/self/status", "Seccomp");
   if (mode.empty() || mode == "0") return {"seccomp", Verdict::ok, "no filter", {}};
   return {"seccomp", Verdict::note, fmt::format("mode {}: a filter, as in containers", mode),
           "it may forbid what is MISSING above"};
