@@ -7,6 +7,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/pool_fixture.hpp"
@@ -77,6 +78,25 @@ TEST_F(DeathReport, C2_a_fault_names_address_function_and_line) {
   EXPECT_FALSE(any_mentions(death.frames, "yoke::detail")) << text;  // nothing below the task's function
   EXPECT_TRUE(mentions(text, "SIGSEGV at address 0x8 (not mapped) in ")) << text;
   EXPECT_TRUE(mentions(text, "called from ")) << text;
+}
+
+/// What that much asking adds to this process's memory.
+template <class Ask>
+std::size_t growth_of(const Ask& ask) {
+  const std::size_t before = private_memory();
+  ask();
+  const std::size_t after = private_memory();
+  return after > before ? after - before : 0;
+}
+TEST_F(DeathReport, C2_debug_information_is_read_once_whichever_thread_asks) {
+  NEEDS_CRASH_HANDLER();
+  const auto future = pool->submit(parse_file, "name", 8);
+  const auto ask = [&] { EXPECT_TRUE(mentions(text_of(future), "death_report_test.cpp:")); };
+  ask();
+  const auto once_more = growth_of([&] {
+    for (int i = 0; i < 20; ++i) std::thread(ask).join();
+  });
+  EXPECT_LT(once_more, 20U << 20) << "a megabyte a thread";
 }
 
 TEST_F(DeathReport, C2_names_worker_task_phase_and_time) {

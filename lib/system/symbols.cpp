@@ -3,11 +3,15 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <link.h>
 
-// One state for the process: without it every frame reads all debug information again, and keeps it.
-#define BOOST_STACKTRACE_USE_BACKTRACE
-#define BOOST_STACKTRACE_BACKTRACE_FORCE_STATIC
-#include <boost/stacktrace/frame.hpp>
+#ifdef YOKE_BACKTRACE_HEADER
+#include YOKE_BACKTRACE_HEADER
+#else
+#include <backtrace.h>
+#endif
+
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -18,6 +22,56 @@ namespace {
 std::mutex& lookup_mutex() {
   static auto* mutex = new std::mutex;
   return *mutex;
+}
+
+void ignore_error(void*, const char*, int) {}
+
+/// All that libbacktrace has read, megabytes that it never gives back. So there is one for the process, where
+/// Boost.Stacktrace has one a thread; it knows the modules of its first use, and is made anew when more were loaded.
+backtrace_state* debug_information() {
+  static backtrace_state* state = nullptr;
+  static unsigned long long known = 0;
+  unsigned long long loaded = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* module, std::size_t, void* count) {
+        *static_cast<unsigned long long*>(count) = module->dlpi_adds;
+        return 1;
+      },
+      &loaded);
+  if (!state || loaded != known) state = backtrace_create_state(nullptr, 0, &ignore_error, nullptr);
+  known = loaded;
+  return state;
+}
+
+struct CodePlace {
+  std::string function;
+  std::string file;
+  int line = 0;
+};
+
+/// What debug information and symbol tables tell; of calls that were inlined, the function that they are in. Locked.
+CodePlace look_up(const void* address) {
+  CodePlace place;
+  const auto pc = reinterpret_cast<std::uintptr_t>(address);
+  backtrace_state* const state = debug_information();
+  if (!state) return place;
+  backtrace_pcinfo(
+      state, pc,
+      [](void* found, std::uintptr_t, const char* file, int line, const char* function) {
+        auto& at = *static_cast<CodePlace*>(found);
+        if (function) at.function = function;
+        if (file) at.file = file;
+        at.line = line;
+        return 0;
+      },
+      &ignore_error, &place);
+  backtrace_syminfo(
+      state, pc,
+      [](void* found, std::uintptr_t, const char* symbol, std::uintptr_t, std::uintptr_t) {
+        if (symbol) static_cast<CodePlace*>(found)->function = symbol;
+      },
+      &ignore_error, &place);
+  return place;
 }
 
 /// Without the parts that no reader of a crash report needs.
@@ -48,19 +102,20 @@ std::string demangle(const char* name) {
 
 std::string function_name(const void* address) {
   const std::lock_guard lock(lookup_mutex());
-  const std::string name = boost::stacktrace::frame(address).name();
-  return name.starts_with("0x") ? std::string() : tidy(name);
+  Dl_info info{};
+  if (dladdr(address, &info) != 0 && info.dli_sname) return demangle(info.dli_sname);
+  const CodePlace place = look_up(address);
+  return place.function.empty() ? std::string() : demangle(place.function.c_str());
 }
 
 std::string describe_code(const void* address) {
+  const std::string name = function_name(address);
   const std::lock_guard lock(lookup_mutex());
-  const boost::stacktrace::frame frame(address);
-  const std::string name = tidy(frame.name());
-  if (const auto line = frame.source_line(); line != 0) return fmt::format("{} at {}:{}", name, frame.source_file(), line);
+  if (const CodePlace place = look_up(address); place.line != 0) return fmt::format("{} at {}:{}", name, place.file, place.line);
   Dl_info info{};
   if (dladdr(address, &info) == 0 || !info.dli_fname) return name;
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
-  if (name.empty() || name.starts_with("0x")) return fmt::format("{}+{:#x}", info.dli_fname, offset);
+  if (name.empty()) return fmt::format("{}+{:#x}", info.dli_fname, offset);
   return fmt::format("{} in {}+{:#x}", name, info.dli_fname, offset);
 }
 

@@ -102,6 +102,13 @@ Counted shm_names() {
   return all;
 }
 
+std::size_t private_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssAnon:")) return std::stoul(line.substr(8)) * 1024;
+  return 0;
+}
+
 void mark_descendants() { ::setenv(mark, std::to_string(::getpid()).c_str(), 1); }
 
 std::vector<std::string> descendants() {

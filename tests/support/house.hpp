@@ -1,6 +1,7 @@
 // What a test must leave as it found it: processes, descriptors, threads, memory files, names, and a silent stderr.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@ Counted descriptors();    // by what they refer to
 Counted threads();        // by name
 Counted shared_memory();  // mapped memfds and files of /dev/shm, by name
 Counted shm_names();      // the library's names under /dev/shm and /tmp
+std::size_t private_memory();  // bytes resident of heap and stacks
 
 /// Living processes that this program or its descendants started, whoever is their parent now: "pid (name)".
 std::vector<std::string> descendants();
