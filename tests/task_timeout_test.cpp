@@ -21,6 +21,16 @@ int spin(const Board& board) {
   board.add(entered);
   for (volatile unsigned i = 0;;) i = i + 1;
 }
+int spin_until(const Board& board, unsigned gate_word) {
+  board.add(entered);
+  while (board.get(gate_word) == 0) {
+  }
+  return 0;
+}
+int rest_a_little(int value) {
+  std::this_thread::sleep_for(1ms);
+  return value;
+}
 int ignore_sigterm(const Board& board) {
   ::signal(SIGTERM, SIG_IGN);
   return spin(board);
@@ -167,6 +177,25 @@ TEST_F(TaskTimeout, A4_cancel_kill_leaves_others_alone) {
   EXPECT_TRUE(victim.cancel(yoke::CancelMode::kill));
   board.add(gate);
   for (auto& other : others) EXPECT_GT(soon(other).get(), 0);
+}
+
+TEST_F(TaskTimeout, A4_cancel_kill_of_a_task_that_ends_just_then_does_not_hit_the_next) {
+  restart({.max_workers = 1});
+  constexpr unsigned first_gate = 100;
+  int killed = 0;
+  for (unsigned round = 0; round < 100; ++round) {
+    auto one = pool->submit(spin_until, board, first_gate + round);
+    auto next = pool->submit(rest_a_little, static_cast<int>(round));
+    board.wait_for(entered, round + 1);
+    board.add(first_gate + round);
+    volatile unsigned spins = round * 149 % 4000;
+    while (spins > 0) spins = spins - 1;
+    if (one.cancel(yoke::CancelMode::kill)) ++killed;
+    EXPECT_EQ(one.cancelled(), soon(one).cancelled());
+    ASSERT_EQ(soon(next).get(), static_cast<int>(round));
+  }
+  EXPECT_EQ(pool->stats().cancelled, static_cast<unsigned>(killed));
+  EXPECT_EQ(pool->stats().deaths, 0U);
 }
 
 TEST_F(TaskTimeout, A4_cancel_kill_of_a_pending_task_kills_nobody) {

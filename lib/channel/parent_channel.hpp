@@ -85,6 +85,11 @@ class ParentChannel {
   bool ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
   bool crashed() const noexcept { return segment().black_box.fatal.load(std::memory_order_acquire) != 0; }
   std::int64_t started_ns() const noexcept { return segment().status.started_ns.load(std::memory_order_relaxed); }
+  /// The same of the task at that position; empty if the worker does not say that it is this one.
+  std::optional<std::int64_t> started_ns(std::uint64_t position) const noexcept {
+    if (segment().status.position.load(std::memory_order_acquire) != position + 1) return std::nullopt;
+    return started_ns();
+  }
   std::int64_t heartbeat_ns() const noexcept { return segment().status.heartbeat_ns.load(std::memory_order_relaxed); }
   Phase phase() const noexcept;
   LastWords last_words() const;

@@ -80,7 +80,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     ask_to_leave(worker);
   if (task.has_options() && task.options().timeout) {
     const auto due = Clock::now() + *task.options().timeout;
-    timers_.push({due, TaskPtr(&task)});
+    worker.look_at = std::min(worker.look_at.value_or(due), due);
     watch_at_latest(due);
   }
   return true;
@@ -155,6 +155,14 @@ void LocalPool::take_back_unstarted(Worker& worker) {
   }
   worker.given -= tasks.size();
   requeue(std::move(tasks));
+}
+
+/// Leaves a worker that is to be ended for the sake of its task that task alone, so that no other is hit. False if it
+/// has ended meanwhile: then the worker may already run another.
+bool LocalPool::left_alone(Worker& worker, const Task& task) {
+  take_back_unstarted(worker);
+  collect_from(worker);
+  return worker_of(task) == &worker;
 }
 
 /// Tasks wait behind a running one although another worker is idle or could be started.

@@ -176,6 +176,10 @@ bool LocalPool::cancel(Task& task, CancelMode mode) {
   Worker* worker = worker_of(task);
   if (worker && !worker->channel.revoke(position_of(task))) {
     if (mode != CancelMode::kill) return false;
+    if (!left_alone(*worker, task)) {
+      dispatch();
+      return false;
+    }
     doom(*worker, Doom::cancelled);
   }
   if (!task.resolve_cancelled()) return false;

@@ -13,7 +13,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <queue>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -69,6 +68,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   bool give(Worker& worker, Task& task);
   std::size_t depth() const;
   void take_back_unstarted(Worker& worker);
+  bool left_alone(Worker& worker, const Task& task);
   bool imbalanced() const;
   void rebalance(Clock::time_point now);
   bool needs_worker();
@@ -89,8 +89,8 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   std::optional<Clock::time_point> next_deadline(Clock::time_point now);
   bool has_news(const Worker& worker) const;
   void sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect);
-  void check_timers(Clock::time_point now);
-  void check_task_timeout(Task& task, Clock::time_point now);
+  Clock::time_point start_of(Worker& worker, std::uint64_t position, Clock::time_point now) const;
+  void check_task_timeouts(Worker& worker, Clock::time_point now);
   std::shared_ptr<const Failure> timeout_failure(const Task& task) const;
   bool finished();
 
@@ -138,12 +138,6 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   std::size_t preferred_ = 0;                // index of the worker that got the last task
   std::vector<system::ProcessHandle> corpses_;  // dead, not yet reaped
   double mean_task_ns_ = 0;                  // of late; 0: unknown
-  struct Timer {
-    Clock::time_point time;
-    TaskPtr task;
-    bool operator<(const Timer& other) const { return time > other.time; }  // earliest on top
-  };
-  std::priority_queue<Timer> timers_;
   std::unordered_map<const Task*, std::vector<DeathPtr>> deaths_of_;  // of tasks that are tried again
   std::deque<std::pair<Clock::time_point, DeathPtr>> recent_deaths_;
   std::optional<Clock::time_point> next_start_;  // after a failed launch: not before

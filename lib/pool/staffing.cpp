@@ -212,13 +212,15 @@ bool LocalPool::life_notice_changed(Worker& worker) {
   return system::life_ended(word) || (worker.life != 0 && word != worker.life);
 }
 
-/// True at the second roll call in a row that finds it stopped before it began what it was given.
+/// True at the second roll call in a row that finds it stopped before it began what it was given; that is taken back.
 bool LocalPool::does_not_begin(Worker& worker) {
   const auto oldest = worker.channel.oldest_position();
   const bool before = worker.seen_stopped;
   worker.seen_stopped = worker.mode != WorkerMode::doomed && worker.was_ready && oldest &&
                         !worker.channel.started(*oldest) && worker.process.stopped();
-  return before && worker.seen_stopped;
+  if (!before || !worker.seen_stopped) return false;
+  take_back_unstarted(worker);
+  return worker.idle() || worker.initializer;  // otherwise it went on just now, and began
 }
 
 /// Looks for workers that have ended. Their notices are looked at always; the processes themselves, which takes system

@@ -63,7 +63,7 @@ void LocalPool::keep_watch(Lock& lock) {
     bury_dead(now);
     reap();
     if (next_start_ && now >= *next_start_) next_start_.reset();
-    check_timers(now);
+    for (const auto& worker : workers_) check_task_timeouts(*worker, now);
     check_memory(now);
     advance_ladders(now);
     rebalance(now);
@@ -86,13 +86,13 @@ void LocalPool::keep_watch(Lock& lock) {
 std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now) {
   std::optional<Clock::time_point> earliest;
   const auto at_latest = [&](Clock::time_point time) { earliest = earliest ? std::min(*earliest, time) : time; };
-  if (!timers_.empty()) at_latest(timers_.top().time);
   if (next_start_) at_latest(*next_start_);
   if (!corpses_.empty()) at_latest(now + look_again);
   if (imbalanced()) at_latest(now + nap);
   if (LargeBuffer::has_warm()) at_latest(now + keep_warm_for);
   for (const auto& worker : workers_) {
     if (worker->kill_at) at_latest(*worker->kill_at);
+    if (worker->look_at) at_latest(*worker->look_at);
     if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
     if (!worker->idle()) at_latest(next_roll_call_);
     if (!worker->idle() && options_.max_worker_memory) at_latest(next_memory_look_);
@@ -155,42 +155,47 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   watchdog_wakes_at_.store(0, std::memory_order_relaxed);
 }
 
-void LocalPool::check_timers(Clock::time_point now) {
-  while (!timers_.empty() && timers_.top().time <= now) {
-    const TaskPtr task = timers_.top().task;
-    timers_.pop();
-    check_task_timeout(*task, now);
-  }
-}
-
 std::shared_ptr<const Failure> LocalPool::timeout_failure(const Task& task) const {
   return std::make_shared<TextFailure<TimeoutError>>(fmt::format(
       "it ran longer than its timeout of {} ms, and its worker was killed", task.options().timeout->count()));
 }
 
-/// The time counts from the task's start, of which the worker tells; it is asked when the time could be over.
-void LocalPool::check_task_timeout(Task& task, Clock::time_point now) {
-  Worker* worker = task.done() ? nullptr : worker_of(task);
-  if (!worker) return;  // done, or waiting again: then a new timer comes with its next worker
-  const auto timeout = *task.options().timeout;
-  if (!worker->channel.started(position_of(task))) {
-    timers_.push({now + timeout, TaskPtr(&task)});
-    return;
+/// When a task began: the worker tells, but it cannot make that later than the first look that found the task running.
+Clock::time_point LocalPool::start_of(Worker& worker, std::uint64_t position, Clock::time_point now) const {
+  if (!worker.channel.started(position)) return now;
+  if (worker.seen_running != position + 1) {
+    worker.seen_running = position + 1;
+    worker.seen_running_since = now;
   }
-  const auto told = Clock::time_point(std::chrono::nanoseconds(worker->channel.started_ns()));
-  const auto due = std::min(told, now) + timeout;
-  if (due > now) {
-    timers_.push({due, TaskPtr(&task)});
-    return;
+  const auto told = worker.channel.started_ns(position);
+  if (!told) return worker.seen_running_since;
+  return std::min(Clock::time_point(std::chrono::nanoseconds(*told)), worker.seen_running_since);
+}
+
+/// The time counts from the task's start. The worker is asked when it could be over.
+void LocalPool::check_task_timeouts(Worker& worker, Clock::time_point now) {
+  if (!worker.look_at || now < *worker.look_at) return;
+  worker.look_at.reset();
+  if (worker.mode == WorkerMode::doomed) return;
+  TaskPtr late;
+  for (auto p = worker.channel.first_uncollected(); p != worker.channel.next_position(); ++p) {
+    const TaskPtr task = worker.channel.task_at(p);
+    if (!task || !task->options().timeout || task->done()) continue;
+    const auto due = start_of(worker, p, now) + *task->options().timeout;
+    if (due > now)
+      worker.look_at = std::min(worker.look_at.value_or(due), due);
+    else if (!late)
+      late = task;
   }
+  if (!late || !left_alone(worker, *late)) return;
   // A task that may be tried again is settled at the worker's death: it must not run twice at once.
-  if (static_cast<int>(task.attempts) >= task.options().retries) {
-    task.set_worker_pid(worker->process.pid());
+  if (static_cast<int>(late->attempts) >= late->options().retries) {
+    late->set_worker_pid(worker.process.pid());
     ++counts_.failed;
-    deaths_of_.erase(&task);
-    task.resolve(failed(timeout_failure(task)));
+    deaths_of_.erase(late.get());
+    late->resolve(failed(timeout_failure(*late)));
   }
-  doom(*worker, Doom::timed_out);
+  doom(worker, Doom::timed_out);
 }
 
 }  // namespace yoke::pool

@@ -41,6 +41,9 @@ struct Worker {
   std::uint64_t done = 0;                    // tasks whose results were collected
   Clock::time_point idle_since{};            // when it had nothing to do
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time
+  std::optional<Clock::time_point> look_at;  // when the time of a task that it has may be over
+  std::uint64_t seen_running = 0;            // position + 1 of the task with a time limit that was last seen running
+  Clock::time_point seen_running_since{};
   Doom doom = Doom::none;
   std::string doom_reason;                   // for the death report
   bool was_ready = false;                    // it has told so

@@ -61,7 +61,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   channel::WorkerStatus& status = channel.status();
   const std::int64_t started = time;
   status.started_ns.store(started, std::memory_order_relaxed);
-  status.position.store(channel.position() + 1, std::memory_order_relaxed);
+  status.position.store(channel.position() + 1, std::memory_order_release);  // the time above is this task's
   status.phase.store(static_cast<std::uint8_t>(Phase::decode), std::memory_order_relaxed);
   PackBuffer result;
   bool threw = false;
