@@ -20,7 +20,6 @@ namespace yoke_test {
 namespace {
 
 using Word = std::atomic<std::uint32_t>;
-constexpr std::size_t bytes = Board::words * sizeof(Word);
 
 // Ends a test that would hang. Nothing is measured by it.
 constexpr std::chrono::seconds hang_guard{60};
@@ -34,8 +33,10 @@ Mapped& mapped() {
   return *all;
 }
 
-Word* map_memory(int fd) {
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+std::size_t bytes_of(const Board& board) { return board.size * sizeof(Word); }
+
+Word* map_memory(const Board& board, int fd) {
+  void* memory = ::mmap(nullptr, bytes_of(board), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) throw std::system_error(errno, std::system_category(), "mmap of a board");
   return static_cast<Word*>(memory);
 }
@@ -48,10 +49,10 @@ Word& word_of(const Board& board, unsigned word) {
     const std::string path = "/proc/" + std::to_string(board.pid) + "/fd/" + std::to_string(board.fd);
     const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
     if (fd < 0) throw std::system_error(errno, std::system_category(), path);
-    words = map_memory(fd);
+    words = map_memory(board, fd);
     ::close(fd);
   }
-  if (word >= Board::words) throw std::out_of_range("a board has fewer words");
+  if (word >= board.size) throw std::out_of_range("the board has fewer words");
   return words[word];
 }
 
@@ -78,20 +79,19 @@ void Board::wait_for(unsigned word, std::uint32_t value) const {
   }
 }
 
-Board put_up_board() {
+Board put_up_board(unsigned size) {
   static std::atomic<int> serial{0};
-  const int fd = ::memfd_create("test-board", MFD_CLOEXEC);
-  if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
+  const Board board{::getpid(), ::memfd_create("test-board", MFD_CLOEXEC), ++serial, size};
+  if (board.fd < 0 || ::ftruncate(board.fd, static_cast<off_t>(bytes_of(board))) != 0)
     throw std::system_error(errno, std::system_category(), "memory of a board");
-  const Board board{::getpid(), fd, ++serial};
   const std::lock_guard lock(mapped().mutex);
-  mapped().boards[board.serial] = map_memory(fd);
+  mapped().boards[board.serial] = map_memory(board, board.fd);
   return board;
 }
 
 void take_down(const Board& board) {
   const std::lock_guard lock(mapped().mutex);
-  ::munmap(mapped().boards.at(board.serial), bytes);
+  ::munmap(mapped().boards.at(board.serial), bytes_of(board));
   mapped().boards.erase(board.serial);
   ::close(board.fd);
 }

@@ -9,11 +9,12 @@
 namespace yoke_test {
 
 struct Board {
-  static constexpr unsigned words = 4096;
+  static constexpr unsigned words = 4096;  // of a board unless more are asked for
 
   int pid = 0;     // of the process that made it
   int fd = -1;     // there
   int serial = 0;  // of the board, since descriptors are used again
+  unsigned size = words;
 
   std::uint32_t add(unsigned word, std::uint32_t amount = 1) const;  // returns the new value
   std::uint32_t get(unsigned word) const;
@@ -21,8 +22,8 @@ struct Board {
   void wait_for(unsigned word, std::uint32_t value = 1) const;
 };
 
-/// A new board of zeros; lives until it is taken down.
-Board put_up_board();
+/// A new board of so many zeros; lives until it is taken down.
+Board put_up_board(unsigned size = Board::words);
 void take_down(const Board& board);
 
 }  // namespace yoke_test

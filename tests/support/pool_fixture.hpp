@@ -17,23 +17,12 @@
 
 #include "tests/support/board.hpp"
 #include "tests/support/house.hpp"
+#include "tests/support/sanitized.hpp"
 #include "yoke/yoke.hpp"
 
 namespace yoke_test {
 
 using namespace std::chrono_literals;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool sanitized = true;  // its handlers take what would be a crash
-#else
-inline constexpr bool sanitized = false;
-#endif
-#else
-inline constexpr bool sanitized = false;
-#endif
 
 /// Ends what would hang. Generous: nothing is measured by it.
 inline constexpr std::chrono::seconds hang_guard{60};
