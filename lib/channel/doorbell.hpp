@@ -42,6 +42,9 @@ class Sleeper {
   std::uint32_t number_ = 0;
 };
 
+/// Ringer: whether `armed`, as it is seen, is of a sleeper that has not been rung since.
+constexpr bool waits_for_ring(std::uint32_t armed, std::uint32_t last_rung) { return armed != 0 && armed != last_rung; }
+
 class Ringer {
  public:
   Ringer(const system::Word& armed, system::Word& rung) : armed_(&armed), rung_(&rung) {}
@@ -49,7 +52,7 @@ class Ringer {
   /// Call after a full fence that follows the publication of the work. True if someone was woken.
   bool ring_if_armed() noexcept {
     const std::uint32_t number = armed_->load(std::memory_order_relaxed);
-    if (number == 0 || number == last_) return false;
+    if (!waits_for_ring(number, last_)) return false;
     last_ = number;
     rung_->store(number, std::memory_order_release);
     system::futex_wake(*rung_, INT_MAX, system::Sharing::shared);

@@ -50,7 +50,7 @@ enum class ResultKind : std::uint32_t { value, exception };
 
 struct alignas(64) ResultSlot {
   static constexpr std::size_t inline_capacity = 80;
-  std::atomic<std::uint64_t> sequence;  // position + 1 of the task, once all below is written; all: worker
+  std::atomic<std::uint64_t> sequence;  // see slot.hpp; stored once all below is written; all: worker
   std::uint64_t length;
   std::uint64_t where;
   Place place;

@@ -200,8 +200,11 @@ void ParentChannel::skip_revoked() noexcept {
 }
 
 bool ParentChannel::started(std::uint64_t position) const noexcept {
-  return segment().tasks[position % slot_count].state.load(std::memory_order_acquire) !=
-         slot_word(position, SlotState::ready);
+  return has_started(segment().tasks[position % slot_count].state.load(std::memory_order_acquire), position);
+}
+
+bool ParentChannel::lost(std::uint64_t position) const noexcept {
+  return lost_with_worker(segment().tasks[position % slot_count].state.load(std::memory_order_acquire), position, tail_);
 }
 
 TaskPtr ParentChannel::oldest() const noexcept { return tail_ == head_ ? TaskPtr() : tasks_[tail_ % slot_count]; }
@@ -213,7 +216,7 @@ std::optional<std::uint64_t> ParentChannel::oldest_position() const noexcept {
 
 bool ParentChannel::peek() const noexcept {
   return tail_ != head_ &&
-         segment().results[tail_ % slot_count].sequence.load(std::memory_order_acquire) == tail_ + 1;
+         segment().results[tail_ % slot_count].sequence.load(std::memory_order_acquire) == published(tail_);
 }
 
 bool ParentChannel::collect(Collected& result) {

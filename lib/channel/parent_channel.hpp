@@ -57,6 +57,8 @@ class ParentChannel {
   bool revoke(std::uint64_t position) noexcept;
   /// True if the worker has started the task at `position` and its result was not collected.
   bool started(std::uint64_t position) const noexcept;
+  /// True if the worker had started it when it died. Once it is dead and what it published has been collected.
+  bool lost(std::uint64_t position) const noexcept;
   TaskPtr task_at(std::uint64_t position) const noexcept { return tasks_[position % slot_count]; }
   std::uint64_t next_position() const noexcept { return head_; }
   std::uint64_t first_uncollected() const noexcept { return tail_; }

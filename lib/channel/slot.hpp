@@ -8,6 +8,7 @@
 // The state word also holds the position in the endless sequence of tasks, so that a slot's next lap cannot be taken for
 // this one. Positions are used in order: the worker runs them in order, and its result for position p goes to result
 // slot p. So at most one task of a worker is running, and after its results have been drained it is the first one left.
+// The rules are functions of words alone; tests/slot_model_test.cpp runs them through every interleaving.
 #pragma once
 
 #include <atomic>
@@ -23,21 +24,20 @@ constexpr std::uint64_t slot_word(std::uint64_t position, SlotState state) {
 constexpr SlotState state_of(std::uint64_t word) { return static_cast<SlotState>(word & 3); }
 constexpr std::uint64_t position_of(std::uint64_t word) { return word >> 2; }
 
-/// Parent: the slot is filled; the worker may start it from now on.
-inline void make_ready(std::atomic<std::uint64_t>& state, std::uint64_t position) {
-  state.store(slot_word(position, SlotState::ready), std::memory_order_release);
+// The rules.
+
+/// A change of a state word, made only if `from` is there.
+struct SlotChange {
+  std::uint64_t from;
+  std::uint64_t to;
+};
+/// Worker: the task is started.
+constexpr SlotChange start_of(std::uint64_t position) {
+  return {slot_word(position, SlotState::ready), slot_word(position, SlotState::running)};
 }
-/// Worker: starts the task, unless the parent has taken it back.
-inline bool try_start(std::atomic<std::uint64_t>& state, std::uint64_t position) {
-  std::uint64_t expected = slot_word(position, SlotState::ready);
-  return state.compare_exchange_strong(expected, slot_word(position, SlotState::running), std::memory_order_acquire,
-                                       std::memory_order_relaxed);
-}
-/// Parent: takes the task back, unless the worker has started it.
-inline bool try_revoke(std::atomic<std::uint64_t>& state, std::uint64_t position) {
-  std::uint64_t expected = slot_word(position, SlotState::ready);
-  return state.compare_exchange_strong(expected, slot_word(position, SlotState::revoked), std::memory_order_acq_rel,
-                                       std::memory_order_relaxed);
+/// Parent: the task is taken back.
+constexpr SlotChange revocation_of(std::uint64_t position) {
+  return {slot_word(position, SlotState::ready), slot_word(position, SlotState::revoked)};
 }
 
 enum class NextStep { wait, start, pass };
@@ -47,6 +47,36 @@ constexpr NextStep next_step(std::uint64_t word, std::uint64_t position) {
   if (word == slot_word(position, SlotState::ready)) return NextStep::start;
   if (word == slot_word(position, SlotState::revoked) || position_of(word) > position) return NextStep::pass;
   return NextStep::wait;
+}
+
+/// Parent: whether the worker has started the task, which was given and neither collected nor taken back.
+constexpr bool has_started(std::uint64_t word, std::uint64_t position) {
+  return word != slot_word(position, SlotState::ready);
+}
+/// Parent: whether the task is lost with its worker, which is dead and whose results have been collected. Tasks run in
+/// order, so it can only be the first that is left; the others have not been started.
+constexpr bool lost_with_worker(std::uint64_t word, std::uint64_t position, std::uint64_t first_uncollected) {
+  return position == first_uncollected && has_started(word, position);
+}
+
+/// ResultSlot::sequence once the result for `position` is there.
+constexpr std::uint64_t published(std::uint64_t position) { return position + 1; }
+
+// The same on words that both sides see.
+
+/// Parent: the slot is filled; the worker may start it from now on.
+inline void make_ready(std::atomic<std::uint64_t>& state, std::uint64_t position) {
+  state.store(slot_word(position, SlotState::ready), std::memory_order_release);
+}
+/// Worker: starts the task, unless the parent has taken it back.
+inline bool try_start(std::atomic<std::uint64_t>& state, std::uint64_t position) {
+  auto [expected, desired] = start_of(position);
+  return state.compare_exchange_strong(expected, desired, std::memory_order_acquire, std::memory_order_relaxed);
+}
+/// Parent: takes the task back, unless the worker has started it.
+inline bool try_revoke(std::atomic<std::uint64_t>& state, std::uint64_t position) {
+  auto [expected, desired] = revocation_of(position);
+  return state.compare_exchange_strong(expected, desired, std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 
 }  // namespace yoke::channel

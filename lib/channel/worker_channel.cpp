@@ -214,7 +214,7 @@ void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t e
   place_result(slot, result);
   slot.kind = kind;
   slot.elapsed_ns = elapsed_ns;
-  slot.sequence.store(position_ + 1, std::memory_order_release);
+  slot.sequence.store(published(position_), std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // A thread that waits for results itself goes first; the watchdog need not wake for it too.
   if (segment_->leader_armed.load(std::memory_order_relaxed) != 0)

@@ -286,9 +286,9 @@ void LocalPool::bury(std::size_t index) {
   for (auto p = worker->channel.first_uncollected(); p != worker->channel.next_position(); ++p) {
     TaskPtr task = worker->channel.task_at(p);
     if (!task) continue;
-    if (!lost && unstarted.empty() && worker->channel.started(p))
+    if (worker->channel.lost(p))
       lost = std::move(task);
-    else if (task != worker->initializer)  // in order: behind the first one nothing can have been started
+    else if (task != worker->initializer)
       unstarted.push_back(std::move(task));
   }
   if (lost) {
