@@ -46,7 +46,7 @@ bool receive_control(int socket, ControlMessage& message) noexcept {
   received.msg_iovlen = 2;
   alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
   received.msg_control = ancillary;
-  received.msg_controllen = sizeof ancillary;
+  received.msg_controllen = CMSG_LEN(sizeof(int));  // not what is there: its padding has room for another descriptor
   message.descriptor.reset();
   ssize_t length;
   // The kernel says once that the other side died with messages unread; what it had sent before is there all the same.
