@@ -63,7 +63,7 @@ static_assert(sizeof(ResultSlot) == 128);
 
 /// What the worker says of itself. A clue for reports, timeouts and statistics, never for memory safety.
 struct WorkerStatus {
-  std::atomic<std::uint64_t> position;    // of the task that it runs or ran last, + 1
+  std::atomic<std::uint64_t> position;    // of the task that it runs or ran last, + 1; stored after started_ns
   std::atomic<std::int64_t> started_ns;   // of that task, CLOCK_MONOTONIC
   std::atomic<std::int64_t> heartbeat_ns;  // when its task last said that it is alive; 0: not yet
   std::atomic<std::uint64_t> tasks_done;

@@ -207,6 +207,14 @@ bool ParentChannel::lost(std::uint64_t position) const noexcept {
   return lost_with_worker(segment().tasks[position % slot_count].state.load(std::memory_order_acquire), position, tail_);
 }
 
+bool ParentChannel::damaged() const noexcept {
+  for (std::uint64_t position = tail_; position != head_; ++position)
+    if (tasks_[position % slot_count] &&
+        is_damaged(segment().tasks[position % slot_count].state.load(std::memory_order_relaxed), position))
+      return true;
+  return false;
+}
+
 TaskPtr ParentChannel::oldest() const noexcept { return tail_ == head_ ? TaskPtr() : tasks_[tail_ % slot_count]; }
 
 std::optional<std::uint64_t> ParentChannel::oldest_position() const noexcept {
@@ -228,7 +236,11 @@ bool ParentChannel::collect(Collected& result) {
   result.elapsed_ns = read_once(shared.elapsed_ns);
   result.outcome.kind =
       read_once(shared.kind) == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
-  result.damage = fetch(position, shared, result.outcome.bytes);
+  try {
+    result.damage = fetch(position, shared, result.outcome.bytes);
+  } catch (const std::exception& error) {  // no memory or no descriptor left for a copy
+    result.damage = fmt::format("a result that could not be copied ({})", error.what());
+  }
   --outstanding_;
   skip_revoked();
   return true;
@@ -263,8 +275,10 @@ std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t positi
                                                             std::string& trouble) {
   const auto is_wanted = [&](const auto& entry) { return entry.first == position; };
   auto found = std::find_if(received_.begin(), received_.end(), is_wanted);
+  std::size_t looks = 0;
   for (ControlMessage message; found == received_.end();) {
-    if (received_.size() >= max_received || !receive_control(socket_.get(), message)) {
+    // A worker may send faster than this reads.
+    if (received_.size() >= max_received || ++looks > max_received || !receive_control(socket_.get(), message)) {
       trouble = "a result whose memory did not come with it (are there descriptors left?)";
       return nullptr;
     }
@@ -275,10 +289,13 @@ std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t positi
   system::UniqueFd fd = std::move(found->second);
   received_.erase(found);
   std::erase_if(received_, [&](const auto& entry) { return entry.first < position; });
-  // Only a memfd has seals: reading from anything else could block.
+  // Only a memfd has seals: reading from anything else could block. Where nothing was written there is no memory, and
+  // none of the parent's is spent on it.
+  constexpr std::uint64_t block = 512;
   struct stat status {};
   if (::fcntl(fd.get(), F_GET_SEALS) < 0 || ::fstat(fd.get(), &status) != 0 ||
-      static_cast<std::uint64_t>(status.st_size) < length) {
+      static_cast<std::uint64_t>(status.st_size) < length ||
+      static_cast<std::uint64_t>(status.st_blocks) * block < length) {
     trouble = fmt::format("a result of {} bytes in memory that does not hold it", length);
     return nullptr;
   }
@@ -286,6 +303,16 @@ std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t positi
 }
 
 const Word& ParentChannel::life_word() const noexcept { return system::life_word(segment().life); }
+
+std::optional<std::int64_t> ParentChannel::started_ns(std::uint64_t position) const noexcept {
+  const WorkerStatus& status = segment().status;
+  if (status.position.load(std::memory_order_acquire) != position + 1) return std::nullopt;
+  return std::max<std::int64_t>(0, status.started_ns.load(std::memory_order_relaxed));
+}
+
+std::int64_t ParentChannel::heartbeat_ns() const noexcept {
+  return std::max<std::int64_t>(0, segment().status.heartbeat_ns.load(std::memory_order_relaxed));
+}
 
 Phase ParentChannel::phase() const noexcept {
   const std::uint8_t phase = segment().status.phase.load(std::memory_order_relaxed);
@@ -296,7 +323,6 @@ LastWords ParentChannel::last_words() const {
   LastWords words;
   words.phase = phase();
   words.ready = ready();
-  words.started_ns = started_ns();
   const BlackBox& box = segment().black_box;
   const std::uint32_t reason = std::min<std::uint32_t>(box.reason_length.load(std::memory_order_acquire), sizeof box.reason);
   words.reason.assign(box.reason, reason);

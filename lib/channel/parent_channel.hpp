@@ -35,7 +35,6 @@ struct LastWords {
   std::string reason;
   Phase phase = Phase::idle;
   bool ready = false;
-  std::int64_t started_ns = 0;
 };
 
 class ParentChannel {
@@ -59,6 +58,8 @@ class ParentChannel {
   bool started(std::uint64_t position) const noexcept;
   /// True if the worker had started it when it died. Once it is dead and what it published has been collected.
   bool lost(std::uint64_t position) const noexcept;
+  /// True if the state of a task that the worker has is none that either side gives it: its memory was overwritten.
+  bool damaged() const noexcept;
   TaskPtr task_at(std::uint64_t position) const noexcept { return tasks_[position % slot_count]; }
   std::uint64_t next_position() const noexcept { return head_; }
   std::uint64_t first_uncollected() const noexcept { return tail_; }
@@ -86,13 +87,9 @@ class ParentChannel {
   // The worker's own account, for clues.
   bool ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
   bool crashed() const noexcept { return segment().black_box.fatal.load(std::memory_order_acquire) != 0; }
-  std::int64_t started_ns() const noexcept { return segment().status.started_ns.load(std::memory_order_relaxed); }
-  /// The same of the task at that position; empty if the worker does not say that it is this one.
-  std::optional<std::int64_t> started_ns(std::uint64_t position) const noexcept {
-    if (segment().status.position.load(std::memory_order_acquire) != position + 1) return std::nullopt;
-    return started_ns();
-  }
-  std::int64_t heartbeat_ns() const noexcept { return segment().status.heartbeat_ns.load(std::memory_order_relaxed); }
+  /// When it began the task at `position`; empty if it does not tell. Never negative.
+  std::optional<std::int64_t> started_ns(std::uint64_t position) const noexcept;
+  std::int64_t heartbeat_ns() const noexcept;  // never negative
   Phase phase() const noexcept;
   LastWords last_words() const;
 

@@ -59,6 +59,11 @@ constexpr bool lost_with_worker(std::uint64_t word, std::uint64_t position, std:
   return position == first_uncollected && has_started(word, position);
 }
 
+/// Parent: whether the word is none that either side writes while the worker has the task.
+constexpr bool is_damaged(std::uint64_t word, std::uint64_t position) {
+  return word != slot_word(position, SlotState::ready) && word != slot_word(position, SlotState::running);
+}
+
 /// ResultSlot::sequence once the result for `position` is there.
 constexpr std::uint64_t published(std::uint64_t position) { return position + 1; }
 

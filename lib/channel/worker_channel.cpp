@@ -67,7 +67,10 @@ const TaskSlot* WorkerChannel::next() {
   for (;;) {
     TaskSlot& slot = segment_->tasks[position_ % slot_count];
     switch (next_step(slot.state.load(std::memory_order_acquire), position_)) {
-      case NextStep::pass: ++position_; continue;
+      case NextStep::pass:
+        check_lap(slot);
+        ++position_;
+        continue;
       case NextStep::start:
         if (!try_start(slot.state, position_)) continue;
         running_ = true;
@@ -82,6 +85,12 @@ const TaskSlot* WorkerChannel::next() {
     waited_ = true;
     wait();
   }
+}
+
+/// Only positions of its own are ever written to a slot: passing over anything else, the worker would never find a task.
+void WorkerChannel::check_lap(const TaskSlot& slot) const {
+  if (position_of(slot.state.load(std::memory_order_relaxed)) % slot_count != position_ % slot_count)
+    throw Error("the memory that the worker shares with its parent was overwritten");
 }
 
 /// Spins for as long as the parent thinks that it pays, then sleeps.

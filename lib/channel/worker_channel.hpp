@@ -41,6 +41,7 @@ class WorkerChannel {
   void ring_watchdog() noexcept;
 
   /// Waits for the next task and starts it; null when the parent asked to stop and nothing is left to do.
+  /// Throws yoke::Error if the segment was overwritten.
   const TaskSlot* next();
   std::uint64_t position() const noexcept { return position_; }
   bool waited() const noexcept { return waited_; }  // the last next() did not find a task at once
@@ -55,6 +56,7 @@ class WorkerChannel {
     std::uint64_t number;
     system::Mapping mapping;
   };
+  void check_lap(const TaskSlot& slot) const;
   void wait();
   bool read_control();
   bool control_comes();

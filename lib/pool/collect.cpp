@@ -34,7 +34,9 @@ bool LocalPool::collect_from(Worker& worker) {
 void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result) {
   if (worker.initializer && result.task == worker.initializer) {
     worker.initializer.reset();
-    if (result.outcome.kind == Outcome::Kind::exception)
+    if (!result.damage.empty())
+      doom_misbehaved(worker);
+    else if (result.outcome.kind == Outcome::Kind::exception)
       break_pool(std::make_shared<InitializerFailure>(std::move(result.outcome.bytes), worker.process.pid()));
     else
       tell_ready(worker);
@@ -76,6 +78,16 @@ void LocalPool::tell_started(Worker& worker, std::uint64_t position, const Task&
   if (!tell_ || worker.told_started > position) return;
   worker.told_started = position + 1;
   tell_({EventKind::task_started, time, worker.process.pid(), worker.rank, TaskName(task)});
+}
+
+/// The task that it is seen to run, if there is one.
+void LocalPool::tell_running(Worker& worker, Clock::time_point now) {
+  const auto position = worker.channel.oldest_position();
+  if (!position || !worker.channel.started(*position)) return;
+  const TaskPtr task = worker.channel.oldest();
+  if (task == worker.initializer) return;
+  const auto told = worker.channel.started_ns(*position);
+  tell_started(worker, *position, *task, told ? Clock::time_point(std::chrono::nanoseconds(*told)) : now);
 }
 
 void LocalPool::tell_done(const Worker& worker, const Task& task, bool failed) {

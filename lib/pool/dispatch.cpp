@@ -181,9 +181,11 @@ void LocalPool::rebalance(Clock::time_point now) {
   if (!imbalanced()) return;
   for (const auto& worker : workers_) {
     if (worker->outstanding() < 2 || worker->mode == WorkerMode::doomed) continue;
-    const Clock::time_point started{std::chrono::nanoseconds(worker->channel.started_ns())};
     const auto oldest = worker->channel.oldest_position();
-    if (!oldest || !worker->channel.started(*oldest) || now - started < slow_after) continue;
+    const auto told = oldest ? worker->channel.started_ns(*oldest) : std::nullopt;
+    if (!told || !worker->channel.started(*oldest)) continue;
+    const Clock::time_point started{std::chrono::nanoseconds(*told)};
+    if (now - started < slow_after) continue;
     // a ring of short tasks met a long one: what was known of the mean is wrong now
     mean_task_ns_ = std::max(mean_task_ns_, static_cast<double>((now - started).count()));
     take_back_unstarted(*worker);

@@ -293,8 +293,9 @@ Stats LocalPool::stats() const {
         const auto since = [now](std::int64_t ns) {
           return std::max(now - Clock::time_point(std::chrono::nanoseconds(ns)), Clock::duration(0));
         };
-        info.age = since(worker->channel.started_ns());
-        if (worker->channel.heartbeat_ns() >= worker->channel.started_ns())
+        const auto started = worker->channel.started_ns(*oldest);
+        if (started) info.age = since(*started);
+        if (started && worker->channel.heartbeat_ns() >= *started)
           info.heartbeat_age = since(worker->channel.heartbeat_ns());
       }
       info.state = worker->mode != WorkerMode::serving                 ? WorkerState::leaving

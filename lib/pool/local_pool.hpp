@@ -80,6 +80,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void finish(Worker& worker, channel::ParentChannel::Collected& result);
   void tell_ready(Worker& worker);
   void tell_started(Worker& worker, std::uint64_t position, const Task& task, Clock::time_point time);
+  void tell_running(Worker& worker, Clock::time_point now);
   void tell_done(const Worker& worker, const Task& task, bool failed);
   void lead(const Task& task, Deadline deadline);
 

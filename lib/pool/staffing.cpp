@@ -209,7 +209,7 @@ void LocalPool::advance_ladders(Clock::time_point now) {
 bool LocalPool::life_notice_changed(Worker& worker) {
   const std::uint32_t word = worker.channel.life_word().load(std::memory_order_acquire);
   if (worker.life == 0 && worker.was_ready && !system::life_ended(word)) worker.life = word;
-  return system::life_ended(word) || (worker.life != 0 && word != worker.life);
+  return system::life_ended(word) || (worker.was_ready && (worker.life == 0 || word != worker.life));
 }
 
 /// True at the second roll call in a row that finds it stopped before it began what it was given; that is taken back.
@@ -234,10 +234,7 @@ void LocalPool::bury_dead(Clock::time_point now) {
       worker.was_ready = true;
       if (!worker.initializer) tell_ready(worker);
     }
-    if (tell_)
-      if (const auto oldest = worker.channel.oldest_position(); oldest && worker.channel.started(*oldest))
-        if (const TaskPtr task = worker.channel.oldest(); task != worker.initializer)
-          tell_started(worker, *oldest, *task, Clock::time_point(std::chrono::nanoseconds(worker.channel.started_ns())));
+    if (tell_) tell_running(worker, now);
     const bool noticed = life_notice_changed(worker) || worker.channel.crashed();
     if (noticed && !worker.noticed_at) {
       worker.noticed_at = now;
@@ -250,10 +247,14 @@ void LocalPool::bury_dead(Clock::time_point now) {
     }
     // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
     // or that only the main thread has ended or called exec: no worker any more.
-    if (noticed && worker.mode != WorkerMode::doomed && now - *worker.noticed_at >= notice_grace)
-      doom(worker, Doom::misbehaved, "its main thread ended or replaced the program, and it was killed");
-    if (thorough && does_not_begin(worker))
-      doom(worker, Doom::misbehaved, "it was stopped by a signal with a task to begin, and was killed");
+    if (worker.mode != WorkerMode::doomed) {
+      if (noticed && now - *worker.noticed_at >= notice_grace)
+        doom(worker, Doom::misbehaved, "its main thread ended or replaced the program, and it was killed");
+      else if (thorough && does_not_begin(worker))
+        doom(worker, Doom::misbehaved, "it was stopped by a signal with a task to begin, and was killed");
+      else if (thorough && worker.channel.damaged())
+        doom(worker, Doom::misbehaved, "it overwrote the memory that it shares with its parent, and was killed");
+    }
     ++i;
   }
 }
@@ -293,8 +294,9 @@ void LocalPool::bury(std::size_t index) {
   }
   if (lost) {
     death->task = TaskName(*lost);
-    const auto started = Clock::time_point(std::chrono::nanoseconds(death->words.started_ns));
-    death->run_time = std::max(Clock::now() - started, Clock::duration(0));
+    const auto told = worker->channel.started_ns(worker->channel.first_uncollected());
+    if (told)
+      death->run_time = std::max(Clock::now().time_since_epoch() - std::chrono::nanoseconds(*told), Clock::duration(0));
   }
   log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, describe(death->status),
       lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
@@ -343,7 +345,7 @@ void LocalPool::mourn(Worker& worker, const DeathPtr& death) {
                        std::get<system::Signaled>(death->status).signal == SIGTERM);
   if (worker.initializer)
     break_pool(std::make_shared<BrokenByDeaths>("a worker died in the initializer, so no task can run:", std::vector{death}));
-  else if (!death->words.ready && !killed)
+  else if (!worker.was_ready && worker.done == 0 && !death->words.ready && !killed)  // its own word may be overwritten
     break_pool(std::make_shared<BrokenByDeaths>("a worker died while it started up, so no task can run:", std::vector{death}));
   else if (options_.on_crash == CrashPolicy::break_pool)
     break_pool(std::make_shared<DeathFailure>(std::vector{death}));

@@ -51,7 +51,7 @@ struct Worker {
   std::uint64_t told_started = 0;            // position + 1 of the last task of which the observer was told
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
   bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
-  std::uint32_t life = 0;                    // the life word as it is while the worker lives; 0: not yet known
+  std::uint32_t life = 0;                    // the life word as it is while the worker lives; known once it was ready
 
   std::size_t outstanding() const { return channel.outstanding(); }
   bool idle() const { return outstanding() == 0; }

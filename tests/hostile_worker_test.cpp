@@ -1,0 +1,202 @@
+// C9: tasks that write what they like into their worker's segment, close its descriptors, or let a child do it. The pool
+// goes on, every future is done, and no other worker's task gets a wrong result.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/channel/layout.hpp"
+#include "lib/channel/slot.hpp"
+#include "tests/support/pool_fixture.hpp"
+
+namespace {
+
+using namespace yoke_test;
+using namespace yoke::channel;
+
+enum Word : unsigned { writing };
+enum class Noise { random, ones, zeros, lies };
+enum class End { returns, throws, killed, crashes };
+constexpr Noise all_noises[] = {Noise::random, Noise::ones, Noise::zeros, Noise::lies};
+
+/// The memory that this worker shares with its parent.
+Segment& own_segment() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);)
+    if (line.find("memfd:yoke-segment") != std::string::npos)
+      return *reinterpret_cast<Segment*>(std::stoull(line, nullptr, 16));
+  throw std::runtime_error("this worker has no segment");
+}
+
+/// What could be true, and is not: of results that nobody made, in places that do not hold them, and of a death.
+void lie(Segment& segment, std::mt19937_64& random) {
+  constexpr std::uint64_t lengths[] = {0, 3, 81, arena_size + 1, UINT32_MAX, UINT64_MAX};
+  const std::uint64_t now = segment.status.position.load();  // one further than that of the task that runs
+  for (std::uint64_t position = now; position < now + slot_count - 1; ++position) {
+    ResultSlot& result = segment.results[position % slot_count];
+    result.length = lengths[random() % std::size(lengths)];
+    result.where = random() % (2 * arena_size);
+    result.place = static_cast<Place>(random() % 4);
+    result.kind = static_cast<ResultKind>(random() % 3);
+    result.sequence.store(random() % 4 == 0 ? published(position + 1) : published(position));
+    segment.tasks[position % slot_count].state.store(random() % (4 * slot_count));
+  }
+  segment.status.started_ns.store(random() % 2 == 0 ? INT64_MIN : INT64_MAX);
+  segment.status.heartbeat_ns.store(INT64_MIN);
+  segment.status.phase.store(77);
+  segment.black_box.frame_count = 1000;
+  segment.black_box.reason_length.store(UINT32_MAX);
+  std::memset(segment.black_box.modules, 'x', sizeof segment.black_box.modules);
+  segment.black_box.signal.store(static_cast<std::uint32_t>(random() % 70));
+}
+
+void overwrite(Noise noise, std::uint64_t seed) {
+  Segment& segment = own_segment();
+  std::mt19937_64 random(seed);
+  const std::span words(reinterpret_cast<volatile std::uint64_t*>(&segment), sizeof segment / sizeof(std::uint64_t));
+  if (noise == Noise::lies) return lie(segment, random);
+  for (auto& word : words) word = noise == Noise::random ? random() : noise == Noise::ones ? ~std::uint64_t{0} : 0;
+}
+
+int overwrite_and_end(Noise noise, std::uint64_t seed, End end) {
+  overwrite(noise, seed);
+  switch (end) {
+    case End::returns: break;
+    case End::throws: throw std::runtime_error("with a text");
+    case End::killed: kill_self(SIGKILL);
+    case End::crashes: kill_self(SIGSEGV);
+  }
+  return -1;
+}
+
+/// Does not stop before something else ends it.
+int overwrite_for_ever(const Board& board, Noise noise) {
+  for (std::uint64_t seed = 0;; ++seed) {
+    overwrite(noise, seed);
+    board.add(writing);
+  }
+}
+
+int let_a_child_write(const Board& board, Noise noise) {
+  const std::uint32_t before = board.get(writing);
+  if (::fork() == 0) overwrite_for_ever(board, noise);
+  board.wait_for(writing, before + 1);
+  return -1;
+}
+
+int close_all_descriptors() {
+  ::close_range(3, ~0U, 0);
+  return -1;
+}
+std::size_t length_of(const std::string& text) { return text.size(); }
+
+class HostileWorkerTest : public PoolTest {
+ protected:
+  yoke::ExecutorOptions options() const override {
+    auto options = PoolTest::options();
+    options.restart_budget = {.deaths = 100'000, .within = std::chrono::seconds(1)};
+    return options;
+  }
+
+  void SetUp() override {
+    PoolTest::SetUp();
+    may_write_stderr();  // a sanitizer may have its say about what a worker does to itself
+  }
+
+  /// The future is done, with a value that is right, or with an error.
+  template <class T>
+  static bool right_or_failed(const yoke::Future<T>& future, const T& expected) {
+    try {
+      return soon(future).result() == expected;
+    } catch (const yoke::Error&) {
+      return true;
+    } catch (const std::runtime_error& error) {
+      return error.what() == std::string("with a text");
+    }
+  }
+
+  /// The pool works as before.
+  void expect_work() {
+    for (int round = 0; round < 5; ++round) {
+      std::vector<yoke::Future<int>> futures;
+      for (int i = 0; i < 100; ++i) futures.push_back(pool->submit({.retries = 100}, add_one, i));
+      for (int i = 0; i < 100; ++i) ASSERT_TRUE(right_or_failed(futures[static_cast<std::size_t>(i)], i + 1)) << i;
+    }
+    prime(*pool, size, board);
+    for (int i = 0; i < 100; ++i) ASSERT_EQ(soon(pool->submit(add_one, i)).get(), i + 1);
+  }
+};
+
+TEST_F(HostileWorkerTest, C9_overwrites_its_segment_and_goes_on) {
+  for (const Noise noise : all_noises)
+    for (std::uint64_t seed = 0; seed < 10; ++seed) {
+      const auto end = seed % 2 == 0 ? End::returns : End::throws;
+      ASSERT_TRUE(right_or_failed(pool->submit(overwrite_and_end, noise, seed, end), -1));
+      for (int i = 0; i < 10; ++i) ASSERT_TRUE(right_or_failed(pool->submit(add_one, i), i + 1));
+    }
+  expect_work();
+}
+
+TEST_F(HostileWorkerTest, C9_overwrites_its_segment_and_dies) {
+  for (const Noise noise : all_noises)
+    for (std::uint64_t seed = 0; seed < 10; ++seed) {
+      const auto end = seed % 2 == 0 ? End::killed : End::crashes;
+      ASSERT_TRUE(right_or_failed(pool->submit(overwrite_and_end, noise, seed, end), -1));
+      ASSERT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+    }
+  expect_work();
+}
+
+TEST_F(HostileWorkerTest, C9_overwrites_its_segment_before_anything_is_known_of_it) {
+  for (const Noise noise : all_noises)
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      auto one = options();
+      one.max_workers = 1;
+      one.initializer = {};
+      restart(one);
+      EXPECT_TRUE(right_or_failed(pool->submit(overwrite_and_end, noise, seed, End::returns), -1));
+      for (int i = 0; i < 3; ++i) EXPECT_TRUE(right_or_failed(pool->submit(add_one, i), i + 1));
+      EXPECT_EQ(soon(pool->submit({.retries = 3}, add_one, 1)).get(), 2);
+    }
+  restart(options());
+}
+
+TEST_F(HostileWorkerTest, C9_overwrites_its_segment_while_others_work) {
+  for (const Noise noise : all_noises) {
+    const std::uint32_t before = board.get(writing);
+    auto hostile = pool->submit({.timeout = std::chrono::milliseconds(200)}, overwrite_for_ever, board, noise);
+    board.wait_for(writing, before + 1);
+    std::vector<yoke::Future<int>> others;
+    for (int i = 0; i < 2000; ++i) others.push_back(pool->submit(add_one, i));
+    for (int i = 0; i < 2000; ++i) ASSERT_TRUE(right_or_failed(others[static_cast<std::size_t>(i)], i + 1));
+    pool->stats();
+    EXPECT_TRUE(right_or_failed(hostile, -1));
+  }
+  expect_work();
+}
+
+TEST_F(HostileWorkerTest, C9_leaves_a_child_that_writes_on) {
+  for (const Noise noise : all_noises) {
+    EXPECT_TRUE(right_or_failed(pool->submit(let_a_child_write, board, noise), -1));
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(right_or_failed(pool->submit(add_one, i), i + 1));
+  }
+  pool->shutdown({.kill_workers = true});
+  restart(options());
+  expect_work();
+}
+
+TEST_F(HostileWorkerTest, C9_closes_all_its_descriptors) {
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(right_or_failed(pool->submit(close_all_descriptors), -1));
+  const std::string text(200'000, 'x');
+  for (int i = 0; i < 20; ++i)
+    EXPECT_TRUE(right_or_failed(pool->submit({.retries = 100}, length_of, text), text.size()));
+  expect_work();
+}
+
+}  // namespace
