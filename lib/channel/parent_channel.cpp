@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "lib/channel/slot.hpp"
+#include "lib/system/fault_point.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/wire/large_buffer.hpp"
 
@@ -102,6 +103,7 @@ bool ParentChannel::send_memory(std::uint64_t number, int descriptor) {
   if (!send_control(socket_.get(), ControlKind::memory, number, {}, descriptor)) return false;
   if (sent_memory_.size() == max_kept_memory) sent_memory_.erase(sent_memory_.begin());
   sent_memory_.push_back(number);
+  YOKE_FAULT_POINT(argument_memory_sent, segment().status.pid.load(std::memory_order_relaxed));
   return true;
 }
 
@@ -164,7 +166,9 @@ ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference func
   tasks_[head_ % slot_count] = TaskPtr(&task);
   const bool in_memfd = slot.place == Place::memfd;
   const std::uint64_t number = slot.where;
+  YOKE_FAULT_POINT(before_make_ready, segment().status.pid.load(std::memory_order_relaxed));
   make_ready(slot.state, head_);
+  YOKE_FAULT_POINT(after_make_ready, segment().status.pid.load(std::memory_order_relaxed));
   ++head_;
   ++outstanding_;
   if (in_memfd) {
@@ -182,7 +186,9 @@ bool ParentChannel::ring() noexcept {
 }
 
 bool ParentChannel::revoke(std::uint64_t position) noexcept {
+  YOKE_FAULT_POINT(before_revoke, segment().status.pid.load(std::memory_order_relaxed));
   if (!try_revoke(segment().tasks[position % slot_count].state, position)) return false;
+  YOKE_FAULT_POINT(after_revoke, segment().status.pid.load(std::memory_order_relaxed));
   tasks_[position % slot_count].reset();
   --outstanding_;
   skip_revoked();
@@ -236,11 +242,13 @@ bool ParentChannel::collect(Collected& result) {
   result.elapsed_ns = read_once(shared.elapsed_ns);
   result.outcome.kind =
       read_once(shared.kind) == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
+  YOKE_FAULT_POINT(before_fetch, segment().status.pid.load(std::memory_order_relaxed));
   try {
     result.damage = fetch(position, shared, result.outcome.bytes);
   } catch (const std::exception& error) {  // no memory or no descriptor left for a copy
     result.damage = fmt::format("a result that could not be copied ({})", error.what());
   }
+  YOKE_FAULT_POINT(after_fetch, segment().status.pid.load(std::memory_order_relaxed));
   --outstanding_;
   skip_revoked();
   return true;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "lib/channel/slot.hpp"
+#include "lib/system/fault_point.hpp"
 #include "lib/system/pause.hpp"
 #include "yoke/error.hpp"
 
@@ -72,13 +73,16 @@ const TaskSlot* WorkerChannel::next() {
         ++position_;
         continue;
       case NextStep::start:
+        YOKE_FAULT_POINT(before_claim);
         if (!try_start(slot.state, position_)) continue;
+        YOKE_FAULT_POINT(after_claim);
         running_ = true;
         return &slot;
       case NextStep::wait: break;
     }
     if (segment_->stop.load(std::memory_order_acquire) != 0) {
       // asked to stop after its last task was given: one more look decides
+      YOKE_FAULT_POINT(stop_seen);
       if (next_step(slot.state.load(std::memory_order_acquire), position_) == NextStep::wait) return nullptr;
       continue;
     }
@@ -106,6 +110,7 @@ void WorkerChannel::wait() {
   }
   segment_->status.phase.store(static_cast<std::uint8_t>(Phase::idle), std::memory_order_relaxed);
   tasks_bell_.arm();
+  YOKE_FAULT_POINT(bell_armed);
   while (nothing_to_do() && !tasks_bell_.rung()) {
     if (memory_.empty()) {
       tasks_bell_.sleep({});
@@ -138,6 +143,7 @@ bool WorkerChannel::read_control() {
     }
     if (memory_.size() == max_kept_memory) memory_.erase(memory_.begin());
     memory_.push_back({head.number, std::move(mapping)});
+    YOKE_FAULT_POINT(argument_memory_received);
   }
   return true;
 }
@@ -204,16 +210,21 @@ void WorkerChannel::place_result(ResultSlot& slot, PackBuffer& result) {
   }
   if (content.size() <= longest_in_arena) {
     const std::size_t offset = arena_room_for(content.size());
+    YOKE_FAULT_POINT(arena_taken, &slot);
     slot.place = Place::arena;
     slot.where = offset;
     std::memcpy(segment_->result_arena + offset, content.data(), content.size());
+    YOKE_FAULT_POINT(arena_written, &slot);
     return;
   }
   wait_for_descriptor_room();
   const system::UniqueFd memory = system::create_memfd("yoke-result", 0);
+  YOKE_FAULT_POINT(memory_made, &slot);
   write_all(memory.get(), content);
+  YOKE_FAULT_POINT(memory_written, &slot);
   if (!send_control(socket_.get(), ControlKind::memory, position_, {}, memory.get()))
     throw std::system_error(errno, std::system_category(), "handing over the memory of a large result");
+  YOKE_FAULT_POINT(memory_sent, &slot);
   handed_over_.push_back(position_);
   slot.place = Place::memfd;
 }
@@ -221,15 +232,19 @@ void WorkerChannel::place_result(ResultSlot& slot, PackBuffer& result) {
 void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {
   ResultSlot& slot = segment_->results[position_ % slot_count];
   place_result(slot, result);
+  YOKE_FAULT_POINT(result_placed, &slot);
   slot.kind = kind;
   slot.elapsed_ns = elapsed_ns;
+  YOKE_FAULT_POINT(result_written, &slot);
   slot.sequence.store(published(position_), std::memory_order_release);
+  YOKE_FAULT_POINT(result_sequenced, &slot);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // A thread that waits for results itself goes first; the watchdog need not wake for it too.
   if (segment_->leader_armed.load(std::memory_order_relaxed) != 0)
     leader_bell_.ring_if_armed();
   else
     watchdog_bell_.ring_if_armed();
+  YOKE_FAULT_POINT(result_rung, &slot);
 }
 
 }  // namespace yoke::channel

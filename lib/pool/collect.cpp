@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/pool/local_pool.hpp"
+#include "lib/system/fault_point.hpp"
 #include "lib/system/pause.hpp"
 
 namespace yoke::pool {
@@ -35,7 +36,7 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
   if (worker.initializer && result.task == worker.initializer) {
     worker.initializer.reset();
     if (!result.damage.empty())
-      doom_misbehaved(worker);
+      doom(worker, Doom::misbehaved, "its initializer left a result that cannot be, and it was killed");
     else if (result.outcome.kind == Outcome::Kind::exception)
       break_pool(std::make_shared<InitializerFailure>(std::move(result.outcome.bytes), worker.process.pid()));
     else
@@ -65,6 +66,7 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
   task.pool_word = 0;
   ++(result.outcome.kind == Outcome::Kind::value ? counts_.done : counts_.failed);
   task.resolve(std::move(result.outcome));
+  YOKE_FAULT_POINT(after_resolve, worker.process.pid());
 }
 
 /// Once: the worker has told that its start-up is over, and its initializer has run.

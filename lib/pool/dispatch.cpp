@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lib/pool/local_pool.hpp"
+#include "lib/system/fault_point.hpp"
 
 namespace yoke::pool {
 namespace {
@@ -75,6 +76,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     task.resolve(failed(std::make_shared<TextFailure<Error>>(error.what())));
     return true;
   }
+  YOKE_FAULT_POINT(after_dispatch, worker.process.pid());
   ++worker.given;
   if (options_.max_tasks_per_worker && worker.given >= static_cast<std::uint64_t>(*options_.max_tasks_per_worker))
     ask_to_leave(worker);

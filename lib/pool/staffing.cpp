@@ -7,6 +7,7 @@
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
+#include "lib/system/fault_point.hpp"
 #include "lib/system/launcher.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/memory_pressure.hpp"
@@ -102,7 +103,9 @@ void LocalPool::start_worker(Lock& lock) {
                                                                    spec.keep_fds[2]));
     spec.environment = system::child_environment(variables, {});
     spec.limits = resource_limits(options_.limits);
+    YOKE_FAULT_POINT(before_launch, 0);
     worker->process = system::launch(spec);
+    YOKE_FAULT_POINT(after_launch, worker->process.pid());
     worker->channel.close_worker_socket();
   } catch (const std::exception& error) {
     trouble = error.what();
@@ -119,6 +122,7 @@ void LocalPool::start_worker(Lock& lock) {
   worker->idle_since = Clock::now();
   if (tell_) tell_({EventKind::worker_started, worker->idle_since, worker->process.pid(), rank});
   workers_.push_back(std::move(worker));
+  YOKE_FAULT_POINT(launch_settled, workers_.back()->process.pid());
   if (killing_ || broken_) doom(*workers_.back(), Doom::wanted);
   dispatch();
 }
@@ -171,6 +175,7 @@ void LocalPool::ask_to_leave(Worker& worker) {
   worker.mode = WorkerMode::leaving;
   log(LogLevel::debug, "asked worker {} (pid {}) to leave", worker.rank, worker.process.pid());
   worker.channel.ask_to_stop();
+  YOKE_FAULT_POINT(asked_to_leave, worker.process.pid());
   wake_watchdog();
 }
 
@@ -264,7 +269,9 @@ void LocalPool::bury(std::size_t index) {
   const std::unique_ptr<Worker> worker = std::move(workers_[index]);
   workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(index));
   preferred_ = 0;
+  YOKE_FAULT_POINT(before_burial, 0);
   collect_from(*worker);
+  YOKE_FAULT_POINT(burial_collected, 0);
 
   auto death = std::make_shared<Death>();
   death->pid = worker->process.pid();
@@ -281,6 +288,7 @@ void LocalPool::bury(std::size_t index) {
     death->words.reason = "the kernel killed it for want of memory: its oom counter rose";
   }
   worker->process.signal_group(SIGKILL);  // what its tasks have left running
+  YOKE_FAULT_POINT(burial_group_ended, 0);
 
   TaskPtr lost;
   std::deque<TaskPtr> unstarted;
@@ -302,15 +310,21 @@ void LocalPool::bury(std::size_t index) {
       lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
   const bool orderly = (worker->mode == WorkerMode::leaving && !lost) || worker->doom == Doom::wanted;
   requeue(std::move(unstarted));
+  YOKE_FAULT_POINT(burial_requeued, 0);
   if (lost && lost != worker->initializer)
     tell_started(*worker, worker->channel.first_uncollected(), *lost, Clock::now() - death->run_time);
   if (tell_)
     tell_({orderly ? EventKind::worker_retired : EventKind::worker_died, Clock::now(), death->pid, death->rank, {}, false,
            orderly ? nullptr : death});
   if (!orderly) mourn(*worker, death);
-  if (lost && lost != worker->initializer) lose_task(*worker, std::move(lost), death);
+  YOKE_FAULT_POINT(burial_mourned, 0);
+  if (lost && lost != worker->initializer) {
+    lose_task(*worker, std::move(lost), death);
+    YOKE_FAULT_POINT(burial_task_lost, 0);
+  }
   corpses_.push_back(std::move(worker->process));
   reap();
+  YOKE_FAULT_POINT(after_burial, 0);
 }
 
 /// By what ended it. What the caller wanted is no death of the pool's.

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "lib/system/fault_point.hpp"
 #include "lib/system/memory_pressure.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
@@ -27,6 +28,7 @@ class RunningTask final : public Call {
 
   void publish() override { publish(channel::ResultKind::value); }
   void publish(channel::ResultKind kind) {
+    YOKE_FAULT_POINT(before_publish);
     ended_ns_ = now_ns();
     const auto elapsed = static_cast<std::uint64_t>(ended_ns_ - started_ns_);
     channel_.publish(kind, result(), static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, UINT32_MAX)));
@@ -68,6 +70,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   try {
     const auto function = reinterpret_cast<Trampoline>(const_cast<void*>(channel.resolve(slot.function)));
     RunningTask task(channel, channel.arguments(slot), channel.resolve(slot.target), result, started);
+    YOKE_FAULT_POINT(before_decode);
     try {
       function(task);
     } catch (...) {
@@ -83,6 +86,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
     RunningTask task(channel, {}, nullptr, result, started);
     publish_exception(channel, task);
   }
+  YOKE_FAULT_POINT(task_finished);
   status.tasks_done.fetch_add(1, std::memory_order_relaxed);
   return !threw;
 }

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "lib/channel/worker_channel.hpp"
+#include "lib/system/fault_point.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/worker/crash_handler.hpp"
@@ -69,11 +70,13 @@ void note_hook_ran() noexcept { hook_has_run.store(true); }
 
 void run() {
   Descriptors descriptors = take_bootstrap();
+  YOKE_FAULT_POINT(bootstrap_taken);
   // Never destroyed: the crash handler may need it until the very end.
   static channel::WorkerChannel& channel =
       *new channel::WorkerChannel(std::move(descriptors.segment), std::move(descriptors.socket));
   channel.status().pid.store(::getpid(), std::memory_order_relaxed);
   system::hold_life_notice(channel.life());
+  YOKE_FAULT_POINT(life_notice_held);
   const channel::Bootstrap& bootstrap = channel.bootstrap();
   const system::ModuleIdentity identity = system::main_module().identity;
   if (bootstrap.version != channel::layout_version)
@@ -83,6 +86,7 @@ void run() {
     fail_start(channel, fmt::format("the worker runs another build of the program (build-id {}) than its parent: the "
                                     "program was replaced while it ran. Start it again",
                                     system::to_hex(identity)));
+  YOKE_FAULT_POINT(identity_compared);
   this_rank = &bootstrap.rank;
   this_depth = bootstrap.depth;
   this_status = &channel.status();
@@ -90,14 +94,19 @@ void run() {
   ::prctl(PR_SET_NAME, fmt::format("{:.10}/{}", program_invocation_short_name, this_worker::rank()).c_str());
   try {
     start_lifeline(std::move(descriptors.parent_life));
+    YOKE_FAULT_POINT(lifeline_started);
     install_crash_handler(channel);
+    YOKE_FAULT_POINT(crash_handler_installed);
   } catch (const std::exception& error) {
     fail_start(channel, error.what());
   }
   if (const char* stop = std::getenv("YOKE_WORKER_STOP"); stop && std::string_view(stop) == "1")
     ::raise(SIGSTOP);  // a debugger may attach now; it goes on with SIGCONT
+  YOKE_FAULT_POINT(before_ready);
   channel.announce_ready();
+  YOKE_FAULT_POINT(after_ready);
   run_tasks(channel);
+  YOKE_FAULT_POINT(before_exit);
   std::exit(0);
 }
 

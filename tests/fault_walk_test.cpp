@@ -1,0 +1,324 @@
+// C3, C4: a worker dies at each step of the protocol, on its own side and on its parent's. Whatever the step, each
+// future is resolved once, with its value or with the death of the worker that ran it, and the pool goes on.
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <ostream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/faults.hpp"
+#include "tests/support/pool_fixture.hpp"
+
+namespace {
+
+using namespace yoke_test;
+
+/// A value that knows what it must look like, and passes a fault point wherever its own code runs in a worker.
+struct Parcel {
+  int id = 0;
+  std::size_t size = 0;
+  bool unpacked_here = false;
+
+  Parcel() = default;
+  Parcel(int id_, std::size_t size_) : id(id_), size(size_) {}
+  Parcel(Parcel&& other) noexcept
+      : id(other.id), size(other.size), unpacked_here(std::exchange(other.unpacked_here, false)) {}
+  Parcel(const Parcel& other) : id(other.id), size(other.size) {}
+  Parcel& operator=(const Parcel&) = delete;
+  ~Parcel() {
+    if (unpacked_here) YOKE_FAULT_POINT(in_destructor);
+  }
+  std::string content() const { return std::to_string(id) + std::string(size, static_cast<char>('a' + id % 26)); }
+};
+
+}  // namespace
+
+template <>
+struct yoke::Codec<Parcel> {
+  static void pack(Packer& packer, const Parcel& parcel) {
+    packer.pack_array(2);
+    pack_value(packer, std::pair(parcel.id, parcel.size));
+    YOKE_FAULT_POINT(in_encode);
+    pack_value(packer, parcel.content());
+  }
+  static Parcel unpack(const Object& object) {
+    const auto items = detail::unpack_array(object, 2);
+    const auto [id, size] = unpack_value<std::pair<int, std::size_t>>(items[0]);
+    YOKE_FAULT_POINT(in_decode);
+    Parcel parcel(id, size);
+    if (unpack_value<std::string>(items[1]) != parcel.content()) throw std::logic_error("a parcel is not what it was");
+    parcel.unpacked_here = yoke::this_worker::is_worker();
+    return parcel;
+  }
+};
+
+namespace {
+
+enum Word : unsigned { entered, gate };
+
+int hold(const Board& board) {
+  YOKE_FAULT_POINT(in_function);
+  return pass_gate(board, entered, gate);
+}
+Parcel carry(const Parcel& parcel) {
+  YOKE_FAULT_POINT(in_function);
+  return parcel;
+}
+int negate(int value) { return -value; }
+int refuse(int value) { throw std::out_of_range("refused " + std::to_string(value)); }
+
+/// What became of all that was submitted.
+struct Outcomes {
+  unsigned right = 0, cancelled = 0, refused = 0, broken = 0;
+  std::vector<int> lost;             // pid of each worker whose death was told
+  std::vector<std::string> damaged;  // other errors, and wrong values
+};
+
+/// A mixed load on two workers that retire after a few tasks, and what is to come of each task.
+class Load {
+ public:
+  explicit Load(const Faults& faults)
+      : pool({.max_workers = 2, .env = faults.env(), .max_tasks_per_worker = 12}), faults_(faults) {}
+
+  /// All of it, until the pool is shut down.
+  void run() {
+    const Board& board = faults_.board();
+    for (int i = 0; i < 2; ++i) submit<int>([](int pid) { return pid > 0; }, hold, board);
+    std::vector<yoke::Future<int>> ahead;
+    for (int i = 0; i < 4; ++i)
+      if (const auto future = submit<int>(is_negated(i), negate, i)) ahead.push_back(*future);
+    // Both workers run, and each has one more, unless a fault came first.
+    wait_until([&] { return board.get(entered) == 2 || faults_.all_fired() || broken(); }, "the workers");
+    for (auto& future : ahead) future.cancel();
+    board.add(gate);
+    for (int i = 0; i < 36; ++i) submit_one_of_six(i);
+    for (Item& item : items_) item.settle(outcomes);
+    wait_until([&] { return faults_.all_fired() || broken(); }, "the faults to happen");
+    if (!broken()) {
+      EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
+    }
+    stats = pool.stats();
+    broken_before_end = broken();
+    shut_down_in_time(pool);
+    const auto called = [&] {
+      return std::all_of(items_.begin(), items_.end(), [](const Item& item) { return item.callbacks != 0; });
+    };
+    wait_until(called, "each callback");
+    for (const Item& item : items_) EXPECT_EQ(item.callbacks, 1U);
+  }
+  bool broken() const { return !pool.pool()->accepting(); }
+  std::size_t submitted() const { return items_.size(); }
+
+  yoke::ProcessPoolExecutor pool;
+  Outcomes outcomes;
+  yoke::Stats stats;  // before the shutdown
+  bool broken_before_end = false;
+
+ private:
+  struct Item {
+    std::function<void(Outcomes&)> settle;
+    std::atomic<unsigned> callbacks{0};
+  };
+
+  static std::function<bool(int)> is_negated(int i) {
+    return [i](int value) { return value == -i; };
+  }
+
+  void submit_one_of_six(int i) {
+    const auto carries = [&](std::size_t size) {
+      const auto is_same = [i, size](const Parcel& parcel) { return parcel.id == i && parcel.size == size; };
+      submit<Parcel>(is_same, carry, Parcel(i, size));
+    };
+    switch (i % 6) {
+      case 0: return carries(5'000);    // through the arena
+      case 1: return carries(100'000);  // through memory of its own
+      case 2: return carries(0);
+      case 3: submit<int>(is_negated(i), yoke::TaskOptions{.retries = 1}, negate, i); return;
+      case 4:
+        if (auto future = submit<int>(is_negated(i), negate, i)) future->cancel();
+        return;
+      default: submit<int>([](int) { return false; }, refuse, i); return;
+    }
+  }
+
+  /// Empty if the pool is broken.
+  template <class T, class... A>
+  std::optional<yoke::Future<T>> submit(std::function<bool(const T&)> is_right, A&&... what) {
+    std::optional<yoke::Future<T>> future;
+    try {
+      future = pool.submit(std::forward<A>(what)...);
+    } catch (const yoke::BrokenProcessPool&) {
+      ++outcomes.refused;
+      return future;
+    }
+    Item& item = items_.emplace_back();
+    future->add_done_callback([&item](const auto&) { ++item.callbacks; });
+    item.settle = [future = *future, is_right](Outcomes& all) mutable {
+      try {
+        if (is_right(soon(future).get()))
+          ++all.right;
+        else
+          all.damaged.push_back("a wrong value");
+      } catch (const std::out_of_range&) {
+        ++all.right;  // a refusal
+      } catch (const yoke::CancelledError&) {
+        ++all.cancelled;
+      } catch (const yoke::TerminatedWorkerError& error) {
+        all.lost.push_back(error.death().pid);
+      } catch (const yoke::BrokenProcessPool&) {
+        ++all.broken;
+      } catch (const std::exception& error) {
+        all.damaged.push_back(error.what());
+      }
+    };
+    return future;
+  }
+
+  const Faults& faults_;
+  std::deque<Item> items_;
+};
+
+/// What a worker's death at a point costs.
+enum class Cost {
+  nothing,   // it has no task, or has published its result
+  its_task,  // the one that it has claimed
+  perhaps,   // its task, if it runs one: the parent cannot know
+  start      // nothing if it was killed from outside; a crash breaks the pool, since it would come again
+};
+struct Step {
+  FaultPoint point;
+  Cost cost;
+  std::vector<std::uint32_t> nth;  // passings to walk
+};
+void PrintTo(const Step& step, std::ostream* out) { *out << to_string(step.point); }
+std::string step_name(const testing::TestParamInfo<Step>& step) { return to_string(step.param.point); }
+
+using enum FaultPoint;
+
+/// Each point has its line here: see every_point_is_walked.
+const std::vector<Step> steps{
+    {bootstrap_taken, Cost::start, {1, 2, 3}},
+    {life_notice_held, Cost::start, {1, 3}},
+    {identity_compared, Cost::start, {1, 3}},
+    {lifeline_started, Cost::start, {1, 3}},
+    {crash_handler_installed, Cost::start, {1, 3}},
+    {before_ready, Cost::start, {1, 2, 3}},
+    {after_ready, Cost::nothing, {1, 3}},
+    {bell_armed, Cost::nothing, {1}},
+    {before_claim, Cost::nothing, {1, 5}},
+    {after_claim, Cost::its_task, {1, 5}},
+    {argument_memory_received, Cost::its_task, {1}},
+    {before_decode, Cost::its_task, {1, 5}},
+    {in_decode, Cost::its_task, {1, 4}},
+    {in_function, Cost::its_task, {2, 5}},
+    {in_encode, Cost::its_task, {1, 4}},
+    {before_publish, Cost::its_task, {1, 5}},
+    {arena_taken, Cost::its_task, {1, 4}},
+    {arena_written, Cost::its_task, {1, 4}},
+    {memory_made, Cost::its_task, {1, 4}},
+    {memory_written, Cost::its_task, {1, 4}},
+    {memory_sent, Cost::its_task, {1, 4}},
+    {result_placed, Cost::its_task, {1, 6}},
+    {result_written, Cost::its_task, {1, 6}},
+    {result_sequenced, Cost::nothing, {1, 6}},
+    {result_rung, Cost::nothing, {1, 6}},
+    {in_destructor, Cost::nothing, {1, 4}},
+    {task_finished, Cost::nothing, {1, 6}},
+    {stop_seen, Cost::nothing, {1}},
+    {before_exit, Cost::nothing, {1}},
+    {before_launch, Cost::perhaps, {1}},
+    {after_launch, Cost::perhaps, {1, 2, 3}},
+    {launch_settled, Cost::perhaps, {1, 2, 3}},
+    {before_make_ready, Cost::perhaps, {1, 6}},
+    {after_make_ready, Cost::perhaps, {1, 6}},
+    {argument_memory_sent, Cost::perhaps, {1}},
+    {after_dispatch, Cost::perhaps, {1, 6}},
+    {before_fetch, Cost::perhaps, {1, 6}},
+    {after_fetch, Cost::perhaps, {1, 6}},
+    {after_resolve, Cost::perhaps, {1, 6}},
+    {before_revoke, Cost::perhaps, {1, 2}},
+    {after_revoke, Cost::perhaps, {1, 2}},
+    {asked_to_leave, Cost::perhaps, {1}},
+    {before_burial, Cost::perhaps, {1}},
+    {burial_collected, Cost::perhaps, {1}},
+    {burial_group_ended, Cost::perhaps, {1}},
+    {burial_requeued, Cost::perhaps, {1}},
+    {burial_mourned, Cost::perhaps, {1}},
+    {burial_task_lost, Cost::perhaps, {1}},
+    {after_burial, Cost::perhaps, {1}},
+};
+
+TEST(FaultWalk, every_point_is_walked) {
+  for (unsigned point = 0; point < static_cast<unsigned>(FaultPoint::count); ++point)
+    EXPECT_EQ(std::count_if(steps.begin(), steps.end(),
+                            [&](const Step& step) { return step.point == static_cast<FaultPoint>(point); }),
+              1)
+        << to_string(static_cast<FaultPoint>(point));
+}
+
+class FaultWalk : public HouseTest, public testing::WithParamInterface<Step> {
+ protected:
+  void SetUp() override {
+    HouseTest::SetUp();
+    may_write_stderr();  // a sanitizer reports the crashes
+  }
+};
+
+/// At a burial and before a launch, the worker that is harmed is another one: both of them die at about the same time.
+std::vector<Order> orders_at(const Step& step, Act act, std::uint32_t nth) {
+  std::vector<Order> orders;
+  if (step.point >= before_burial || step.point == before_launch)
+    orders.push_back({.point = in_function, .act = Act::kill, .nth = 2});
+  orders.push_back({.point = step.point, .act = act, .nth = nth});
+  return orders;
+}
+
+/// Each death that a future tells of is one that was ordered, and no worker took two tasks along.
+void check_lost(const Faults& faults, const Outcomes& outcomes) {
+  for (const int pid : outcomes.lost) {
+    EXPECT_TRUE(faults.is_victim(pid)) << pid;
+    EXPECT_EQ(std::count(outcomes.lost.begin(), outcomes.lost.end(), pid), 1) << pid;
+  }
+}
+
+void check_cost(const Step& step, Act act, const Faults& faults, const Load& load) {
+  const Outcomes& all = load.outcomes;
+  const std::size_t taken = all.lost.size() + load.stats.retried;
+  const std::size_t before = faults.orders() - 1;  // deaths that were to come before the one at this point
+  EXPECT_TRUE(all.damaged.empty()) << all.damaged.front();
+  EXPECT_LE(load.stats.deaths, faults.orders());
+  check_lost(faults, all);
+  const bool in_a_start = step.cost == Cost::start || !faults.victim_was_ready(faults.orders() - 1);
+  if (load.broken_before_end) {
+    EXPECT_TRUE(act == Act::crash && in_a_start) << "the pool is broken";
+    return;
+  }
+  EXPECT_FALSE(act == Act::crash && step.cost == Cost::start) << "the pool goes on, into the same crash";
+  EXPECT_EQ(all.broken + all.refused, 0U);
+  EXPECT_EQ(all.right + all.cancelled + all.lost.size(), load.submitted());
+  if (step.cost == Cost::perhaps)
+    EXPECT_LE(taken, before + 1);
+  else
+    EXPECT_EQ(taken, step.cost == Cost::its_task ? 1U : 0U);
+}
+
+TEST_P(FaultWalk, C3_costs_at_most_the_task_that_the_worker_ran) {
+  for (const Act act : {Act::kill, Act::crash, Act::stop})
+    for (const std::uint32_t nth : GetParam().nth) {
+      SCOPED_TRACE(std::string(to_string(act)) + " at passing " + std::to_string(nth));
+      const Faults faults(orders_at(GetParam(), act, nth));
+      Load load(faults);
+      load.run();
+      EXPECT_TRUE(faults.all_fired()) << "passed " << faults.passes(GetParam().point) << " times";
+      check_cost(GetParam(), act, faults, load);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Points, FaultWalk, testing::ValuesIn(steps), step_name);
+
+}  // namespace
