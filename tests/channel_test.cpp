@@ -4,12 +4,14 @@
 
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "lib/channel/parent_channel.hpp"
+#include "lib/channel/slot.hpp"
 #include "lib/channel/worker_channel.hpp"
 #include "yoke/yoke.hpp"
 

@@ -1,5 +1,5 @@
-// C3, C4: a worker dies at each step of the protocol, on its own side and on its parent's. Whatever the step, each
-// future is resolved once, with its value or with the death of the worker that ran it, and the pool goes on.
+// C3, C4, C9: a worker dies at each step of the protocol, on its own side and on its parent's, or scribbles over a result.
+// Whatever the step, each future is resolved once, with its value or its error, and the pool goes on.
 #include <algorithm>
 #include <atomic>
 #include <deque>
@@ -314,11 +314,37 @@ TEST_P(FaultWalk, C3_costs_at_most_the_task_that_the_worker_ran) {
       const Faults faults(orders_at(GetParam(), act, nth));
       Load load(faults);
       load.run();
-      EXPECT_TRUE(faults.all_fired()) << "passed " << faults.passes(GetParam().point) << " times";
+      EXPECT_TRUE(faults.fired(faults.orders() - 1)) << "passed " << faults.passes(GetParam().point) << " times";
       check_cost(GetParam(), act, faults, load);
     }
 }
 
 INSTANTIATE_TEST_SUITE_P(Points, FaultWalk, testing::ValuesIn(steps), step_name);
+
+class ScribbleWalk : public FaultWalk {};
+
+/// A wrong length or place is an error of that one task. Its worker is replaced, which may cost the task that it runs.
+TEST_P(ScribbleWalk, C9_a_scribbled_result_is_an_error_or_right) {
+  for (unsigned scribble = 0; scribble < static_cast<unsigned>(Scribble::count); ++scribble)
+    for (const std::uint32_t nth : GetParam().nth) {
+      SCOPED_TRACE("scribble " + std::to_string(scribble) + " at passing " + std::to_string(nth));
+      const Faults faults({{GetParam().point, Act::scribble, nth, 0, static_cast<Scribble>(scribble)}});
+      Load load(faults);
+      load.run();
+      const Outcomes& all = load.outcomes;
+      EXPECT_TRUE(faults.all_fired());
+      EXPECT_LE(all.damaged.size(), 1U);
+      for (const auto& text : all.damaged) EXPECT_NE(text, "a wrong value");
+      EXPECT_LE(all.lost.size(), 1U);
+      check_lost(faults, all);
+      EXPECT_EQ(all.right + all.cancelled + all.lost.size() + all.damaged.size(), load.submitted());
+    }
+}
+
+const std::vector<Step> scribbled{
+    {result_written, Cost::perhaps, {1, 4, 5, 6, 7}},
+    {result_sequenced, Cost::perhaps, {1, 4, 5, 6, 7}},
+};
+INSTANTIATE_TEST_SUITE_P(Points, ScribbleWalk, testing::ValuesIn(scribbled), step_name);
 
 }  // namespace

@@ -38,17 +38,27 @@ struct Hostile {
     const TaskPtr task(new detail::TaskOf<void>(callable, nullptr, Bytes(std::as_bytes(std::span(text)))));
     parent.push(*task, 1, 0, 0);
   }
-  std::string publish(Place place, std::uint64_t length, std::uint64_t where) {
+  /// A task and its result, sealed as a worker seals it.
+  ResultSlot& complete(Place place, std::uint64_t length, std::uint64_t where) {
     const auto position = parent.next_position();
     push("x");
     ResultSlot& slot = segment().results[position % slot_count];
     slot.place = place;
     slot.length = length;
     slot.where = where;
+    slot.seal = result_seal(position, length, where, place, slot.kind);
     slot.sequence.store(published(position));
+    return slot;
+  }
+  std::string damage() {
     ParentChannel::Collected collected;
     EXPECT_TRUE(parent.collect(collected));
+    EXPECT_TRUE(collected.damage.empty() || collected.outcome.bytes.size() == 0);
     return collected.damage;
+  }
+  std::string publish(Place place, std::uint64_t length, std::uint64_t where) {
+    complete(place, length, where);
+    return damage();
   }
 };
 
@@ -64,6 +74,26 @@ TEST(HostileChannel, C9_lies_about_lengths_and_places) {
   EXPECT_NE(hostile.publish(Place::arena, UINT64_MAX, 2), "");
   EXPECT_NE(hostile.publish(Place::memfd, 100, 0), "");
   EXPECT_NE(hostile.publish(static_cast<Place>(77), 1, 0), "");
+}
+
+TEST(HostileChannel, C9_a_stray_write_over_what_describes_a_result) {
+  const auto after = [](void (*write)(ResultSlot&)) {
+    Hostile hostile;
+    hostile.complete(Place::arena, 1'000, 0);  // of the same form, so that a wrong place would find something
+    write(hostile.complete(Place::arena, 1'000, 1'024));
+    EXPECT_EQ(hostile.damage(), "");
+    return hostile.damage();
+  };
+  EXPECT_EQ(after([](ResultSlot&) {}), "");
+  EXPECT_NE(after([](ResultSlot& slot) { slot.where = 0; }), "");
+  EXPECT_NE(after([](ResultSlot& slot) { --slot.length; }), "");
+  EXPECT_NE(after([](ResultSlot& slot) { slot.length = 1; }), "");
+  EXPECT_NE(after([](ResultSlot& slot) { slot.kind = ResultKind::exception; }), "");
+  EXPECT_NE(after([](ResultSlot& slot) {
+              slot.place = Place::slot;
+              slot.length = 10;
+            }),
+            "");
 }
 
 /// A worker's memory for a result, `length` bytes long of which the first `written` were written.

@@ -56,7 +56,7 @@ struct alignas(64) ResultSlot {
   Place place;
   ResultKind kind;
   std::uint32_t elapsed_ns;  // run time, saturated
-  std::uint32_t unused;
+  std::uint32_t seal;        // of position, length, where, place and kind: see slot.hpp
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(ResultSlot) == 128);

@@ -240,11 +240,9 @@ bool ParentChannel::collect(Collected& result) {
   result.position = position;
   result.task = std::move(tasks_[position % slot_count]);
   result.elapsed_ns = read_once(shared.elapsed_ns);
-  result.outcome.kind =
-      read_once(shared.kind) == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
   YOKE_FAULT_POINT(before_fetch, segment().status.pid.load(std::memory_order_relaxed));
   try {
-    result.damage = fetch(position, shared, result.outcome.bytes);
+    result.damage = fetch(position, shared, result.outcome);
   } catch (const std::exception& error) {  // no memory or no descriptor left for a copy
     result.damage = fmt::format("a result that could not be copied ({})", error.what());
   }
@@ -255,24 +253,29 @@ bool ParentChannel::collect(Collected& result) {
 }
 
 /// Copies a result; returns what is wrong with it.
-std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& shared, Bytes& into) {
+std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& shared, Outcome& into) {
   const std::uint64_t length = read_once(shared.length);
   const std::uint64_t where = read_once(shared.where);
-  switch (read_once(shared.place)) {
+  const Place place = read_once(shared.place);
+  const ResultKind kind = read_once(shared.kind);
+  if (read_once(shared.seal) != result_seal(position, length, where, place, kind))
+    return fmt::format("a result whose description was overwritten ({} bytes at {})", length, where);
+  into.kind = kind == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
+  switch (place) {
     case Place::slot: {
       if (length > ResultSlot::inline_capacity) return fmt::format("a result of {} bytes in a slot", length);
-      into = Bytes(std::span(shared.content, length));
+      into.bytes = Bytes(std::span(shared.content, length));
       return {};
     }
     case Place::arena: {
       if (length > arena_size || where > arena_size - length)
         return fmt::format("a result of {} bytes at {} of its arena", length, where);
-      into = Bytes(std::span(segment().result_arena + where, length));
+      into.bytes = Bytes(std::span(segment().result_arena + where, length));
       return {};
     }
     case Place::memfd: {
       std::string trouble;
-      if (auto buffer = receive_memory(position, length, trouble)) into = Bytes(std::move(buffer));
+      if (auto buffer = receive_memory(position, length, trouble)) into.bytes = Bytes(std::move(buffer));
       return trouble;
     }
   }

@@ -111,7 +111,7 @@ class ParentChannel {
   bool send_memory(std::uint64_t number, int descriptor);
   bool memory_was_given_back() noexcept;
   Push send_failure() const noexcept;
-  std::string fetch(std::uint64_t position, const ResultSlot& slot, Bytes& into);
+  std::string fetch(std::uint64_t position, const ResultSlot& slot, Outcome& into);
   std::shared_ptr<const Buffer> receive_memory(std::uint64_t position, std::uint64_t length, std::string& trouble);
   void skip_revoked() noexcept;
 

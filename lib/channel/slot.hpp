@@ -14,6 +14,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "lib/channel/layout.hpp"
+
 namespace yoke::channel {
 
 enum class SlotState : std::uint64_t { empty = 0, ready = 1, running = 2, revoked = 3 };
@@ -38,6 +40,20 @@ constexpr SlotChange start_of(std::uint64_t position) {
 /// Parent: the task is taken back.
 constexpr SlotChange revocation_of(std::uint64_t position) {
   return {slot_word(position, SlotState::ready), slot_word(position, SlotState::revoked)};
+}
+
+/// What says where a result lies and what it is, in one word: a stray write of the task over one of them shows. A length
+/// or place that is off by a little would find the bytes of another result, which may well unpack.
+constexpr std::uint32_t result_seal(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place,
+                                    ResultKind kind) {
+  constexpr std::uint64_t odd = 0x9e3779b97f4a7c15;
+  const std::uint64_t place_and_kind = std::uint64_t{static_cast<std::uint32_t>(place)} << 32 | static_cast<std::uint32_t>(kind);
+  std::uint64_t mixed = position;
+  for (const std::uint64_t word : {length, where, place_and_kind}) {
+    mixed = (mixed ^ word) * odd;
+    mixed ^= mixed >> 32;
+  }
+  return static_cast<std::uint32_t>(mixed);
 }
 
 enum class NextStep { wait, start, pass };

@@ -199,42 +199,42 @@ void WorkerChannel::wait_for_descriptor_room() {
   }
 }
 
-void WorkerChannel::place_result(ResultSlot& slot, PackBuffer& result) {
-  const auto content = result.view();
-  slot.length = content.size();
-  slot.where = 0;
+/// Puts the bytes where they belong; the slot's fields are not yet written.
+WorkerChannel::Placement WorkerChannel::place_result(ResultSlot& slot, std::span<const std::byte> content) {
   if (content.size() <= ResultSlot::inline_capacity) {
-    slot.place = Place::slot;
     if (!content.empty()) std::memcpy(slot.content, content.data(), content.size());
-    return;
+    return {Place::slot, 0};
   }
   if (content.size() <= longest_in_arena) {
     const std::size_t offset = arena_room_for(content.size());
-    YOKE_FAULT_POINT(arena_taken, &slot);
-    slot.place = Place::arena;
-    slot.where = offset;
+    YOKE_FAULT_POINT(arena_taken);
     std::memcpy(segment_->result_arena + offset, content.data(), content.size());
-    YOKE_FAULT_POINT(arena_written, &slot);
-    return;
+    YOKE_FAULT_POINT(arena_written);
+    return {Place::arena, offset};
   }
   wait_for_descriptor_room();
   const system::UniqueFd memory = system::create_memfd("yoke-result", 0);
-  YOKE_FAULT_POINT(memory_made, &slot);
+  YOKE_FAULT_POINT(memory_made);
   write_all(memory.get(), content);
-  YOKE_FAULT_POINT(memory_written, &slot);
+  YOKE_FAULT_POINT(memory_written);
   if (!send_control(socket_.get(), ControlKind::memory, position_, {}, memory.get()))
     throw std::system_error(errno, std::system_category(), "handing over the memory of a large result");
-  YOKE_FAULT_POINT(memory_sent, &slot);
+  YOKE_FAULT_POINT(memory_sent);
   handed_over_.push_back(position_);
-  slot.place = Place::memfd;
+  return {Place::memfd, 0};
 }
 
 void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {
   ResultSlot& slot = segment_->results[position_ % slot_count];
-  place_result(slot, result);
-  YOKE_FAULT_POINT(result_placed, &slot);
+  const auto content = result.view();
+  const auto [place, where] = place_result(slot, content);
+  YOKE_FAULT_POINT(result_placed);
+  slot.length = content.size();
+  slot.where = where;
+  slot.place = place;
   slot.kind = kind;
   slot.elapsed_ns = elapsed_ns;
+  slot.seal = result_seal(position_, content.size(), where, place, kind);
   YOKE_FAULT_POINT(result_written, &slot);
   slot.sequence.store(published(position_), std::memory_order_release);
   YOKE_FAULT_POINT(result_sequenced, &slot);
@@ -244,7 +244,7 @@ void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t e
     leader_bell_.ring_if_armed();
   else
     watchdog_bell_.ring_if_armed();
-  YOKE_FAULT_POINT(result_rung, &slot);
+  YOKE_FAULT_POINT(result_rung);
 }
 
 }  // namespace yoke::channel

@@ -64,7 +64,11 @@ class WorkerChannel {
   void wait_for_collection() const;
   std::size_t arena_room_for(std::size_t length);
   void wait_for_descriptor_room();
-  void place_result(ResultSlot& slot, PackBuffer& result);
+  struct Placement {
+    Place place;
+    std::uint64_t where;
+  };
+  Placement place_result(ResultSlot& slot, std::span<const std::byte> content);
 
   system::UniqueFd socket_;
   system::Mapping mapping_;
