@@ -347,4 +347,14 @@ const std::vector<Step> scribbled{
 };
 INSTANTIATE_TEST_SUITE_P(Points, ScribbleWalk, testing::ValuesIn(scribbled), step_name);
 
+using ScribbledInitializer = HouseTest;
+
+TEST_F(ScribbledInitializer, C9_a_scribbled_result_of_an_initializer_costs_its_worker) {
+  const Faults faults({{.point = result_written, .act = Act::scribble, .scribble = Scribble::endless}});
+  yoke::ProcessPoolExecutor pool({.max_workers = 1, .env = faults.env(), .initializer = yoke::initializer([] {})});
+  EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
+  wait_until([&] { return pool.stats().deaths == 1; }, "the death of the worker that scribbled");
+  shut_down_in_time(pool);
+}
+
 }  // namespace
