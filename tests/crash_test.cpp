@@ -1,9 +1,10 @@
-// C3 to C7, C11, C12: what a worker's death costs, and what it does not.
+// C3 to C7, C10 to C12: what a worker's death costs, and what it does not.
 #include <signal.h>
 #include <unistd.h>
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/pool_fixture.hpp"
@@ -150,6 +151,47 @@ TEST_F(CrashTest, C5_a_cancelled_future_and_then_kill_workers) {
   for (const auto& future : futures) soon(future).wait();
   EXPECT_TRUE(futures.back().cancelled());
   EXPECT_THROW(futures.front().result(), yoke::ShutdownExecutorError);
+}
+
+/// Kills the worker that it was sent to, when it is destroyed there.
+struct Fuse {
+  int signal = 0;
+  bool lit = false;
+
+  explicit Fuse(int signal_) : signal(signal_) {}
+  Fuse(Fuse&& other) noexcept : signal(other.signal), lit(std::exchange(other.lit, false)) {}
+  Fuse& operator=(Fuse&&) = delete;
+  ~Fuse() {
+    if (lit) kill_self(signal);
+  }
+};
+}  // namespace
+template <>
+struct yoke::Codec<Fuse> {
+  static void pack(Packer& packer, const Fuse& fuse) { pack_value(packer, fuse.signal); }
+  static Fuse unpack(const Object& object) {
+    Fuse fuse(unpack_value<int>(object));
+    fuse.lit = this_worker::is_worker();
+    return fuse;
+  }
+};
+namespace {
+
+std::string repeat(const Fuse&, std::size_t length) { return std::string(length, 'x'); }
+
+TEST_F(CrashTest, C10_a_result_outlives_the_worker_that_its_argument_kills) {
+  may_write_stderr();  // a sanitizer reports the crashes
+  const std::size_t lengths[] = {10, 10'000, 1'000'000};  // in the slot, in the arena, in memory of its own
+  std::uint64_t deaths = 0;
+  for (const int signal : {SIGKILL, SIGSEGV})
+    for (const std::size_t length : lengths) {
+      auto future = pool->submit(repeat, Fuse(signal), length);
+      EXPECT_EQ(soon(future).get(), std::string(length, 'x'));
+      ++deaths;
+      wait_until([&] { return pool->stats().deaths == deaths; }, "the death");
+    }
+  prime(*pool, size, board);
+  EXPECT_EQ(pool->stats().failed, 0U);
 }
 
 /// Once all are there, kills the next in the ring.
