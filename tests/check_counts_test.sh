@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# tools/count_tests.py turns what Meson and GoogleTest leave behind into numbers. Each promise below is one fake result.
+# tools/count_tests.py turns what Meson and GoogleTest leave behind into numbers, and tools/promises.py into what they say of
+# the promises. Each line below is one fake result.
 set -uo pipefail
 
 counter=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/tools/count_tests.py
+promises=${counter%/*}/promises.py
+list=${counter%/tools/*}/tests/README.md
 scratch=$(mktemp -d)
 trap 'rm -rf -- "$scratch"' EXIT
 broken=0
@@ -24,6 +27,20 @@ expect() {
   local wanted=$2${3:+$'\n'$3} got
   got=$("$counter" count "$scratch/build" check "$scratch/plan" 2>&1)
   if [[ $got == "$wanted" ]]; then
+    printf 'ok: %s\n' "$1"
+  else
+    printf 'NOT OK: %s\n  wanted: %s\n  got:    %s\n' "$1" "${wanted@Q}" "${got@Q}"
+    broken=1
+  fi
+  rm -rf -- "$scratch/build"
+}
+
+# expect_promise WHAT COUNTS [LINE]: the same of a list of two promises, A1 and A2.
+expect_promise() {
+  local wanted=$2${3:+$'\n'$3} got
+  printf '| id | promise |\n|---|---|\n| A1 | one |\n| A2 | two |\n' >"$scratch/list.md"
+  got=$("$promises" "$scratch/list.md" check "$scratch/table.md" "$scratch/build" 2>&1)
+  if [[ $got == "$wanted" && $(grep -c '^| A' "$scratch/table.md") == 2 ]]; then
     printf 'ok: %s\n' "$1"
   else
     printf 'NOT OK: %s\n  wanted: %s\n  got:    %s\n' "$1" "${wanted@Q}" "${got@Q}"
@@ -91,5 +108,37 @@ expect 'the XML of an earlier run is not counted' '1 1 0' 't: S.b: killed by sig
 fake t FAIL 1 "$begin$a$b_failed$c_skipped$end"
 printf '%s\n' "${xml%</testsuites>}" >"$scratch/build/t.xml"
 expect 'broken XML is not counted' '1 1 1' 't: S.b'
+
+# suite NAME END: what a gtest of the one case prints
+suite() {
+  printf '[==========] Running 1 test from 1 test suite.\\n[ RUN      ] %s\\n%s[ %8s ] %s (0 ms)\\n' "$1" "${3:-}" "$2" "$1"
+  printf '[==========] 1 test from 1 test suite ran. (0 ms total)\\n'
+}
+protocol=exitcode
+
+fake t OK 0 "$(suite Pools/S.A1_A2_text/Local '      OK')"
+expect_promise 'a case with two ids speaks for both' '2 0 0 0'
+fake 'A1 A2 soak' OK 0
+expect_promise "so does a test of Meson's own" '2 0 0 0'
+fake 'A1 soak' TIMEOUT -15
+expect_promise 'which breaks its promise when it fails' '0 1 1 0' $'A1: BROKEN: A1 soak (build)\nA2: MISSING: no test ran'
+fake t FAIL 1 "$(suite S.A1_text ' FAILED ')"
+expect_promise 'as a case does' '0 1 1 0' $'A1: BROKEN: S.A1_text (build)\nA2: MISSING: no test ran'
+fake t FAIL -11 "$begin${a//S.a/S.A1_a}${b_began//S.b/S.A1_b}"
+expect_promise 'and one that crashed' '0 1 1 0' $'A1: BROKEN: S.A1_b (build)\nA2: MISSING: no test ran'
+fake t OK 0 "$(suite S.A1_text ' SKIPPED' 'x.cpp:7: Skipped\nno such kernel\n\n')"
+expect_promise 'a case that skips itself says why' '0 0 1 1' \
+  $'A1: not to be had here: no such kernel\nA2: MISSING: no test ran'
+fake t OK 0 "$(suite S.A15_text '      OK')"
+expect_promise 'a test of no promise is told' '0 0 3 0' \
+  $'A1: MISSING: no test ran\nA2: MISSING: no test ran\nA15: MISSING in the list: S.A15_text is named after it'
+for file in "${list%/*}"/*_test.cpp; do
+  while read -r id; do
+    grep -q "^| $id |" "$list" || {
+      printf 'NOT OK: %s has tests of %s, which the list does not know\n' "${file##*/}" "$id"
+      broken=1
+    }
+  done < <(grep -oP '^TEST\w*\(\w+, \K[A-F][0-9]+(?=_)' "$file" | sort -u)
+done
 
 exit "$broken"

@@ -58,19 +58,19 @@ class CpuCount : public testing::Test {
   CpuSources sources;
 };
 
-TEST_F(CpuCount, IsWhatIsOnlineWithoutAnyLimit) { EXPECT_EQ(usable_cpus(sources), 64); }
+TEST_F(CpuCount, F1_is_what_is_online_without_any_limit) { EXPECT_EQ(usable_cpus(sources), 64); }
 
-TEST_F(CpuCount, CountsTheOnlineListWithItsHoles) {
+TEST_F(CpuCount, F1_counts_the_online_list_with_its_holes) {
   write("sys/devices/system/cpu/online", "0-3,8,10-11\n");
   EXPECT_EQ(usable_cpus(sources), 7);
 }
 
-TEST_F(CpuCount, IsBoundByAffinity) {
+TEST_F(CpuCount, F1_is_bound_by_affinity) {
   sources.affinity = {3, 5, 9};
   EXPECT_EQ(usable_cpus(sources), 3);
 }
 
-TEST_F(CpuCount, IsBoundByTheV2QuotaRoundedUp) {
+TEST_F(CpuCount, F1_is_bound_by_the_v2_quota_rounded_up) {
   use_v2("/job");
   write("sys/fs/cgroup/job/cpu.max", "250000 100000\n");
   EXPECT_EQ(usable_cpus(sources), 3);
@@ -80,7 +80,7 @@ TEST_F(CpuCount, IsBoundByTheV2QuotaRoundedUp) {
   EXPECT_EQ(usable_cpus(sources), 1);
 }
 
-TEST_F(CpuCount, IsBoundByEachV2CgroupUpToTheMount) {
+TEST_F(CpuCount, F1_is_bound_by_each_v2_cgroup_up_to_the_mount) {
   use_v2("/outer/middle/job");
   write("sys/fs/cgroup/outer/middle/job/cpu.max", "800000 100000\n");
   write("sys/fs/cgroup/outer/middle/cpu.max", "max 100000\n");
@@ -91,13 +91,13 @@ TEST_F(CpuCount, IsBoundByEachV2CgroupUpToTheMount) {
   EXPECT_EQ(usable_cpus(sources), 2);
 }
 
-TEST_F(CpuCount, IgnoresCgroupsThatItIsNotIn) {
+TEST_F(CpuCount, F1_ignores_cgroups_that_it_is_not_in) {
   use_v2("/job");
   write("sys/fs/cgroup/neighbour/cpu.max", "100000 100000\n");
   EXPECT_EQ(usable_cpus(sources), 64);
 }
 
-TEST_F(CpuCount, IsBoundByTheV1QuotaOnTheWholePath) {
+TEST_F(CpuCount, F1_is_bound_by_the_v1_quota_on_the_whole_path) {
   use_v1("/slurm/job");
   write("sys/fs/cgroup/cpu,cpuacct/slurm/job/cpu.cfs_quota_us", "-1\n");
   write("sys/fs/cgroup/cpu,cpuacct/slurm/job/cpu.cfs_period_us", "100000\n");
@@ -107,7 +107,7 @@ TEST_F(CpuCount, IsBoundByTheV1QuotaOnTheWholePath) {
   EXPECT_EQ(usable_cpus(sources), 3);
 }
 
-TEST_F(CpuCount, FindsTheContainersOwnPartOfAHierarchy) {
+TEST_F(CpuCount, F1_finds_the_containers_own_part_of_a_hierarchy) {
   // The path is the host's, while the mount shows the container's cgroup as its root.
   write("proc/self/cgroup", "3:cpu:/docker/abc/inner\n");
   write("proc/self/mountinfo", "31 29 0:28 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n");
@@ -117,7 +117,7 @@ TEST_F(CpuCount, FindsTheContainersOwnPartOfAHierarchy) {
   EXPECT_EQ(usable_cpus(sources), 4);
 }
 
-TEST_F(CpuCount, TakesTheMountAloneWhenItsCgroupLiesOutside) {
+TEST_F(CpuCount, F1_takes_the_mount_alone_when_its_cgroup_lies_outside) {
   write("proc/self/cgroup", "0::/../sibling\n");
   write("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
   write("sys/fs/cgroup/sibling/cpu.max", "100000 100000\n");
@@ -125,14 +125,14 @@ TEST_F(CpuCount, TakesTheMountAloneWhenItsCgroupLiesOutside) {
   EXPECT_EQ(usable_cpus(sources), 6);
 }
 
-TEST_F(CpuCount, FindsAMountWithBlanksInItsPath) {
+TEST_F(CpuCount, F1_finds_a_mount_with_blanks_in_its_path) {
   write("proc/self/cgroup", "0::/job\n");
   write("proc/self/mountinfo", "29 23 0:26 / /my\\040groups rw - cgroup2 none rw\n");
   write("my groups/job/cpu.max", "200000 100000\n");
   EXPECT_EQ(usable_cpus(sources), 2);
 }
 
-TEST_F(CpuCount, LooksInTheUsualPlacesWithoutMountinfo) {
+TEST_F(CpuCount, F1_looks_in_the_usual_places_without_mountinfo) {
   write("proc/self/cgroup", "2:cpuacct,cpu:/job\n0::/job\n");
   write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "300000\n");
   EXPECT_EQ(usable_cpus(sources), 3);
@@ -140,7 +140,7 @@ TEST_F(CpuCount, LooksInTheUsualPlacesWithoutMountinfo) {
   EXPECT_EQ(usable_cpus(sources), 2);
 }
 
-TEST_F(CpuCount, ToleratesWhatItDoesNotUnderstandInAQuota) {
+TEST_F(CpuCount, F1_tolerates_what_it_does_not_understand_in_a_quota) {
   use_v2("/job");
   for (const char* text : {"", "\n", "max", "max 100000", "-1 100000", "lots", "0 100000", "100000 0", "100000 -5",
                            "12x 100000", "99999999999999999999999 100000"}) {
@@ -154,14 +154,14 @@ TEST_F(CpuCount, ToleratesWhatItDoesNotUnderstandInAQuota) {
   }
 }
 
-TEST_F(CpuCount, ToleratesAStrangeCgroupFile) {
+TEST_F(CpuCount, F1_tolerates_a_strange_cgroup_file) {
   for (const char* text : {"", ":", "::", "0::", "nonsense", "3:cpu", "\n\n0::\n"}) {
     write("proc/self/cgroup", text);
     EXPECT_EQ(usable_cpus(sources), 64) << '"' << text << '"';
   }
 }
 
-TEST_F(CpuCount, IsBoundByTheVariable) {
+TEST_F(CpuCount, F1_is_bound_by_the_variable) {
   sources.limit = "5";
   EXPECT_EQ(usable_cpus(sources), 5);
   sources.limit = " 6 ";
@@ -170,14 +170,14 @@ TEST_F(CpuCount, IsBoundByTheVariable) {
   EXPECT_EQ(usable_cpus(sources), 64);
 }
 
-TEST_F(CpuCount, ToleratesWhatItDoesNotUnderstandInTheVariable) {
+TEST_F(CpuCount, F1_tolerates_what_it_does_not_understand_in_the_variable) {
   for (const char* text : {"", " ", "max", "-1", "4 cores", "2.5", "0x4", "99999999999999999999999"}) {
     sources.limit = text;
     EXPECT_EQ(usable_cpus(sources), 64) << '"' << text << '"';
   }
 }
 
-TEST_F(CpuCount, IsNeverBelowOne) {
+TEST_F(CpuCount, F1_is_never_below_one) {
   sources.limit = "0";
   EXPECT_EQ(usable_cpus(sources), 1);
   EXPECT_EQ(physical_cores(sources), 1);
@@ -186,7 +186,7 @@ TEST_F(CpuCount, IsNeverBelowOne) {
   EXPECT_EQ(usable_cpus(sources), 1);
 }
 
-TEST_F(CpuCount, IsTheLeastOfAll) {
+TEST_F(CpuCount, F1_is_the_least_of_all) {
   use_v2("/job");
   write("sys/fs/cgroup/job/cpu.max", "700000 100000\n");
   sources.affinity = cpus(6);
@@ -218,13 +218,13 @@ class PhysicalCores : public CpuCount {
   }
 };
 
-TEST_F(PhysicalCores, CountHardwareThreadsOnce) {
+TEST_F(PhysicalCores, F2_count_hardware_threads_once) {
   write_siblings();
   EXPECT_EQ(usable_cpus(sources), 8);
   EXPECT_EQ(physical_cores(sources), 4);
 }
 
-TEST_F(PhysicalCores, CountOnlyThoseBehindTheAffinity) {
+TEST_F(PhysicalCores, F2_count_only_those_behind_the_affinity) {
   write_siblings();
   sources.affinity = {0, 4, 1};
   EXPECT_EQ(physical_cores(sources), 2);
@@ -232,7 +232,7 @@ TEST_F(PhysicalCores, CountOnlyThoseBehindTheAffinity) {
   EXPECT_EQ(physical_cores(sources), 3);
 }
 
-TEST_F(PhysicalCores, AreToldApartByCoreAndPackageWithoutSiblings) {
+TEST_F(PhysicalCores, F2_are_told_apart_by_core_and_package_without_siblings) {
   for (int cpu = 0; cpu < 8; ++cpu) {
     topology(cpu, "core_id", std::to_string(cpu % 2));
     topology(cpu, "physical_package_id", std::to_string(cpu / 4));
@@ -240,9 +240,9 @@ TEST_F(PhysicalCores, AreToldApartByCoreAndPackageWithoutSiblings) {
   EXPECT_EQ(physical_cores(sources), 4);
 }
 
-TEST_F(PhysicalCores, AreTheCpusWhereNoTopologyIsKnown) { EXPECT_EQ(physical_cores(sources), 8); }
+TEST_F(PhysicalCores, F2_are_the_cpus_where_no_topology_is_known) { EXPECT_EQ(physical_cores(sources), 8); }
 
-TEST_F(PhysicalCores, NeverExceedTheUsersLimits) {
+TEST_F(PhysicalCores, F2_never_exceed_the_users_limits) {
   write_siblings();
   sources.limit = "3";
   EXPECT_EQ(physical_cores(sources), 3);
@@ -252,7 +252,7 @@ TEST_F(PhysicalCores, NeverExceedTheUsersLimits) {
   EXPECT_EQ(physical_cores(sources), 2);
 }
 
-TEST(CpuCountOfThisMachine, IsAtMostTheAffinityAndFollowsTheVariable) {
+TEST(CpuCountOfThisMachine, F1_is_at_most_the_affinity_and_follows_the_variable) {
   cpu_set_t set;
   ASSERT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
   ::unsetenv("YOKE_MAX_CPU_COUNT");

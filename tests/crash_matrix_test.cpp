@@ -256,7 +256,7 @@ INSTANTIATE_TEST_SUITE_P(Cells, CrashMatrix, testing::ValuesIn(all_cells()), cel
 
 class InitializerMatrix : public HouseTest, public testing::WithParamInterface<Cell> {};
 
-TEST_P(InitializerMatrix, C1_breaks_the_pool_with_the_text) {
+TEST_P(InitializerMatrix, C1_C12_breaks_the_pool_with_the_text) {
   may_write_stderr();
   const Way way = GetParam().way;
   yoke::ProcessPoolExecutor pool({.max_workers = 2, .initializer = yoke::initializer(fail, way)});

@@ -232,12 +232,12 @@ TEST_P(MapTest, B11_a_value_handed_out_is_not_kept) {
   }
 }
 
-TEST_P(MapTest, B12_after_shutdown_it_throws) {
+TEST_P(MapTest, D4_after_shutdown_it_throws) {
   executor->shutdown();
   EXPECT_THROW(executor->map(add_one, numbers(3)), yoke::ShutdownExecutorError);
 }
 
-TEST_P(MapTest, B12_two_maps_at_once) {
+TEST_P(MapTest, B1_two_at_once) {
   auto one = executor->map({.chunksize = 1}, add_one, numbers(300));
   auto two = executor->map({.chunksize = 2}, join, std::vector<std::string>(300, "x"), numbers(300));
   auto a = one.begin();

@@ -88,18 +88,22 @@ def describe(result, returncode):
     return result.lower()
 
 
-def count_test(name, record, build, gtest, workdir):
-    """(Counter, [failure lines]) of one test."""
-    result, returncode = record["result"], record.get("returncode") or 0
+def test_cases(name, record, build, gtest, workdir):
+    """({case: end}, what broke it off) of one test; the cases are None where it has none, and see output_cases."""
     output = record.get("stdout") or ""
-    if result == "EXPECTEDFAIL":
-        return Counter(passed=1), []
-    cases, broken_off = None, None
+    cases = None
     if gtest:
         cases = xml_cases(os.path.join(build, workdir or "", f"{name}.xml"), record.get("starttime") or 0)
     if cases is None and (gtest or ALL_BEGAN in output):
-        cases, broken_off = output_cases(output)
+        return output_cases(output)
+    return cases, None
 
+
+def count_test(name, record, cases, broken_off):
+    """(Counter, [failure lines]) of one test."""
+    result, returncode = record["result"], record.get("returncode") or 0
+    if result == "EXPECTEDFAIL":
+        return Counter(passed=1), []
     counts = Counter((cases or {}).values())
     failures = [f"{name}: {case}" for case, end in (cases or {}).items() if end == "failed"]
     ok = result == "OK" or result == "SKIP"
@@ -115,27 +119,32 @@ def count_test(name, record, build, gtest, workdir):
     return counts, failures
 
 
-def count(build, logbase, plan):
-    with open(plan, encoding="utf-8") as file:
-        planned = Counter(line.strip() for line in file if line.strip())
+def results(build, logbase):
+    """Of each test that ran: its name with its suites, its own name, Meson's record, its cases, what broke them off."""
     protocols = {}
     for test in introspected(build):
         protocols[test["name"]] = (test.get("protocol") == "gtest", test.get("workdir"))
-    totals, failures = Counter(), []
     try:
         with open(os.path.join(build, "meson-logs", f"{logbase}.json"), encoding="utf-8", errors="replace") as file:
             lines = file.readlines()
     except FileNotFoundError:
-        lines = []
+        return
     for line in lines:
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
-            continue  # cut off in the middle: its test is found missing below
-        planned[record["name"]] -= 1
+            continue  # cut off in the middle: its test is found missing
         name = record["name"].split(" / ")[-1]
-        gtest, workdir = protocols.get(name, (False, None))
-        counts, failed = count_test(name, record, build, gtest, workdir)
+        yield record["name"], name, record, *test_cases(name, record, build, *protocols.get(name, (False, None)))
+
+
+def count(build, logbase, plan):
+    with open(plan, encoding="utf-8") as file:
+        planned = Counter(line.strip() for line in file if line.strip())
+    totals, failures = Counter(), []
+    for full_name, name, record, cases, broken_off in results(build, logbase):
+        planned[full_name] -= 1
+        counts, failed = count_test(name, record, cases, broken_off)
         totals += counts
         failures += failed
     for name, left in planned.items():
