@@ -184,9 +184,8 @@ void LocalPool::rebalance(Clock::time_point now) {
   for (const auto& worker : workers_) {
     if (worker->outstanding() < 2 || worker->mode == WorkerMode::doomed) continue;
     const auto oldest = worker->channel.oldest_position();
-    const auto told = oldest ? worker->channel.started_ns(*oldest) : std::nullopt;
-    if (!told || !worker->channel.started(*oldest)) continue;
-    const Clock::time_point started{std::chrono::nanoseconds(*told)};
+    if (!oldest || !worker->channel.started(*oldest)) continue;
+    const Clock::time_point started = start_of(*worker, *oldest, now);  // a worker that was stopped may not tell it
     if (now - started < slow_after) continue;
     // a ring of short tasks met a long one: what was known of the mean is wrong now
     mean_task_ns_ = std::max(mean_task_ns_, static_cast<double>((now - started).count()));
