@@ -1,9 +1,10 @@
-// C3, C4, C9: a worker dies at each step of the protocol, on its own side and on its parent's, or scribbles over a result.
+// C3, C4, C8, C9: a worker dies at each step of the protocol, on its own side and on its parent's, or scribbles over a result.
 // Whatever the step, each future is resolved once, with its value or its error, and the pool goes on.
 #include <algorithm>
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <ostream>
 #include <stdexcept>
@@ -97,6 +98,10 @@ class Load {
     for (auto& future : ahead) future.cancel();
     board.add(gate);
     for (int i = 0; i < 36; ++i) submit_one_of_six(i);
+    if (held_) {
+      wait_until([&] { return faults_.all_fired() && called_back() + *held_ >= items_.size(); }, "all other tasks");
+      faults_.end_frozen();
+    }
     for (Item& item : items_) item.settle(outcomes);
     wait_until([&] { return faults_.all_fired() || broken(); }, "the faults to happen");
     if (!broken()) {
@@ -105,12 +110,11 @@ class Load {
     stats = pool.stats();
     broken_before_end = broken();
     shut_down_in_time(pool);
-    const auto called = [&] {
-      return std::all_of(items_.begin(), items_.end(), [](const Item& item) { return item.callbacks != 0; });
-    };
-    wait_until(called, "each callback");
+    wait_until([&] { return called_back() == items_.size(); }, "each callback");
     for (const Item& item : items_) EXPECT_EQ(item.callbacks, 1U);
   }
+  /// A frozen worker keeps at most so many tasks; it is ended when all others are done.
+  void let_keep(std::size_t tasks) { held_ = tasks; }
   bool broken() const { return !pool.pool()->accepting(); }
   std::size_t submitted() const { return items_.size(); }
 
@@ -124,6 +128,11 @@ class Load {
     std::function<void(Outcomes&)> settle;
     std::atomic<unsigned> callbacks{0};
   };
+
+  std::size_t called_back() const {
+    return static_cast<std::size_t>(
+        std::count_if(items_.begin(), items_.end(), [](const Item& item) { return item.callbacks != 0; }));
+  }
 
   static std::function<bool(int)> is_negated(int i) {
     return [i](int value) { return value == -i; };
@@ -180,6 +189,7 @@ class Load {
   }
 
   const Faults& faults_;
+  std::optional<std::size_t> held_;
   std::deque<Item> items_;
 };
 
@@ -320,6 +330,25 @@ TEST_P(FaultWalk, C3_costs_at_most_the_task_that_the_worker_ran) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Points, FaultWalk, testing::ValuesIn(steps), step_name);
+
+class FreezeWalk : public FaultWalk {};
+
+TEST_P(FreezeWalk, C8_a_stopped_worker_keeps_only_the_task_that_it_ran) {
+  const Faults faults({{.point = GetParam().point, .act = Act::freeze, .nth = GetParam().nth.back()}});
+  Load load(faults);
+  load.let_keep(GetParam().cost == Cost::nothing ? 0 : 1);
+  load.run();
+  check_cost(GetParam(), Act::freeze, faults, load);
+}
+
+/// Of a worker that has started up.
+std::vector<Step> steps_of_a_worker() {
+  std::vector<Step> chosen;
+  std::copy_if(steps.begin(), steps.end(), std::back_inserter(chosen),
+               [](const Step& step) { return step.cost == Cost::nothing || step.cost == Cost::its_task; });
+  return chosen;
+}
+INSTANTIATE_TEST_SUITE_P(Points, FreezeWalk, testing::ValuesIn(steps_of_a_worker()), step_name);
 
 class ScribbleWalk : public FaultWalk {};
 

@@ -32,6 +32,7 @@ void write_all(int fd, std::span<const std::byte> content) {
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) throw std::system_error(n < 0 ? errno : ENOSPC, std::system_category(), "writing a large result");
     done += static_cast<std::size_t>(n);
+    YOKE_FAULT_POINT(memory_written);
   }
 }
 
@@ -216,7 +217,6 @@ WorkerChannel::Placement WorkerChannel::place_result(ResultSlot& slot, std::span
   const system::UniqueFd memory = system::create_memfd("yoke-result", 0);
   YOKE_FAULT_POINT(memory_made);
   write_all(memory.get(), content);
-  YOKE_FAULT_POINT(memory_written);
   if (!send_control(socket_.get(), ControlKind::memory, position_, {}, memory.get()))
     throw std::system_error(errno, std::system_category(), "handing over the memory of a large result");
   YOKE_FAULT_POINT(memory_sent);

@@ -28,8 +28,10 @@ constexpr auto point_count = static_cast<unsigned>(FaultPoint::count);
 
 // Where things are on the board.
 constexpr unsigned passes_begin = Board::words / 2;
-constexpr unsigned events = passes_begin + point_count;  // faults that happened, and one at the end
-constexpr unsigned started = events + 1;
+constexpr unsigned events = passes_begin + point_count;  // faults that happened, and what the test did about them
+constexpr unsigned frozen_may_end = events + 1;
+constexpr unsigned all_over = frozen_may_end + 1;
+constexpr unsigned started = all_over + 1;
 constexpr unsigned orders_begin = started + 1;
 constexpr unsigned order_words = 8;
 enum : unsigned { armed, point_word, act_word, nth_word, incarnation_word, scribble_word, passed, victim_word };
@@ -133,7 +135,8 @@ void act_on_self(const Board& board, unsigned order, void* scribbled) {
   switch (announce(board, order, ::getpid())) {
     case Act::kill: ::kill(::getpid(), SIGKILL); break;
     case Act::crash: *reinterpret_cast<volatile int*>(std::uintptr_t{64}) = 1; break;
-    case Act::stop: ::kill(::getpid(), SIGSTOP); break;
+    case Act::stop:
+    case Act::freeze: ::kill(::getpid(), SIGSTOP); break;
     case Act::scribble:
       if (scribbled)
         scribble_over(*static_cast<channel::ResultSlot*>(scribbled),
@@ -168,7 +171,8 @@ Faults::Faults(const std::vector<Order>& orders)
 }
 
 Faults::~Faults() {
-  board_.add(events, most_orders + 1);
+  board_.add(all_over);
+  board_.add(events);
   killer_.join();
   known = nullptr;
   take_down(board_);
@@ -176,14 +180,15 @@ Faults::~Faults() {
 
 void Faults::kill_stopped() {
   std::vector<bool> seen(orders_);
-  for (std::uint32_t count = 1;; count = board_.get(events) + 1) {
+  while (board_.get(all_over) == 0) {
+    const std::uint32_t count = board_.get(events) + 1;
     for (unsigned i = 0; i < orders_; ++i) {
-      if (seen[i] || !fired(i)) continue;
+      const auto act = static_cast<Act>(board_.get(word_of(i, act_word)));
+      const bool due = act == Act::stop || (act == Act::freeze && board_.get(frozen_may_end) != 0);
+      if (seen[i] || !due || !fired(i)) continue;
       seen[i] = true;
-      if (static_cast<Act>(board_.get(word_of(i, act_word))) != Act::stop) continue;
       if (wait_for_change(victim(i))) ::kill(victim(i), SIGKILL);
     }
-    if (count > most_orders + 1) return;
     try {
       board_.wait_for(events, count);
     } catch (const std::runtime_error&) {  // no fault for so long: the test has a guard of its own
@@ -203,6 +208,11 @@ int Faults::victim(unsigned order) const { return static_cast<int>(board_.get(wo
 bool Faults::victim_was_ready(unsigned order) const {
   const std::uint32_t number = incarnation_of(board_, victim(order));
   return number != 0 && board_.get(ready_begin + number - 1) != 0;
+}
+
+void Faults::end_frozen() const {
+  board_.add(frozen_may_end);
+  board_.add(events);
 }
 
 bool Faults::is_victim(int pid) const {
@@ -227,7 +237,7 @@ const char* to_string(FaultPoint point) {
 }
 
 const char* to_string(Act act) {
-  constexpr const char* names[] = {"SIGKILL", "SIGSEGV", "SIGSTOP then SIGKILL", "scribble"};
+  constexpr const char* names[] = {"SIGKILL", "SIGSEGV", "SIGSTOP then SIGKILL", "SIGSTOP", "scribble"};
   return names[static_cast<unsigned>(act)];
 }
 

@@ -21,7 +21,8 @@ using yoke::system::FaultPoint;
 enum class Act : std::uint32_t {
   kill,     // SIGKILL
   crash,    // a bad access; SIGSEGV where the parent is at the point
-  stop,     // SIGSTOP, then SIGKILL
+  stop,     // SIGSTOP, then SIGKILL as soon as it is seen to be stopped
+  freeze,   // SIGSTOP, then SIGKILL when the test calls end_frozen()
   scribble  // over the fields of the result slot
 };
 
@@ -64,6 +65,7 @@ class Faults {
   int victim(unsigned order) const;             // pid; 0: not fired
   bool victim_was_ready(unsigned order) const;  // its start was over when it was hit; may say no for a moment after it
   bool is_victim(int pid) const;
+  void end_frozen() const;
   bool all_fired() const;
   unsigned orders() const { return orders_; }
   std::uint32_t passes(FaultPoint point) const;  // so far, in all processes
