@@ -167,6 +167,24 @@ TEST(Channel, the_worker_stops_after_what_it_was_given) {
   EXPECT_EQ(pair.collect(), "ba");
 }
 
+TEST(Channel, a_task_that_was_claimed_has_no_start_until_the_worker_tells) {
+  Pair pair;
+  for (const char* text : {"ab", "cd"}) pair.push(text);
+  const auto tell = [&](std::int64_t time) {  // as the task loop does
+    pair.worker->status().started_ns.store(time);
+    pair.worker->status().position.store(pair.worker->position() + 1);
+  };
+  ASSERT_NE(pair.worker->next(), nullptr);
+  EXPECT_FALSE(pair.parent.started_ns(0));
+  tell(100);
+  EXPECT_EQ(pair.parent.started_ns(0), 100);
+  ASSERT_NE(pair.worker->next(), nullptr);
+  EXPECT_TRUE(pair.parent.started(1));
+  EXPECT_FALSE(pair.parent.started_ns(1)) << "the time is the first one's";
+  tell(200);
+  EXPECT_EQ(pair.parent.started_ns(1), 200);
+}
+
 TEST(Channel, many_large_arguments_at_once) {  // more than the worker keeps mapped
   Pair pair;
   constexpr int count = 50;

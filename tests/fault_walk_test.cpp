@@ -376,9 +376,18 @@ const std::vector<Step> scribbled{
 };
 INSTANTIATE_TEST_SUITE_P(Points, ScribbleWalk, testing::ValuesIn(scribbled), step_name);
 
-using ScribbledInitializer = HouseTest;
+using SingleFault = HouseTest;
 
-TEST_F(ScribbledInitializer, C9_a_scribbled_result_of_an_initializer_costs_its_worker) {
+TEST_F(SingleFault, C8_a_worker_stopped_before_it_tells_its_tasks_start_is_caught_by_the_timeout) {
+  const Faults faults({{.point = after_claim, .act = Act::freeze, .nth = 2}});
+  yoke::ProcessPoolExecutor pool({.max_workers = 1, .env = faults.env(), .kill_grace = 10ms});
+  soon(pool.submit(add_one, 1)).get();
+  EXPECT_THROW(soon(pool.submit({.timeout = 10ms}, add_one, 2)).get(), yoke::TimeoutError);
+  EXPECT_EQ(soon(pool.submit(add_one, 3)).get(), 4);
+  shut_down_in_time(pool);
+}
+
+TEST_F(SingleFault, C9_a_scribbled_result_of_an_initializer_costs_its_worker) {
   const Faults faults({{.point = result_written, .act = Act::scribble, .scribble = Scribble::endless}});
   yoke::ProcessPoolExecutor pool({.max_workers = 1, .env = faults.env(), .initializer = yoke::initializer([] {})});
   EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
