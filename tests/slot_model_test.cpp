@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
@@ -92,6 +93,15 @@ struct State {
 static_assert(sizeof(State) == workers * sizeof(Worker) + (most_tasks + 1) * sizeof(Task) + 4,
               "no padding: states are compared as bytes");
 
+struct Hash {
+  std::size_t operator()(const State& state) const {
+    return std::hash<std::string_view>()({reinterpret_cast<const char*>(&state), sizeof state});
+  }
+};
+struct Same {
+  bool operator()(const State& a, const State& b) const { return std::memcmp(&a, &b, sizeof a) == 0; }
+};
+
 class Model {
  public:
   explicit Model(const Limits& limits) : limits_(limits) {}
@@ -110,8 +120,7 @@ class Model {
   enum class Visit : Byte { open, closed };
 
   void visit(const State& state) {
-    const std::string key(reinterpret_cast<const char*>(&state), sizeof state);
-    const auto [entry, fresh] = seen_.emplace(key, Visit::open);
+    const auto [entry, fresh] = seen_.emplace(state, Visit::open);
     if (!fresh) {
       if (entry->second == Visit::open) found("it goes round in circles");
       return;
@@ -207,8 +216,7 @@ class Model {
 
   // The worker: WorkerChannel::next, wait and publish.
 
-  using Step = std::function<void(State)>;
-
+  template <class Step>
   void step_worker(const State& state, unsigned w, const Step& step) {
     const Worker& now = state.worker[w];
     if (now.dead) return;
@@ -277,6 +285,7 @@ class Model {
 
   // The parent: LocalPool::give, take_back_unstarted and ParentChannel. It holds its lock for each of these.
 
+  template <class Step>
   void step_parent(const State& state, const Step& step) {
     if (state.to_ring) {
       State next = state;
@@ -299,6 +308,7 @@ class Model {
     }
   }
 
+  template <class Step>
   void give(const State& state, unsigned w, const Step& step) {
     const Worker& worker = state.worker[w];
     const unsigned in_use = limits_.flaw == Flaw::fill_slots_in_use ? 0 : worker.head - worker.tail;
@@ -328,6 +338,7 @@ class Model {
     state.to_ring = state.will_ring = 0;
   }
 
+  template <class Step>
   void take_back(const State& state, unsigned w, unsigned position, const Step& step) {
     State next = state;
     Worker& worker = next.worker[w];
@@ -360,6 +371,7 @@ class Model {
 
   // The watchdog: LocalPool::bury.
 
+  template <class Step>
   void step_watchdog(const State& state, unsigned w, const Step& step) {
     const bool believes = limits_.flaw == Flaw::bury_the_living && state.deaths < limits_.deaths;
     if (state.to_ring || (!state.worker[w].dead && !believes)) return;
@@ -405,7 +417,7 @@ class Model {
   }
 
   const Limits limits_;
-  std::unordered_map<std::string, Visit> seen_;
+  std::unordered_map<State, Visit, Hash, Same> seen_;
   std::size_t ends_ = 0;
   std::string violation_;
 };

@@ -180,8 +180,9 @@ class Play {
         send_control(socket_.get(), ControlKind::memory, input_.number(position), {}, descriptor.get());
       }
     }
-    slot.sequence.store(input_.below(8) == 0 ? input_.number(position) : published(position),
-                        std::memory_order_release);
+    const std::size_t lie = input_.below(8);
+    if (lie != 7) slot.seal = result_seal(position, slot.length, slot.where, slot.place, slot.kind);
+    slot.sequence.store(lie == 0 ? input_.number(position) : published(position), std::memory_order_release);
   }
 
   void scribble() {
