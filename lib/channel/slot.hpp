@@ -8,7 +8,7 @@
 // The state word also holds the position in the endless sequence of tasks, so that a slot's next lap cannot be taken for
 // this one. Positions are used in order: the worker runs them in order, and its result for position p goes to result
 // slot p. So at most one task of a worker is running, and after its results have been drained it is the first one left.
-// The rules are functions of words alone; tests/slot_model_test.cpp runs them through every interleaving.
+// The rules are functions of words alone; tests/support/slot_model.hpp runs them through every interleaving.
 #pragma once
 
 #include <atomic>
