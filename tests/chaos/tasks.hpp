@@ -20,7 +20,7 @@ struct Parcel {
   std::string content;
 };
 
-enum class Suicide { by_sigkill, by_null_pointer, by_abort, by_exit };
+enum class Suicide { by_sigkill, by_bad_pointer, by_abort, by_exit };
 inline constexpr int ways_to_end = 4;
 inline constexpr int suicide_exit_code = 3;
 
