@@ -88,23 +88,6 @@ TEST_F(ShutdownTest, D3_kill_workers_ends_everything) {
   EXPECT_EQ(board.get(ran), 0U);
 }
 
-void pools_below(const Board& board, int levels) {
-  if (levels == 0) {
-    board.add(entered);
-    for (volatile unsigned i = 0;;) i = i + 1;
-  }
-  yoke::ProcessPoolExecutor inner(1);
-  inner.submit(pools_below, board, levels - 1).wait();
-}
-TEST_F(ShutdownTest, D3_kill_workers_ends_pools_three_deep) {
-  const auto future = pool->submit(pools_below, board, 3);
-  board.wait_for(entered);
-  EXPECT_GE(descendants().size(), 4U);
-  shut_down_in_time(*pool, {.kill_workers = true});
-  wait_until([] { return descendants().empty(); }, "the pools below to end");
-  EXPECT_THROW(future.result(0ms), yoke::ShutdownExecutorError);
-}
-
 TEST_F(ShutdownTest, D3_kill_workers_after_a_shutdown_without_waiting) {
   const auto running = occupy();
   pool->shutdown({.wait = false});

@@ -12,6 +12,7 @@
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/process_stat.hpp"
 #include "lib/system/thread.hpp"
+#include "lib/worker/lifeline.hpp"
 #include "lib/worker/worker_process.hpp"
 #include "yoke/process.hpp"
 
@@ -121,8 +122,8 @@ void LocalPool::check_accepting() const {
 void LocalPool::start_watchdog() {
   if (watchdog_started_) return;
   try {
-    life_fd_ = system::create_memfd("yoke-life", sizeof(pthread_mutex_t));
-    life_page_ = system::Mapping(life_fd_.get(), sizeof(pthread_mutex_t), system::Access::read_write);
+    life_fd_ = system::create_memfd("yoke-life", sizeof(worker::ParentLife));
+    life_page_ = system::Mapping(life_fd_.get(), sizeof(worker::ParentLife), system::Access::read_write);
     system::seal_future_writes(life_fd_.get());
     watchdog_ = system::start_thread("yoke-watchdog", [self = shared_from_this()] { self->run_watchdog(); });
   } catch (const std::system_error& error) {

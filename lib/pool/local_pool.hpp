@@ -162,7 +162,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   system::Word commands_{0};                       // changes to wake the watchdog
   std::atomic<bool> watchdog_sleeps_{false};
   std::atomic<std::int64_t> watchdog_wakes_at_{0};  // steady clock, ns; while it sleeps
-  system::UniqueFd life_fd_;                       // the watchdog's life notice, for the workers
+  system::UniqueFd life_fd_;                       // the watchdog's life notices, for the workers
   system::Mapping life_page_;
 
   std::mutex leader_;                              // held by the waiter that collects for all

@@ -10,6 +10,7 @@
 #include "lib/pool/local_pool.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/wire/large_buffer.hpp"
+#include "lib/worker/lifeline.hpp"
 
 namespace yoke::pool {
 namespace {
@@ -26,12 +27,12 @@ constexpr std::chrono::seconds last_wait{5};
 }  // namespace
 
 void LocalPool::run_watchdog() {
-  auto& notice = *reinterpret_cast<pthread_mutex_t*>(life_page_.data());
+  auto& life = *reinterpret_cast<worker::ParentLife*>(life_page_.data());
   Lock lock(mutex_, std::defer_lock);
-  bool announced = false;
+  std::size_t announced = 0;
   try {
-    system::hold_life_notice(notice);  // before the lock: it is held for as long as the thread lives
-    announced = true;
+    // Before the lock: they are held for as long as the thread lives.
+    for (; announced != life.size(); ++announced) system::hold_life_notice(life[announced]);
     lock.lock();
     keep_watch(lock);
   } catch (const std::exception& error) {
@@ -43,7 +44,7 @@ void LocalPool::run_watchdog() {
   }
   accepting_ = false;
   lock.unlock();
-  if (announced) system::retract_life_notice(notice);
+  while (announced != 0) system::retract_life_notice(life[--announced]);
   LargeBuffer::trim({});  // nobody may be there to do it later
   lock.lock();
   life_page_ = {};  // the pool itself may live on for long

@@ -39,28 +39,33 @@ void* wait_for_parents_end(void* notice) {
   sigemptyset(&ended);
   sigaddset(&ended, parent_ended_signal);
   pthread_sigmask(SIG_UNBLOCK, &ended, nullptr);
+  // Each thread has a notice of its own, and all are sent: a stopped process must go on for the other to end it.
+  ::prctl(PR_SET_PDEATHSIG, SIGCONT);
   const system::Word& word = system::life_word(*static_cast<const pthread_mutex_t*>(notice));
   for (;;) {
     const std::uint32_t seen = word.load(std::memory_order_acquire);
     if (system::life_ended(seen)) break;
     system::futex_wait(word, seen, system::Sharing::shared);
   }
+  system::futex_wake(word, INT_MAX, system::Sharing::shared);  // others on the same word
   end_group();
   return nullptr;
 }
 
 }  // namespace
 
-void start_lifeline(system::UniqueFd parent_life) {
-  static system::Mapping& page =  // mapped as long as the process lives
-      *new system::Mapping(parent_life.get(), sizeof(pthread_mutex_t), system::Access::read_only);
+void start_lifeline(system::UniqueFd parent_life, int rank) {
+  static system::Mapping& mapping =  // mapped as long as the process lives
+      *new system::Mapping(parent_life.get(), sizeof(ParentLife), system::Access::read_only);
+  ParentLife& life = *reinterpret_cast<ParentLife*>(mapping.data());
+  pthread_mutex_t& notice = life[static_cast<std::size_t>(rank) % life.size()];
   pthread_attr_t small;
   pthread_attr_init(&small);
   pthread_attr_setstacksize(&small, static_cast<std::size_t>(sysconf(_SC_THREAD_STACK_MIN)) + 16 * 1024);
   pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
   const system::SignalsBlocked blocked;  // inherited: the program's handlers run on its own threads
-  const int error = pthread_create(&thread, &small, &wait_for_parents_end, page.data());
+  const int error = pthread_create(&thread, &small, &wait_for_parents_end, &notice);
   pthread_attr_destroy(&small);
   if (error != 0) throw std::system_error(error, std::system_category(), "starting the lifeline thread");
   pthread_setname_np(thread, "yoke-lifeline");

@@ -2,11 +2,19 @@
 // middle of a task, with everything in its process group.
 #pragma once
 
+#include <pthread.h>
+
+#include <array>
+
 #include "lib/system/unique_fd.hpp"
 
 namespace yoke::worker {
 
-/// `parent_life`: a page with the life notice of the parent's watchdog thread. Throws std::system_error.
-void start_lifeline(system::UniqueFd parent_life);
+/// Life notices of the parent's watchdog thread. For each the kernel wakes one sleeper alone, which may be stopped or dying
+/// itself: so workers with different ranks sleep on different ones, as far as they go.
+using ParentLife = std::array<pthread_mutex_t, 64>;
+
+/// `parent_life`: a memfd with a ParentLife. Throws std::system_error.
+void start_lifeline(system::UniqueFd parent_life, int rank);
 
 }  // namespace yoke::worker

@@ -93,7 +93,7 @@ void run() {
   // exec gave the process the name of a descriptor; give it the program's, as ps shows it.
   ::prctl(PR_SET_NAME, fmt::format("{:.10}/{}", program_invocation_short_name, this_worker::rank()).c_str());
   try {
-    start_lifeline(std::move(descriptors.parent_life));
+    start_lifeline(std::move(descriptors.parent_life), this_worker::rank());
     YOKE_FAULT_POINT(lifeline_started);
     install_crash_handler(channel);
     YOKE_FAULT_POINT(crash_handler_installed);

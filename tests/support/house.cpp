@@ -111,12 +111,12 @@ std::size_t private_memory() {
 
 void mark_descendants() { ::setenv(mark, std::to_string(::getpid()).c_str(), 1); }
 
-std::vector<std::string> descendants() {
+std::vector<std::string> descendants(int but) {
   const std::string wanted = std::string(mark) + "=" + std::to_string(::getpid()) + '\0';
   std::vector<std::string> all;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     const std::string pid = entry.path().filename();
-    if (!is_number(pid) || pid == std::to_string(::getpid())) continue;
+    if (!is_number(pid) || pid == std::to_string(::getpid()) || pid == std::to_string(but)) continue;
     if (read_file(entry.path() / "environ").find(wanted) != std::string::npos)
       all.push_back(pid + " (" + first_line(entry.path() / "comm") + ")");
   }

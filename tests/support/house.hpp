@@ -16,8 +16,9 @@ Counted shared_memory();  // mapped memfds and files of /dev/shm, by name
 Counted shm_names();      // the library's names under /dev/shm and /tmp
 std::size_t private_memory();  // bytes resident of heap and stacks
 
-/// Living processes that this program or its descendants started, whoever is their parent now: "pid (name)".
-std::vector<std::string> descendants();
+/// Living processes that this program or its descendants started, whoever is their parent now: "pid (name)". Not `but`:
+/// whoever looks at a dying process may have to take its memory down, gigabytes, in its place.
+std::vector<std::string> descendants(int but = 0);
 /// True if this process has a child, living or not reaped.
 bool has_children();
 /// The processes of that list are marked by this program's environment, from now on.
