@@ -69,6 +69,26 @@ TEST_P(CallbackTest, A6_called_once_each_in_order) {
   EXPECT_EQ(notes.wait(6), (std::vector<std::string>{"0", "1", "2", "3", "4", "last"}));
 }
 
+TEST_P(CallbackTest, A6_in_order_when_the_task_ends_while_they_are_added) {
+  constexpr int callbacks = 1000;
+  for (unsigned round = 0; round < 10; ++round) {
+    const auto future = busy(entered, 100 + round);
+    std::atomic<int> called{0}, misplaced{0};
+    const auto add = [&](int number) {
+      future.add_done_callback([&, number](const auto&) {
+        if (called != number) ++misplaced;
+        ++called;
+      });
+    };
+    for (int i = 0; i < callbacks; ++i) add(i);
+    board.add(100 + round);
+    while (!future.done()) std::this_thread::yield();
+    add(callbacks);  // those before are being handed over
+    wait_until([&] { return called == callbacks + 1; }, "all callbacks");
+    ASSERT_EQ(misplaced, 0);
+  }
+}
+
 TEST_P(CallbackTest, A6_with_value_exception_and_cancel) {
   const auto first = all_busy(entered, gate);
   const auto note = [this](const yoke::Future<int>& done) { notes.add(describe(done)); };

@@ -157,24 +157,28 @@ bool Task::remove_continuation(const Continuation* continuation) {
 }
 
 void Task::run_continuations() noexcept {
-  std::unique_ptr<Continuation> all;
+  std::unique_ptr<Continuation> own;  // those that run inline
+  std::exception_ptr trouble;
   {
+    // Handed over under the lock: what is added meanwhile must not overtake what was added before.
     const std::lock_guard lock(continuation_lock(this));
-    all = std::move(continuations_);
-  }
-  while (all) {
-    auto rest = std::move(all->next);
-    if (all->runs_inline) {
-      all->run(*this);
-    } else {
+    std::unique_ptr<Continuation>* last = &own;
+    while (auto first = std::move(continuations_)) {
+      continuations_ = std::move(first->next);
+      if (first->runs_inline) {
+        *last = std::move(first);
+        last = &(*last)->next;
+        continue;
+      }
       try {
-        post_callback([task = TaskPtr(this), job = std::shared_ptr<Continuation>(std::move(all))] { job->run(*task); });
+        post_callback([task = TaskPtr(this), job = std::shared_ptr<Continuation>(std::move(first))] { job->run(*task); });
       } catch (...) {  // no memory or no thread for it
-        report_error(std::current_exception());
+        trouble = std::current_exception();
       }
     }
-    all = std::move(rest);
   }
+  if (trouble) report_error(trouble);
+  for (; own; own = std::move(own->next)) own->run(*this);
 }
 
 }  // namespace yoke
