@@ -1,7 +1,8 @@
-// C3 to C7, C10 to C12: what a worker's death costs, and what it does not.
+// A7, C1, C3 to C7, C10 to C12: what a worker's death costs, and what it does not.
 #include <signal.h>
 #include <unistd.h>
 
+#include <future>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -41,6 +42,58 @@ TEST_F(CrashTest, C3_other_tasks_finish_each_exactly_once) {
   for (auto& future : others) ASSERT_EQ(soon(future).get(), 1);
   for (unsigned i = 0; i < 2000; ++i) ASSERT_EQ(board.get(1000 + i), 1U);
   EXPECT_EQ(pool->stats().deaths, dying.size());
+}
+
+TEST_F(CrashTest, A7_a_slow_callback_delays_no_report_of_a_crash) {
+  std::promise<void> began, go_on;
+  pool->submit(add_one, 1).add_done_callback([&began, released = go_on.get_future().share()](const auto&) {
+    began.set_value();
+    released.wait();
+  });
+  began.get_future().wait();
+  EXPECT_EQ(death_of(pool->submit(die, SIGKILL)).signal, SIGKILL);
+  prime(*pool, size, board);  // its place is filled
+  go_on.set_value();
+}
+
+/// An argument whose destructor throws in the worker, when the result has been published.
+struct Spiteful {
+  bool with_number = false;
+  bool armed = false;
+  explicit Spiteful(bool number) : with_number(number) {}
+  Spiteful(Spiteful&& other) noexcept : with_number(other.with_number), armed(std::exchange(other.armed, false)) {}
+  Spiteful(const Spiteful&) = default;
+  ~Spiteful() noexcept(false) {
+    if (armed && with_number) throw 42;
+    if (armed) throw std::runtime_error("out of a destructor");
+  }
+};
+}  // namespace
+template <>
+struct yoke::Codec<Spiteful> {
+  static void pack(Packer& packer, const Spiteful& value) { pack_value(packer, value.with_number); }
+  static Spiteful unpack(const Object& object) {
+    Spiteful value(unpack_value<bool>(object));
+    value.armed = this_worker::is_worker();
+    return value;
+  }
+};
+namespace {
+
+int spite(const Spiteful& value, const Board& board) {
+  board.add(count);
+  return value.with_number ? 2 : 1;
+}
+TEST_F(CrashTest, C1_C10_an_argument_that_throws_when_it_is_destroyed) {
+  may_write_stderr();  // std::terminate speaks
+  for (const bool with_number : {false, true}) {
+    const auto deaths = pool->stats().deaths;
+    EXPECT_EQ(soon(pool->submit({.retries = 3}, spite, Spiteful(with_number), board)).get(), with_number ? 2 : 1);
+    wait_until([&] { return pool->stats().deaths == deaths + 1; }, "the worker to end: nobody could be told");
+    prime(*pool, size, board);
+  }
+  EXPECT_EQ(board.get(count), 2U);
+  EXPECT_EQ(pool->stats().deaths, 2U);
 }
 
 TEST_F(CrashTest, C3_a_worker_with_a_full_ring_dies) {

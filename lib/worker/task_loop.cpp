@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <exception>
 
 #include "lib/system/fault_point.hpp"
 #include "lib/system/memory_pressure.hpp"
@@ -74,7 +75,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
     try {
       function(task);
     } catch (...) {
-      if (task.published()) throw;  // from a destructor of an argument: nobody could be told
+      if (task.published()) std::terminate();  // from a destructor of an argument: nobody could be told
       threw = true;
       publish_exception(channel, task);
     }
