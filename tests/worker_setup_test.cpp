@@ -71,21 +71,32 @@ TEST_F(WorkerSetup, D15_workers_ignore_ctrl_c) {
   EXPECT_EQ(pool->stats().started, static_cast<unsigned>(size));
 }
 
-TEST_F(WorkerSetup, D17_descriptors_are_exactly_the_expected_ones) {
-  const int open_in_parent = ::open("/etc/passwd", O_RDONLY);  // not close-on-exec
-  restart(options());
-  auto all = soon(pool->submit(own_descriptors)).get();
-  ::close(open_in_parent);
-  EXPECT_EQ(soon(pool->submit(target_of, 0)).get(), "/dev/null");
-  EXPECT_EQ(soon(pool->submit(target_of, 1)).get(), target_of(1));
-  EXPECT_EQ(soon(pool->submit(target_of, 2)).get(), target_of(2));
+/// Of those that a worker has, what it should not have.
+std::map<std::string, int> unexpected(std::map<std::string, int> all) {
   for (const auto& name : {std::string("/dev/null"), target_of(1), target_of(2)}) {
     if (name.starts_with("pipe:")) --all["pipe:"];
     else if (name.starts_with("socket:")) --all["socket:"];
     else --all[name];
   }
   --all["socket:"];  // to its parent
-  for (const auto& [name, count] : all) EXPECT_EQ(count, 0) << name;
+  std::erase_if(all, [](const auto& descriptor) { return descriptor.second == 0; });
+  return all;
+}
+std::map<std::string, int> descriptors_one_deeper() {
+  yoke::ProcessPoolExecutor inner(1);
+  return inner.submit(own_descriptors).get();
+}
+
+TEST_F(WorkerSetup, D17_descriptors_are_exactly_the_expected_ones) {
+  const int open_in_parent = ::open("/etc/passwd", O_RDONLY);  // not close-on-exec
+  restart(options());
+  const auto all = soon(pool->submit(own_descriptors)).get();
+  ::close(open_in_parent);
+  EXPECT_EQ(soon(pool->submit(target_of, 0)).get(), "/dev/null");
+  EXPECT_EQ(soon(pool->submit(target_of, 1)).get(), target_of(1));
+  EXPECT_EQ(soon(pool->submit(target_of, 2)).get(), target_of(2));
+  EXPECT_EQ(unexpected(all), (std::map<std::string, int>()));
+  EXPECT_EQ(unexpected(soon(pool->submit(descriptors_one_deeper)).get()), (std::map<std::string, int>()));
 }
 
 TEST_F(WorkerSetup, D17_signals_are_as_in_a_new_program) {
@@ -101,6 +112,23 @@ TEST_F(WorkerSetup, D17_signals_are_as_in_a_new_program) {
 }
 
 TEST_F(WorkerSetup, D17_affinity_is_the_process_s) { EXPECT_EQ(soon(pool->submit(processors)).get(), processors()); }
+
+TEST_F(WorkerSetup, D17_affinity_is_not_that_of_the_thread_that_submitted_first) {
+  if (processors() < 2) GTEST_SKIP() << "there is but one processor to run on";
+  int seen = 0;
+  std::thread([&] {
+    cpu_set_t set, one;
+    ::sched_getaffinity(0, sizeof set, &set);
+    CPU_ZERO(&one);
+    for (int cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+      if (CPU_ISSET(cpu, &set)) CPU_SET(cpu, &one);
+    ::sched_setaffinity(0, sizeof one, &one);
+    ASSERT_EQ(processors(), 1);
+    restart(options());
+    seen = soon(pool->submit(processors)).get();
+  }).join();
+  EXPECT_EQ(seen, processors());
+}
 
 TEST_F(WorkerSetup, D17_the_bootstrap_is_gone) {
   EXPECT_EQ(soon(pool->submit(variable, "YOKE_WORKER")).get(), "unset");

@@ -1,9 +1,11 @@
-// Threads of the library's own: named, and with all signals blocked, so that the program's handlers run on its own
-// threads.
+// Threads of the library's own: named, with all signals blocked, so that the program's handlers run on its own threads,
+// and wherever the process may run, whichever thread happened to start them.
 #pragma once
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <thread>
 #include <utility>
@@ -26,12 +28,20 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+/// Gives the calling thread the processors of the process's main thread, in place of those of the thread that made it.
+inline void run_where_the_process_may() noexcept {
+  unsigned long processors[128];  // as many as Linux can be built for
+  const long bytes = ::syscall(SYS_sched_getaffinity, ::getpid(), sizeof processors, processors);
+  if (bytes > 0) ::syscall(SYS_sched_setaffinity, 0, bytes, processors);
+}
+
 /// Throws std::system_error where the system gives no thread. `name`: at most 15 characters.
 template <class F>
 std::thread start_thread(const char* name, F run) {
   const SignalsBlocked blocked;  // inherited by the new thread
   return std::thread([name, run = std::move(run)]() mutable {
     pthread_setname_np(pthread_self(), name);
+    run_where_the_process_may();
     run();
   });
 }
