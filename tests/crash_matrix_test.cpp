@@ -265,6 +265,11 @@ TEST_P(InitializerMatrix, C1_C12_breaks_the_pool_with_the_text) {
     for (int i = 0; i < 10; ++i) futures.push_back(pool.submit(add_one, i));
   } catch (const yoke::BrokenProcessPool&) {  // it was quick
   }
+  std::promise<void> refused;
+  futures.front().add_done_callback([&](const auto&) {
+    EXPECT_THROW(pool.submit(add_one, 1), yoke::BrokenProcessPool);
+    refused.set_value();
+  });
   for (const auto& future : futures) {
     const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(future).result(); });
     ASSERT_TRUE(error);
@@ -273,11 +278,12 @@ TEST_P(InitializerMatrix, C1_C12_breaks_the_pool_with_the_text) {
     const char* cause = way == Way::throw_std ? "thrown on purpose" : way == Way::throw_int ? "42" : ") died: ";
     EXPECT_NE(text.find(cause), std::string::npos) << text;
   }
+  auto told = refused.get_future();
+  soon(told).get();
   EXPECT_THROW(pool.submit(add_one, 1), yoke::BrokenProcessPool);
   shut_down_in_time(pool);
 }
 
-class IdleMatrix : public PoolTest, public testing::WithParamInterface<Cell> {};
 
 /// Fails once the gate opens, when the worker has nothing to do.
 int fail_later(const Board& board, Way way) {
@@ -288,14 +294,29 @@ int fail_later(const Board& board, Way way) {
   return ::getpid();
 }
 
+class IdleMatrix : public PoolTest, public testing::WithParamInterface<Cell> {
+ protected:
+  /// `pid`: of the worker that the task has prepared.
+  void run_cell(int pid) {
+    may_write_stderr();
+    board.add(0);
+    wait_until([&] { return pool->stats().deaths == 1; }, "the death to be counted");
+    prime(*pool, size, board);
+    for (const auto& worker : pool->stats().workers) EXPECT_NE(worker.pid, pid);
+    EXPECT_EQ(pool->stats().deaths, 1U);
+  }
+};
+
 TEST_P(IdleMatrix, C1_an_idle_worker_is_replaced) {
-  may_write_stderr();
-  const int pid = soon(pool->submit(fail_later, board, GetParam().way)).get();
-  board.add(0);
-  wait_until([&] { return pool->stats().deaths == 1; }, "the death to be counted");
-  prime(*pool, size, board);
-  for (const auto& worker : pool->stats().workers) EXPECT_NE(worker.pid, pid);
-  EXPECT_EQ(pool->stats().deaths, 1U);
+  run_cell(soon(pool->submit(fail_later, board, GetParam().way)).get());
+}
+
+TEST_P(IdleMatrix, C1_submitted_from_a_callback) {
+  std::promise<int> prepared;
+  pool->submit(add_one, 1).add_done_callback(
+      [&](const auto&) { prepared.set_value(soon(pool->submit(fail_later, board, GetParam().way)).get()); });
+  auto told = prepared.get_future();
+  run_cell(soon(told).get());
 }
 
 std::vector<Cell> ways_at(Place place) {

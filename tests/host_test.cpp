@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/child_program.hpp"
 #include "tests/support/pool_fixture.hpp"
 
 namespace {
@@ -95,6 +96,34 @@ TEST_F(HostTest, C14_a_large_message_without_descriptors) {
     EXPECT_NE(text.find("Too many open files"), std::string::npos) << text;
   }
   EXPECT_EQ(soon(pool.submit(length, std::string(1'000'000, 'x'))).get(), 1'000'000U);
+}
+
+/// What the program says that gets no new process from a moment on. Empty where that cannot be arranged.
+std::string without_processes(const std::string& error, const std::string& workers) {
+  ChildProgram program(child_path("test_few_processes_program"), {error, workers});
+  const std::string said = program.read_line();
+  EXPECT_EQ(program.wait(), 0);
+  return said == "no filter" ? std::string() : said;
+}
+
+TEST_F(HostTest, C14_no_processes_at_all) {
+  const std::string said = without_processes("again", "0");
+  if (said.empty()) GTEST_SKIP() << "this kernel has no filters for system calls";
+  EXPECT_NE(said.find("Resource temporarily unavailable"), std::string::npos) << said;
+}
+
+TEST_F(HostTest, C14_no_memory_for_a_process) {
+  const std::string said = without_processes("memory", "0");
+  if (said.empty()) GTEST_SKIP() << "this kernel has no filters for system calls";
+  EXPECT_NE(said.find("Cannot allocate memory"), std::string::npos) << said;
+}
+
+TEST_F(HostTest, C14_no_second_process) {
+  for (const char* error : {"again", "memory"}) {
+    const std::string said = without_processes(error, "1");
+    if (said.empty()) GTEST_SKIP() << "this kernel has no filters for system calls";
+    EXPECT_EQ(said, "sum 210");  // on the one that there is
+  }
 }
 
 TEST_F(HostTest, C15_the_host_ignores_sigchld) {

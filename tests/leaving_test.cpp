@@ -1,4 +1,5 @@
-// D7, C13, D20, D22, E11: programs that end with work pending, in all kinds of ways.
+// C13, D7, D15, D20, D22, E11: programs that end with work pending, in all kinds of ways.
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -63,6 +64,22 @@ TEST_F(Leaving, C13_the_program_is_replaced_and_deleted_while_it_runs) {
   EXPECT_EQ(run("replaced", 0, copy), (Lines{"2", "3", "4"}));
   std::error_code gone;
   fs::remove(copy, gone);
+}
+
+TEST_F(Leaving, D15_an_idle_pool_survives_ctrl_c) {
+  ChildProgram program(child_path("test_leaving_program"), {"interrupted"});
+  ASSERT_EQ(program.read_line(), "ready");
+  ::kill(-program.pid(), SIGINT);
+  EXPECT_EQ(program.read_all(), "interrupted\nthe same worker\ndeaths 0\n");
+  EXPECT_EQ(program.wait(), 0);
+}
+
+TEST_F(Leaving, D20_openmp_in_the_program_and_in_workers) {
+#ifdef WITH_OPENMP
+  EXPECT_EQ(run("", 0, child_path("test_openmp_program")), (Lines{"here 10510500, there 10010000"}));
+#else
+  GTEST_SKIP() << "this compiler has no OpenMP installed";
+#endif
 }
 
 TEST_F(Leaving, D20_a_fork_elsewhere) {

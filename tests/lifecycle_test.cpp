@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -163,6 +164,23 @@ TEST_F(LifeCycle, D14_many_times_with_work_in_flight) {
     pool->resize(1 + i % 7);
   }
   for (std::size_t i = 0; i < futures.size(); ++i) ASSERT_EQ(soon(futures[i]).get(), static_cast<int>(i / 5) + 1);
+  EXPECT_EQ(pool->stats().deaths, 0U);
+}
+
+TEST_F(LifeCycle, D14_from_callbacks_with_work_in_flight) {
+  std::atomic<int> resized{0};
+  std::vector<yoke::Future<int>> futures;
+  constexpr int tasks = 300;
+  for (int i = 0; i < tasks; ++i) {
+    futures.push_back(pool->submit(add_one, i));
+    futures.back().add_done_callback([&](const auto&) {
+      pool->resize(1 + resized % 7);
+      ++resized;
+    });
+  }
+  for (int i = 0; i < tasks; ++i) ASSERT_EQ(soon(futures[static_cast<std::size_t>(i)]).get(), i + 1);
+  wait_until([&] { return resized == tasks; }, "all callbacks");
+  EXPECT_EQ(pool->max_workers(), 1 + (tasks - 1) % 7);
   EXPECT_EQ(pool->stats().deaths, 0U);
 }
 

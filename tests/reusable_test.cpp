@@ -1,8 +1,10 @@
-// E1 to E10: the one executor of the program.
+// A6, E1 to E10: the one executor of the program.
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <future>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -201,6 +203,49 @@ TEST_F(Reusable, E8_from_broken_pools_too) {
   for (auto& thread : threads) thread.join();
   auto last = get_reusable_executor({.max_workers = 2});
   EXPECT_EQ(soon(last.submit(add_one, 1)).get(), 2);
+}
+
+TEST_F(Reusable, A6_a_callback_may_get_it_and_submit) {
+  std::promise<int> told;
+  get_reusable_executor({.max_workers = 2}).submit(add_one, 1).add_done_callback([&](const auto& done) {
+    auto executor = get_reusable_executor({.max_workers = 1, .env = {{"YOKE_TEST_VALUE", "1"}}});  // another one
+    told.set_value(soon(executor.submit(add_one, done.result())).get());
+  });
+  auto value = told.get_future();
+  EXPECT_EQ(soon(value).get(), 3);
+}
+
+TEST_F(Reusable, A6_callbacks_and_threads_get_replace_resize_and_shut_it_down_at_once) {
+  const auto use = [](int turn) {
+    auto executor = get_reusable_executor({.max_workers = 1 + turn % 2, .env = {{"YOKE_TEST_VALUE", std::to_string(turn % 3)}}});
+    if (turn % 7 == 6)
+      executor.shutdown({.wait = turn % 2 == 0});
+    else
+      executor.resize(1 + turn % 3);
+    return executor;
+  };
+  std::atomic<int> submitted{0}, called{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 20; ++i) {
+        try {
+          const auto future = use(t + i).submit(add_one, i);
+          ++submitted;
+          future.add_done_callback([&, t, i](const auto&) {
+            try {
+              use(2 * t + i).submit(add_one, i);
+            } catch (const yoke::ShutdownExecutorError&) {  // another callback's or thread's doing
+            }
+            ++called;
+          });
+        } catch (const yoke::ShutdownExecutorError&) {
+        }
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  wait_until([&] { return called == submitted; }, "all callbacks");
+  EXPECT_GT(submitted, 0);
 }
 
 TEST_F(Reusable, E9_a_handle_of_a_replaced_pool_submits_to_the_current_one) {

@@ -226,6 +226,19 @@ TEST_F(ShutdownTest, A10_arguments_are_released_in_the_worker_as_soon_as_the_tas
   board.wait_for(destroyed, 2);
 }
 
+Tracked give(const Board& board) {
+  Tracked tracked(board);
+  tracked.armed = true;
+  return tracked;
+}
+TEST_F(ShutdownTest, A10_results_are_released_in_the_worker_as_soon_as_the_task_is_over) {
+  auto future = pool->submit(give, board);
+  soon(future).wait();
+  board.wait_for(destroyed, 1);
+  pool->submit(give, board);  // the future is dropped
+  board.wait_for(destroyed, 2);
+}
+
 std::size_t length(const std::string& text) { return text.size(); }
 TEST_F(ShutdownTest, A10_arguments_and_results_are_released_in_this_process) {
   const std::string text(1'000'000, 'x');
@@ -249,6 +262,14 @@ TEST_F(ShutdownTest, A10_a_time_limit_that_has_not_come_keeps_neither_task_nor_p
   const std::weak_ptr<yoke::Pool> left = pool->pool();
   pool.reset();
   wait_until([&] { return left.expired(); }, "the pool to be destroyed");
+}
+
+TEST_F(ShutdownTest, A10_also_when_the_futures_were_dropped) {
+  const std::string text(1'000'000, 'x');
+  for (int i = 0; i < 50; ++i) pool->submit([](const std::string& s) { return s + s; }, text);
+  wait_until([&] { return pool->stats().done == 50U + size; }, "the tasks");
+  EXPECT_EQ(descriptors()["/memfd:yoke-result (deleted)"], 0);
+  EXPECT_LE(descriptors()["/memfd:yoke-message (deleted)"], 4);
 }
 
 }  // namespace

@@ -18,6 +18,8 @@ namespace {
 
 using namespace yoke_test;
 
+int halve(int value) noexcept { return value / 2; }  // of this file alone
+
 template <class T>
 T twice(T value) {
   return value + value;
@@ -53,6 +55,7 @@ TEST_P(SubmitTest, A1_a_function_pointer) {
   EXPECT_EQ(soon(executor->submit(pointer, 41)).get(), 42);
   EXPECT_EQ(soon(executor->submit(&add_one, 42)).get(), 43);
 }
+TEST_P(SubmitTest, A1_a_static_function) { EXPECT_EQ(soon(executor->submit(halve, 84)).get(), 42); }
 TEST_P(SubmitTest, A1_a_template_instance) {
   EXPECT_EQ(soon(executor->submit(twice<int>, 21)).get(), 42);
   EXPECT_EQ(soon(executor->submit(twice<std::string>, "ab")).get(), "abab");

@@ -63,7 +63,7 @@ class TaskTimeout : public PoolTest {
   }
 };
 
-TEST_F(TaskTimeout, D21_a_task_that_runs_too_long) {
+TEST_F(TaskTimeout, C8_D21_a_task_that_spins_for_too_long) {
   const auto future = pool->submit({.timeout = 30ms}, spin, board);
   const auto error = thrown_by<yoke::TimeoutError>([&] { soon(future).result(); });
   ASSERT_TRUE(error);

@@ -136,6 +136,23 @@ int replaced() {
   return 0;
 }
 
+/// D15: Ctrl-C, which its whole process group gets while its pool is idle.
+int interrupted() {
+  sigset_t wanted;
+  ::sigemptyset(&wanted);
+  ::sigaddset(&wanted, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
+  yoke::ProcessPoolExecutor pool(1);
+  const int before = pool.submit(::getpid).get();
+  say("ready");
+  int signal = 0;
+  ::sigwait(&wanted, &signal);
+  say("interrupted");
+  say(pool.submit(::getpid).get() == before ? "the same worker" : "another worker");
+  say("deaths " + std::to_string(pool.stats().deaths));
+  return 0;
+}
+
 /// D20: forks while it has a pool. The fork cannot use it, and ends without disturbing it.
 int forks() {
   yoke::ProcessPoolExecutor pool(2);
@@ -167,7 +184,7 @@ int main(int argc, char** argv) {
       {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
       {"exit_from_callback", exit_from_callback}, {"static_executor", static_executor},
       {"submit_at_end", submit_at_end}, {"result_at_end", result_at_end}, {"crash_pending", crash_pending}, {"quick", quick}, {"reusable", reusable},
-      {"nested", nested}, {"replaced", replaced}, {"forks", forks}};
+      {"nested", nested}, {"replaced", replaced}, {"interrupted", interrupted}, {"forks", forks}};
   const auto mode = modes.find(argc > 1 ? argv[1] : "");
   return mode == modes.end() ? 99 : mode->second();
 }
