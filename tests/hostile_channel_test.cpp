@@ -134,6 +134,22 @@ std::ptrdiff_t open_descriptors() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
 }
 
+TEST(HostileChannel, C9_a_descriptor_in_an_empty_message_is_not_kept) {
+  Hostile hostile;
+  const auto before = open_descriptors();
+  msghdr message{};
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  message.msg_control = ancillary;
+  message.msg_controllen = sizeof ancillary;
+  cmsghdr* rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int));
+  ASSERT_EQ(::sendmsg(hostile.socket.get(), &message, 0), 0);
+  EXPECT_NE(hostile.publish(Place::memfd, 1, 0), "");
+  EXPECT_EQ(open_descriptors(), before);
+}
+
 TEST(HostileChannel, C9_descriptors_beside_the_one_are_not_kept) {
   Hostile hostile;
   const auto before = open_descriptors();

@@ -52,7 +52,7 @@ bool receive_control(int socket, ControlMessage& message) noexcept {
   // The kernel says once that the other side died with messages unread; what it had sent before is there all the same.
   do length = ::recvmsg(socket, &received, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   while (length < 0 && (errno == EINTR || errno == ECONNRESET));
-  if (length <= 0) return false;
+  if (length < 0) return false;  // a message of no bytes may bring a descriptor too
   for (cmsghdr* part = CMSG_FIRSTHDR(&received); part; part = CMSG_NXTHDR(&received, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
     int descriptor = -1;
