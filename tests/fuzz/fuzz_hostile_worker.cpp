@@ -72,8 +72,9 @@ system::UniqueFd strange_descriptor(Input& input) {
     default: {
       int ends[2];
       require(::pipe2(ends, O_CLOEXEC) == 0, "a pipe is to be had");
-      ::close(ends[1 - input.below(2)]);
-      return system::UniqueFd(::fcntl(ends[0], F_GETFD) >= 0 ? ends[0] : ends[1]);
+      const std::size_t kept = input.below(2);
+      ::close(ends[1 - kept]);
+      return system::UniqueFd(ends[kept]);
     }
   }
 }
