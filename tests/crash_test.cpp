@@ -56,6 +56,43 @@ TEST_F(CrashTest, A7_a_slow_callback_delays_no_report_of_a_crash) {
   go_on.set_value();
 }
 
+/// An argument whose destructor waits for the gate in the worker, when the result has been published.
+struct Clinging {
+  Board board;
+  bool armed = false;
+  explicit Clinging(const Board& b) : board(b) {}
+  Clinging(Clinging&& other) noexcept : board(other.board), armed(std::exchange(other.armed, false)) {}
+  Clinging(const Clinging&) = default;
+  ~Clinging() {
+    if (!armed) return;
+    board.add(entered);
+    board.wait_for(gate);
+  }
+};
+}  // namespace
+template <>
+struct yoke::Codec<Clinging> {
+  static void pack(Packer& packer, const Clinging& clinging) { pack_value(packer, clinging.board); }
+  static Clinging unpack(const Object& object) {
+    Clinging value(unpack_value<Board>(object));
+    value.armed = this_worker::is_worker();
+    return value;
+  }
+};
+namespace {
+int pass(const Clinging&) { return 1; }
+
+TEST_F(CrashTest, C8_a_destructor_that_hangs_keeps_no_other_task_waiting) {
+  restart({.max_workers = 2});
+  prime(*pool, 2, board);
+  EXPECT_EQ(soon(pool->submit(pass, Clinging(board))).get(), 1);
+  board.wait_for(entered);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(pool->submit(add_one, i)).get(), i + 1);
+  board.add(gate);
+  prime(*pool, 2, board);  // it is no worse for it
+  EXPECT_EQ(pool->stats().deaths, 0U);
+}
+
 /// An argument whose destructor throws in the worker, when the result has been published.
 struct Spiteful {
   bool with_number = false;
@@ -345,6 +382,15 @@ TEST_F(CrashTest, C12_the_budget_for_deaths) {
   ASSERT_TRUE(error && refused);
   EXPECT_NE(std::string(refused->what()).find("budget"), std::string::npos) << refused->what();
   EXPECT_NE(std::string(refused->what()).find("SIGKILL"), std::string::npos) << refused->what();
+}
+
+TEST_F(CrashTest, C12_a_start_that_hangs_breaks_the_pool_with_its_text) {
+  // A worker that waits for a debugger, and none comes.
+  restart({.max_workers = 1, .env = {{"YOKE_WORKER_STOP", "1"}}, .start_timeout = 200ms});
+  const auto future = pool->submit(add_one, 1);
+  const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(future).result(); });
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("not ready within start_timeout (200 ms)"), std::string::npos) << error->what();
 }
 
 TEST_F(CrashTest, C12_a_hundred_deaths_by_default) {

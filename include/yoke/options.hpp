@@ -52,6 +52,7 @@ struct ExecutorOptions {
   Limits limits{};
   int spare_workers = 0;                             // started beyond need, so that a death costs no start-up
   bool spawn_eagerly = false;                        // default: a worker starts when a task waits and none is idle
+  std::chrono::milliseconds start_timeout{120'000};  // from a worker's launch to main, where it is ready; then the pool breaks
   std::chrono::milliseconds kill_grace{3000};        // between SIGTERM and SIGKILL
   std::shared_ptr<Observer> observer{};              // is told of workers and tasks; see observer.hpp
 };

@@ -25,6 +25,7 @@ struct ReusableOptions {
   Limits limits{};
   int spare_workers = 0;
   bool spawn_eagerly = false;
+  std::chrono::milliseconds start_timeout{120'000};
   std::chrono::milliseconds kill_grace{3000};
   std::shared_ptr<Observer> observer{};
   Reuse reuse = Reuse::automatic;

@@ -36,7 +36,7 @@ struct DeathCounts {
   std::uint64_t exited = 0;             // a task or the initializer ended the process
   std::uint64_t out_of_memory = 0;      // the kernel killed it for want of memory
   std::uint64_t over_memory_limit = 0;  // above max_worker_memory
-  std::uint64_t misbehaved = 0;         // stopped, replaced its program, or published what cannot be
+  std::uint64_t misbehaved = 0;         // never ready, stopped, replaced its program, or published what cannot be
   std::uint64_t timed_out = 0;          // its task ran out of time; as wanted, so not in Stats::deaths
   std::uint64_t cancelled = 0;          // by cancel(kill); as wanted, so not in Stats::deaths
 };

@@ -21,7 +21,8 @@ ExecutorOptions pool_options(const ReusableOptions& o) {
   return {.max_workers = o.max_workers, .timeout = o.timeout, .env = o.env, .initializer = o.initializer,
           .on_crash = o.on_crash, .restart_budget = o.restart_budget, .max_tasks_per_worker = o.max_tasks_per_worker,
           .recycle_worker_memory = o.recycle_worker_memory, .max_worker_memory = o.max_worker_memory, .limits = o.limits,
-          .spare_workers = o.spare_workers, .spawn_eagerly = o.spawn_eagerly, .kill_grace = o.kill_grace,
+          .spare_workers = o.spare_workers, .spawn_eagerly = o.spawn_eagerly, .start_timeout = o.start_timeout,
+          .kill_grace = o.kill_grace,
           .observer = o.observer};
 }
 
@@ -31,7 +32,7 @@ bool same_kind(const ExecutorOptions& a, const ExecutorOptions& b) {
          a.restart_budget == b.restart_budget && a.max_tasks_per_worker == b.max_tasks_per_worker &&
          a.recycle_worker_memory == b.recycle_worker_memory && a.max_worker_memory == b.max_worker_memory &&
          a.limits == b.limits && a.spare_workers == b.spare_workers && a.spawn_eagerly == b.spawn_eagerly &&
-         a.kill_grace == b.kill_grace && a.observer == b.observer;
+         a.start_timeout == b.start_timeout && a.kill_grace == b.kill_grace && a.observer == b.observer;
 }
 
 /// With the lock held.

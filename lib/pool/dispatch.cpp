@@ -25,7 +25,7 @@ std::size_t LocalPool::depth() const {
 }
 
 bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
-  if (!worker.takes_tasks() || worker.outstanding() >= limit) return false;
+  if (!worker.takes_tasks() || worker.hangs || worker.outstanding() >= limit) return false;
   return !options_.max_tasks_per_worker || worker.given < static_cast<std::uint64_t>(*options_.max_tasks_per_worker);
 }
 
@@ -34,17 +34,23 @@ Worker* LocalPool::choose_worker() {
   const std::size_t limit = depth();
   const std::size_t n = workers_.size();
   Worker* sleeping = nullptr;
+  Worker* starting = nullptr;  // may yet hang: what it is given may be taken back
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t index = (preferred_ + i) % n;
     Worker& worker = *workers_[index];
     if (!room_for_more(worker, limit)) continue;
+    if (!worker.was_ready) {
+      if (!starting) starting = &worker;
+      continue;
+    }
     if (i == 0 || !worker.idle()) {
       preferred_ = index;
       return &worker;
     }
     if (!sleeping) sleeping = &worker;
   }
-  if (sleeping || limit > 1) return sleeping;
+  if (sleeping) return sleeping;
+  if (starting || limit > 1) return starting;
   // Long tasks, everyone busy: one ahead spares the pause between two, once no further worker is to be had.
   if (staff() < static_cast<std::size_t>(max_workers_)) return nullptr;
   for (const auto& worker : workers_)
@@ -66,7 +72,10 @@ bool LocalPool::give(Worker& worker, Task& task) {
     switch (worker.channel.push(task, function, target, 0)) {
       case channel::ParentChannel::Push::full: return false;
       case channel::ParentChannel::Push::broken:
-        doom(worker, Doom::misbehaved, "it did not read what it was sent, and was killed");
+        if (worker.process.dying_or_dead())
+          wake_watchdog();  // nothing to reproach it with
+        else
+          doom(worker, Doom::misbehaved, "it did not read what it was sent, and was killed");
         return false;
       case channel::ParentChannel::Push::done: break;
     }
@@ -122,7 +131,7 @@ bool LocalPool::needs_worker() {
   if (options_.spawn_eagerly && accepting_) return true;
   std::size_t starting = 0;
   for (const auto& worker : workers_)
-    if (worker->takes_tasks() && (!worker->was_ready || worker->initializer)) ++starting;
+    if (worker->takes_tasks() && !worker->hangs && (!worker->was_ready || worker->initializer)) ++starting;
   return backlog_.size() > starting && !backlog_.empty();
 }
 
@@ -167,21 +176,33 @@ bool LocalPool::left_alone(Worker& worker, const Task& task) {
   return worker_of(task) == &worker;
 }
 
-/// Tasks wait behind a running one although another worker is idle or could be started.
+/// Tasks wait behind a running one, or for a worker that hangs, although another worker is idle or could be started; or
+/// for one that starts up, although another is ready and idle.
 bool LocalPool::imbalanced() const {
   bool someone_free = staff() < static_cast<std::size_t>(max_workers_) && !next_start_;
-  bool someone_waits = false;
+  bool someone_ready = false;
+  bool wait_for_a_task = false;
+  bool wait_for_a_start = false;
   for (const auto& worker : workers_) {
-    if (worker->takes_tasks() && worker->idle()) someone_free = true;
-    if (worker->mode != WorkerMode::doomed && worker->outstanding() > 1) someone_waits = true;
+    if (worker->takes_tasks() && worker->idle() && !worker->hangs)
+      (worker->was_ready ? someone_ready : someone_free) = true;
+    if (worker->mode != WorkerMode::doomed && worker->outstanding() > 1) wait_for_a_task = true;
+    if (worker->holds_up_tasks()) (worker->hangs ? wait_for_a_task : wait_for_a_start) = true;
   }
-  return someone_free && someone_waits;
+  return ((someone_free || someone_ready) && wait_for_a_task) || (someone_ready && wait_for_a_start);
 }
 
 /// Where a task has turned out slow, those behind it go to the free workers.
 void LocalPool::rebalance(Clock::time_point now) {
   if (!imbalanced()) return;
+  const bool someone_ready = std::ranges::any_of(workers_, [](const auto& worker) {
+    return worker->takes_tasks() && worker->was_ready && !worker->hangs && worker->idle();
+  });
   for (const auto& worker : workers_) {
+    if (worker->holds_up_tasks() && (worker->hangs || someone_ready)) {
+      take_back_unstarted(*worker);
+      continue;
+    }
     if (worker->outstanding() < 2 || worker->mode == WorkerMode::doomed) continue;
     const auto oldest = worker->channel.oldest_position();
     if (!oldest || !worker->channel.started(*oldest)) continue;

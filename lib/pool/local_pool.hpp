@@ -104,6 +104,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void ask_to_leave(Worker& worker);
   void doom(Worker& worker, Doom cause, const std::string& reason = {});
   void advance_ladders(Clock::time_point now);
+  Clock::time_point ready_at_latest(const Worker& worker) const;
   bool life_notice_changed(Worker& worker);
   bool does_not_begin(Worker& worker);
   void bury_dead(Clock::time_point now);

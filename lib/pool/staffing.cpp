@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
@@ -119,7 +120,7 @@ void LocalPool::start_worker(Lock& lock) {
   next_start_.reset();
   ++counts_.started;
   log(LogLevel::info, "started worker {} (pid {})", rank, worker->process.pid());
-  worker->idle_since = Clock::now();
+  worker->started_at = worker->idle_since = Clock::now();
   if (tell_) tell_({EventKind::worker_started, worker->idle_since, worker->process.pid(), rank});
   workers_.push_back(std::move(worker));
   YOKE_FAULT_POINT(launch_settled, workers_.back()->process.pid());
@@ -210,6 +211,13 @@ void LocalPool::advance_ladders(Clock::time_point now) {
   }
 }
 
+/// When a worker that is not yet ready has had its time. One that stops itself for a debugger has any time.
+Clock::time_point LocalPool::ready_at_latest(const Worker& worker) const {
+  static const bool stops = std::getenv("YOKE_WORKER_STOP") != nullptr;
+  if (worker.was_ready || stops) return Clock::time_point::max();
+  return worker.started_at + options_.start_timeout;
+}
+
 /// True if the worker's life notice says that it has ended, or no longer says that it lives.
 bool LocalPool::life_notice_changed(Worker& worker) {
   const std::uint32_t word = worker.channel.life_word().load(std::memory_order_acquire);
@@ -220,9 +228,15 @@ bool LocalPool::life_notice_changed(Worker& worker) {
 /// True at the second roll call in a row that finds it stopped before it began what it was given; that is taken back.
 bool LocalPool::does_not_begin(Worker& worker) {
   const auto oldest = worker.channel.oldest_position();
+  const bool unbegun = oldest && !worker.channel.started(*oldest);
   const bool before = worker.seen_stopped;
-  worker.seen_stopped = worker.mode != WorkerMode::doomed && worker.was_ready && oldest &&
-                        !worker.channel.started(*oldest) && worker.process.stopped();
+  if (unbegun)
+    worker.hangs = worker.hangs || worker.seen_unbegun == *oldest + 1;
+  else if (oldest || (worker.was_ready && worker.channel.phase() != Phase::finish))
+    worker.hangs = false;
+  worker.seen_unbegun = unbegun ? *oldest + 1 : 0;
+  worker.seen_stopped =
+      worker.mode != WorkerMode::doomed && worker.was_ready && unbegun && worker.process.stopped();
   if (!before || !worker.seen_stopped) return false;
   take_back_unstarted(worker);
   return worker.idle() || worker.initializer;  // otherwise it went on just now, and began
@@ -259,6 +273,9 @@ void LocalPool::bury_dead(Clock::time_point now) {
         doom(worker, Doom::misbehaved, "it was stopped by a signal with a task to begin, and was killed");
       else if (thorough && worker.channel.damaged())
         doom(worker, Doom::misbehaved, "it overwrote the memory that it shares with its parent, and was killed");
+      else if (now >= ready_at_latest(worker))
+        doom(worker, Doom::not_started,
+             fmt::format("it was not ready within start_timeout ({} ms), and was killed", options_.start_timeout.count()));
     }
     ++i;
   }
@@ -335,7 +352,7 @@ void LocalPool::count(const Worker& worker, const Death& death) {
   if (worker.doom == Doom::cancelled || worker.doom == Doom::timed_out) return;
   if (worker.doom == Doom::over_memory)
     ++causes.over_memory_limit;
-  else if (worker.doom == Doom::misbehaved)
+  else if (worker.doom == Doom::misbehaved || worker.doom == Doom::not_started)
     ++causes.misbehaved;
   else if (death.out_of_memory)
     ++causes.out_of_memory;
@@ -354,7 +371,7 @@ void LocalPool::mourn(Worker& worker, const DeathPtr& death) {
   if (broken_ || killing_) return;
   count(worker, *death);
   if (worker.doom == Doom::cancelled || worker.doom == Doom::timed_out) return;
-  const bool killed = std::holds_alternative<system::Signaled>(death->status) &&
+  const bool killed = worker.doom != Doom::not_started && std::holds_alternative<system::Signaled>(death->status) &&
                       (std::get<system::Signaled>(death->status).signal == SIGKILL ||
                        std::get<system::Signaled>(death->status).signal == SIGTERM);
   if (worker.initializer)

@@ -95,7 +95,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
     if (worker->kill_at) at_latest(*worker->kill_at);
     if (worker->look_at) at_latest(*worker->look_at);
     if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
-    if (!worker->idle()) at_latest(next_roll_call_);
+    if (!worker->idle() || worker->hangs) at_latest(next_roll_call_);
     if (!worker->idle() && options_.max_worker_memory) at_latest(next_memory_look_);
     if (worker->mode == WorkerMode::serving && worker->idle() && leaves_at(*worker) != Clock::time_point::max())
       at_latest(leaves_at(*worker));

@@ -24,6 +24,7 @@ enum class Doom {
   cancelled,    // cancel(kill) of its task
   timed_out,    // its task ran out of time, and may be tried again
   over_memory,  // above max_worker_memory: counts as a death
+  not_started,  // it was not ready within start_timeout: breaks the pool
   misbehaved    // it is no worker any more, or cannot be trusted: counts as a death
 };
 
@@ -39,6 +40,7 @@ struct Worker {
   std::uint64_t given = 0;                   // tasks ever given
   std::uint64_t given_before = 0;            // of those, when spinning was last tuned
   std::uint64_t done = 0;                    // tasks whose results were collected
+  Clock::time_point started_at{};            // when its process was launched
   Clock::time_point idle_since{};            // when it had nothing to do
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time
   std::optional<Clock::time_point> look_at;  // when the time of a task that it has may be over
@@ -50,11 +52,15 @@ struct Worker {
   bool told_ready = false;                   // to the observer
   std::uint64_t told_started = 0;            // position + 1 of the last task of which the observer was told
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
+  std::uint64_t seen_unbegun = 0;            // position + 1 of what it was to begin next, at the last roll call
+  bool hangs = false;                        // it was the same at the one before: its start, or a destructor, takes long
   bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
   std::uint32_t life = 0;                    // the life word as it is while the worker lives; known once it was ready
 
   std::size_t outstanding() const { return channel.outstanding(); }
   bool idle() const { return outstanding() == 0; }
+  /// It has tasks and is not about to begin one, nor to end one.
+  bool holds_up_tasks() const { return (!was_ready || hangs) && outstanding() > (initializer ? 1U : 0U); }
   bool takes_tasks() const { return mode == WorkerMode::serving && !spare; }
   /// It takes tasks or has some. One that leaves with nothing to do is as good as gone, and so is one that is killed.
   bool on_staff() const { return takes_tasks() || (mode == WorkerMode::leaving && !idle()); }
