@@ -105,7 +105,7 @@ std::exception_ptr DeathFailure::make(const std::string&) const {
   if (deaths_.size() == 1) return std::make_exception_ptr(TerminatedWorkerError(last));
   std::string text = fmt::format("{} workers died running this task, which was tried {} times:", deaths_.size(),
                                  deaths_.size());
-  for (const auto& death : deaths_) text += "\n" + to_string(death->report());
+  for (const auto& death : deaths_) text += fmt::format("\n{}", to_string(death->report()));
   return std::make_exception_ptr(TerminatedWorkerError(text, last));
 }
 
@@ -116,7 +116,7 @@ std::exception_ptr BrokenByDeaths::make(const std::string&) const {
   if (first != 0) text += fmt::format("\n({} earlier ones)", first);
   for (std::size_t i = first; i < deaths_.size(); ++i) {
     const std::string report = to_string(deaths_[i]->report());
-    text += "\n" + (i + 1 == deaths_.size() ? report : first_line(report));
+    text += fmt::format("\n{}", i + 1 == deaths_.size() ? report : first_line(report));
   }
   return std::make_exception_ptr(BrokenProcessPool(text));
 }
