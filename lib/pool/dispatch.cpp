@@ -82,6 +82,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     task.pool_word = static_cast<std::uint64_t>(worker.rank + 1) << 48 | (position & 0xffff'ffff'ffff);
   } catch (const std::exception& error) {  // no code of a module, no memory for a large argument
     ++counts_.failed;
+    deaths_of_.erase(&task);
     task.resolve(failed(std::make_shared<TextFailure<Error>>(error.what())));
     return true;
   }

@@ -196,8 +196,10 @@ bool LocalPool::cancel(Task& task, CancelMode mode) {
 void LocalPool::cancel_unstarted() {
   for (const auto& worker : workers_)
     if (worker->mode != WorkerMode::doomed) take_back_unstarted(*worker);
-  for (const TaskPtr& task : backlog_.take_all())
+  for (const TaskPtr& task : backlog_.take_all()) {
+    deaths_of_.erase(task.get());
     if (task->resolve_cancelled()) ++counts_.cancelled;
+  }
 }
 
 /// Resolves every task that is not done, running ones included.

@@ -73,6 +73,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void rebalance(Clock::time_point now);
   bool needs_worker();
   bool wants_worker();
+  void fill_from_spares();
 
   // collect.cpp: results
   bool collect_all();
@@ -95,15 +96,19 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   std::shared_ptr<const Failure> timeout_failure(const Task& task) const;
   bool finished();
 
-  // staffing.cpp: starting, retiring, dooming and burying workers
+  // staffing.cpp: starting, retiring and dooming workers
   void start_worker(Lock& lock);
   void launch_failed(const std::string& trouble);
-  void fill_from_spares();
   void retire_surplus(Clock::time_point now);
   Clock::time_point leaves_at(const Worker& worker) const;
   void ask_to_leave(Worker& worker);
   void doom(Worker& worker, Doom cause, const std::string& reason = {});
   void advance_ladders(Clock::time_point now);
+  int lowest_free_rank(int from, const Worker* but = nullptr) const;
+  std::size_t staff() const;   // workers that take tasks, or have some
+  std::size_t spares() const;  // workers that wait to take a place
+
+  // burial.cpp: seeing that a worker has ended, and what becomes of its tasks and of the pool
   Clock::time_point ready_at_latest(const Worker& worker) const;
   bool life_notice_changed(Worker& worker);
   bool does_not_begin(Worker& worker);
@@ -116,9 +121,6 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void spend_budget(const DeathPtr& death);
   void break_pool(std::shared_ptr<const Failure> failure);
   void reap();
-  int lowest_free_rank(int from, const Worker* but = nullptr) const;
-  std::size_t staff() const;   // workers that take tasks, or have some
-  std::size_t spares() const;  // workers that wait to take a place
 
   // memory.cpp: workers that use too much
   std::uint64_t recycle_limit() const;

@@ -1,19 +1,14 @@
-// Staffing: starting workers, letting them go, and burying the dead. All but ask_to_leave and doom run on the watchdog.
+// Staffing: starting workers, and letting them go. All but ask_to_leave and doom run on the watchdog.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/launcher.hpp"
-#include "lib/system/life_notice.hpp"
-#include "lib/system/memory_pressure.hpp"
-#include "lib/system/pause.hpp"
-#include "lib/system/process_stat.hpp"
 #include "lib/worker/worker_process.hpp"
 
 namespace yoke::pool {
@@ -21,7 +16,6 @@ namespace {
 
 constexpr std::chrono::milliseconds first_start_delay{10};  // after a failed launch; doubles
 constexpr int most_failed_launches = 8;
-constexpr std::chrono::milliseconds notice_grace{50};       // from a life notice to the end of the last thread
 
 std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   std::vector<system::ResourceLimit> all;
@@ -34,19 +28,6 @@ std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   add(RLIMIT_CORE, limits.core_size);
   add(RLIMIT_FSIZE, limits.file_size);
   return all;
-}
-
-/// Whoever reads /proc/PID/stat holds the process's memory for that moment, and tears it down if the process lets it go
-/// meanwhile: gigabytes, on the watchdog. A dying thread lets it go right after its notice.
-void let_go_of_memory() {
-  const auto until = Clock::now() + std::chrono::microseconds(20);
-  while (Clock::now() < until) system::pause();
-}
-
-std::string describe(const system::ExitStatus& status) {
-  if (const auto* exited = std::get_if<system::Exited>(&status)) return fmt::format("exit code {}", exited->code);
-  if (const auto* signaled = std::get_if<system::Signaled>(&status)) return fmt::format("signal {}", signaled->signal);
-  return "status unknown";
 }
 
 }  // namespace
@@ -209,236 +190,6 @@ void LocalPool::advance_ladders(Clock::time_point now) {
     if (!worker->kill_at || now < *worker->kill_at) continue;
     doom(*worker, Doom::wanted);
   }
-}
-
-/// When a worker that is not yet ready has had its time. One that stops itself for a debugger has any time.
-Clock::time_point LocalPool::ready_at_latest(const Worker& worker) const {
-  static const bool stops = std::getenv("YOKE_WORKER_STOP") != nullptr;
-  if (worker.was_ready || stops) return Clock::time_point::max();
-  return worker.started_at + options_.start_timeout;
-}
-
-/// True if the worker's life notice says that it has ended, or no longer says that it lives.
-bool LocalPool::life_notice_changed(Worker& worker) {
-  const std::uint32_t word = worker.channel.life_word().load(std::memory_order_acquire);
-  if (worker.life == 0 && worker.was_ready && !system::life_ended(word)) worker.life = word;
-  return system::life_ended(word) || (worker.was_ready && (worker.life == 0 || word != worker.life));
-}
-
-/// True at the second roll call in a row that finds it stopped before it began what it was given; that is taken back.
-bool LocalPool::does_not_begin(Worker& worker) {
-  const auto oldest = worker.channel.oldest_position();
-  const bool unbegun = oldest && !worker.channel.started(*oldest);
-  const bool before = worker.seen_stopped;
-  if (unbegun)
-    worker.hangs = worker.hangs || worker.seen_unbegun == *oldest + 1;
-  else if (oldest || (worker.was_ready && worker.channel.phase() != Phase::finish))
-    worker.hangs = false;
-  worker.seen_unbegun = unbegun ? *oldest + 1 : 0;
-  worker.seen_stopped =
-      worker.mode != WorkerMode::doomed && worker.was_ready && unbegun && worker.process.stopped();
-  if (!before || !worker.seen_stopped) return false;
-  take_back_unstarted(worker);
-  return worker.idle() || worker.initializer;  // otherwise it went on just now, and began
-}
-
-/// Looks for workers that have ended. Their notices are looked at always; the processes themselves, which takes system
-/// calls, now and then: for those that end before or without a notice.
-void LocalPool::bury_dead(Clock::time_point now) {
-  const bool thorough = now >= next_roll_call_;
-  if (thorough) next_roll_call_ = now + roll_call;
-  for (std::size_t i = 0; i < workers_.size();) {
-    Worker& worker = *workers_[i];
-    if (!worker.was_ready && worker.channel.ready()) {
-      worker.was_ready = true;
-      if (!worker.initializer) tell_ready(worker);
-    }
-    if (tell_) tell_running(worker, now);
-    const bool noticed = life_notice_changed(worker) || worker.channel.crashed();
-    if (noticed && !worker.noticed_at) {
-      worker.noticed_at = now;
-      let_go_of_memory();
-    }
-    const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed;
-    if (look && worker.process.dying_or_dead()) {
-      bury(i);
-      continue;
-    }
-    // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
-    // or that only the main thread has ended or called exec: no worker any more.
-    if (worker.mode != WorkerMode::doomed) {
-      if (noticed && now - *worker.noticed_at >= notice_grace)
-        doom(worker, Doom::misbehaved, "its main thread ended or replaced the program, and it was killed");
-      else if (thorough && does_not_begin(worker))
-        doom(worker, Doom::misbehaved, "it was stopped by a signal with a task to begin, and was killed");
-      else if (thorough && worker.channel.damaged())
-        doom(worker, Doom::misbehaved, "it overwrote the memory that it shares with its parent, and was killed");
-      else if (now >= ready_at_latest(worker))
-        doom(worker, Doom::not_started,
-             fmt::format("it was not ready within start_timeout ({} ms), and was killed", options_.start_timeout.count()));
-    }
-    ++i;
-  }
-}
-
-/// In this order: collect what it published, settle the task that it ran, hand on what it had not started.
-void LocalPool::bury(std::size_t index) {
-  const std::unique_ptr<Worker> worker = std::move(workers_[index]);
-  workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(index));
-  preferred_ = 0;
-  YOKE_FAULT_POINT(before_burial, 0);
-  collect_from(*worker);
-  YOKE_FAULT_POINT(burial_collected, 0);
-
-  auto death = std::make_shared<Death>();
-  death->pid = worker->process.pid();
-  death->rank = worker->rank;
-  death->words = worker->channel.last_words();
-  death->status = worker->process.early_status().value_or(
-      death->words.signal ? system::ExitStatus(system::Signaled{*death->words.signal, false})
-                          : system::ExitStatus(system::StatusTaken{}));
-  if (!worker->doom_reason.empty()) death->words.reason = worker->doom_reason;
-  death->out_of_memory = worker->doom == Doom::over_memory;
-  if (const auto* signaled = std::get_if<system::Signaled>(&death->status);
-      signaled && signaled->signal == SIGKILL && worker->doom == Doom::none && memory_pressure_.rose()) {
-    death->out_of_memory = true;
-    death->words.reason = "the kernel killed it for want of memory: its oom counter rose";
-  }
-  worker->process.signal_group(SIGKILL);  // what its tasks have left running
-  YOKE_FAULT_POINT(burial_group_ended, 0);
-
-  TaskPtr lost;
-  std::deque<TaskPtr> unstarted;
-  for (auto p = worker->channel.first_uncollected(); p != worker->channel.next_position(); ++p) {
-    TaskPtr task = worker->channel.task_at(p);
-    if (!task) continue;
-    if (worker->channel.lost(p))
-      lost = std::move(task);
-    else if (task != worker->initializer)
-      unstarted.push_back(std::move(task));
-  }
-  if (lost) {
-    death->task = TaskName(*lost);
-    const auto told = worker->channel.started_ns(worker->channel.first_uncollected());
-    if (told)
-      death->run_time = std::max(Clock::now().time_since_epoch() - std::chrono::nanoseconds(*told), Clock::duration(0));
-  }
-  log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, describe(death->status),
-      lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
-  const bool orderly = (worker->mode == WorkerMode::leaving && !lost) || worker->doom == Doom::wanted;
-  requeue(std::move(unstarted));
-  YOKE_FAULT_POINT(burial_requeued, 0);
-  if (lost && lost != worker->initializer)
-    tell_started(*worker, worker->channel.first_uncollected(), *lost, Clock::now() - death->run_time);
-  if (tell_)
-    tell_({orderly ? EventKind::worker_retired : EventKind::worker_died, Clock::now(), death->pid, death->rank, {}, false,
-           orderly ? nullptr : death});
-  if (!orderly) mourn(*worker, death);
-  YOKE_FAULT_POINT(burial_mourned, 0);
-  if (lost && lost != worker->initializer) {
-    lose_task(*worker, std::move(lost), death);
-    YOKE_FAULT_POINT(burial_task_lost, 0);
-  }
-  corpses_.push_back(std::move(worker->process));
-  reap();
-  YOKE_FAULT_POINT(after_burial, 0);
-}
-
-/// By what ended it. What the caller wanted is no death of the pool's.
-void LocalPool::count(const Worker& worker, const Death& death) {
-  DeathCounts& causes = counts_.deaths_by_cause;
-  if (worker.doom == Doom::cancelled) ++causes.cancelled;
-  if (worker.doom == Doom::timed_out) ++causes.timed_out;
-  if (worker.doom == Doom::cancelled || worker.doom == Doom::timed_out) return;
-  if (worker.doom == Doom::over_memory)
-    ++causes.over_memory_limit;
-  else if (worker.doom == Doom::misbehaved || worker.doom == Doom::not_started)
-    ++causes.misbehaved;
-  else if (death.out_of_memory)
-    ++causes.out_of_memory;
-  else if (std::holds_alternative<system::Exited>(death.status))
-    ++causes.exited;
-  else
-    ++(death.crashed() ? causes.crashed : causes.killed);
-  ++counts_.deaths;
-  const auto rank = static_cast<std::size_t>(worker.rank);
-  if (rank >= deaths_of_rank_.size()) deaths_of_rank_.resize(rank + 1);
-  ++deaths_of_rank_[rank];
-}
-
-/// What a death means for the pool.
-void LocalPool::mourn(Worker& worker, const DeathPtr& death) {
-  if (broken_ || killing_) return;
-  count(worker, *death);
-  if (worker.doom == Doom::cancelled || worker.doom == Doom::timed_out) return;
-  const bool killed = worker.doom != Doom::not_started && std::holds_alternative<system::Signaled>(death->status) &&
-                      (std::get<system::Signaled>(death->status).signal == SIGKILL ||
-                       std::get<system::Signaled>(death->status).signal == SIGTERM);
-  if (worker.initializer)
-    break_pool(std::make_shared<BrokenByDeaths>("a worker died in the initializer, so no task can run:", std::vector{death}));
-  else if (!worker.was_ready && worker.done == 0 && !death->words.ready && !killed)  // its own word may be overwritten
-    break_pool(std::make_shared<BrokenByDeaths>("a worker died while it started up, so no task can run:", std::vector{death}));
-  else if (options_.on_crash == CrashPolicy::break_pool)
-    break_pool(std::make_shared<DeathFailure>(std::vector{death}));
-  else
-    spend_budget(death);
-}
-
-void LocalPool::spend_budget(const DeathPtr& death) {
-  const auto now = Clock::now();
-  recent_deaths_.emplace_back(now, death);
-  while (now - recent_deaths_.front().first > options_.restart_budget.within) recent_deaths_.pop_front();
-  if (recent_deaths_.size() <= static_cast<std::size_t>(options_.restart_budget.deaths)) return;
-  std::vector<DeathPtr> causes;
-  for (const auto& [time, cause] : recent_deaths_) causes.push_back(cause);
-  break_pool(std::make_shared<BrokenByDeaths>(
-      fmt::format("{} workers died within {} s, more than the restart budget allows:", causes.size(),
-                  options_.restart_budget.within.count()),
-      std::move(causes)));
-}
-
-/// The task that a dead worker was running: tried again if its caller said so, failed otherwise.
-void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
-  task->set_worker_pid(death->pid);
-  task->pool_word = 0;
-  tell_done(worker, *task, true);
-  if (task->done()) return;
-  ++task->attempts;
-  auto& deaths = deaths_of_[task.get()];
-  deaths.push_back(death);
-  if (static_cast<int>(task->attempts) <= task->options().retries && !broken_ && !killing_) {
-    ++counts_.retried;
-    backlog_.push_front(std::move(task));
-    return;
-  }
-  std::vector<DeathPtr> all = std::move(deaths);
-  deaths_of_.erase(task.get());
-  ++counts_.failed;
-  if (worker.doom == Doom::timed_out)
-    task->resolve(failed(timeout_failure(*task)));
-  else
-    task->resolve(failed(std::make_shared<DeathFailure>(std::move(all))));
-}
-
-void LocalPool::requeue(std::deque<TaskPtr> tasks) {
-  for (auto it = tasks.rbegin(); it != tasks.rend(); ++it) {
-    (*it)->pool_word = 0;
-    backlog_.push_front(std::move(*it));
-  }
-}
-
-/// Every unfinished task fails with the reason, and so does every later submit.
-void LocalPool::break_pool(std::shared_ptr<const Failure> failure) {
-  if (broken_) return;
-  broken_ = failure;
-  log(LogLevel::info, "the pool is broken");
-  for (const auto& worker : workers_) collect_from(*worker);
-  fail_unfinished(failure);
-  for (const auto& worker : workers_) doom(*worker, Doom::wanted);
-}
-
-void LocalPool::reap() {
-  std::erase_if(corpses_, [](system::ProcessHandle& corpse) { return corpse.try_reap().has_value(); });
 }
 
 }  // namespace yoke::pool
