@@ -1,7 +1,8 @@
-// S11, S11b, S12: from a worker's SIGKILL to the error of its task, and to its replacement's first result.
+// S11, S11b, S12, S12b: from a worker's SIGKILL to the error of its task, and to its replacement's first result.
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <thread>
 
@@ -12,8 +13,9 @@ namespace yoke::bench {
 namespace {
 
 /// A pool of one worker that may be killed as often as we like.
-ProcessPoolExecutor make_executor() {
-  return ProcessPoolExecutor(ExecutorOptions{.max_workers = 1, .restart_budget = {.deaths = 1'000'000}});
+ProcessPoolExecutor make_executor(int spare_workers = 0) {
+  return ProcessPoolExecutor(
+      ExecutorOptions{.max_workers = 1, .restart_budget = {.deaths = 1'000'000}, .spare_workers = spare_workers});
 }
 
 /// Kills the worker in the middle of a task. Returns milliseconds until the task's future threw.
@@ -81,10 +83,44 @@ Row measure_recovery(const Effort& effort) {
   return row;
 }
 
+void wait_for_spare(const ProcessPoolExecutor& executor) {
+  const auto is_spare = [](const WorkerInfo& worker) { return worker.state == WorkerState::spare; };
+  while (!std::ranges::any_of(executor.stats().workers, is_spare))
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+Row measure_recovery_by_spare(const Effort& effort) {
+  Row row{.id = "S12b",
+          .what = "the same with a spare worker",
+          .unit = "ms",
+          .better = Better::lower,
+          .reach = {Reach::Of::ratio, 3},
+          .peers = {{"S4", {}}}};
+  auto executor = make_executor(1);
+  auto asleep = make_executor();
+  asleep.submit(inc, 1).get();
+  executor.submit(inc, 1).get();
+  for (int i = 0; i < std::max(effort.repetitions, effort.times(50)); ++i) {
+    wait_for_spare(executor);
+    const Stopwatch* since = nullptr;
+    milliseconds_to_error(executor, 0, &since);
+    executor.submit(inc, 1).get();
+    row.ours.samples.push_back(since->seconds() * 1e3);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const Stopwatch watch;
+    asleep.submit(inc, 1).get();
+    row.peers[0].samples.push_back(watch.seconds() * 1e3);
+  }
+  return row;
+}
+
 }  // namespace
 
 std::vector<Measurement> death_rows() {
-  return {{"S11", measure_error}, {"S11b", measure_large_worker, false}, {"S12", measure_recovery}};
+  return {{"S11", measure_error},
+          {"S11b", measure_large_worker, false},
+          {"S12", measure_recovery},
+          {"S12b", measure_recovery_by_spare}};
 }
 
 }  // namespace yoke::bench
