@@ -83,7 +83,9 @@ std::string tidy(std::string name) {
        {std::pair<std::string_view, std::string_view>{
             "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string"},
         {"std::basic_string_view<char, std::char_traits<char> >", "std::string_view"},
-        {"std::__cxx11::", "std::"}}) {
+        {"std::__cxx11::", "std::"},
+        {"std::string >", "std::string>"},  // the blank kept ">>" apart
+        {"std::string_view >", "std::string_view>"}}) {
     for (auto at = name.find(longer); at != std::string::npos; at = name.find(longer, at + shorter.size()))
       name.replace(at, longer.size(), shorter);
   }
