@@ -11,8 +11,9 @@
 namespace yoke::worker {
 
 /// Life notices of the parent's watchdog thread. For each the kernel wakes one sleeper alone, which may be stopped or dying
-/// itself: so workers with different ranks sleep on different ones, as far as they go.
-using ParentLife = std::array<pthread_mutex_t, 64>;
+/// itself: so workers with different ranks sleep on different ones, as far as they go. One thread holds them all, and
+/// ThreadSanitizer allows a thread 64 locks.
+using ParentLife = std::array<pthread_mutex_t, 32>;
 
 /// `parent_life`: a memfd with a ParentLife. Throws std::system_error.
 void start_lifeline(system::UniqueFd parent_life, int rank);
