@@ -35,7 +35,7 @@ class WholeTree : public HouseTest {
   }
   void wait_until_grown() {
     board.wait_for(grown, tree_size(levels));
-    EXPECT_EQ(descendants().size(), tree_size(levels));
+    wait_until([] { return descendants().size() == tree_size(levels); }, "the whole tree");
   }
   static void wait_until_all_are_gone() {
     wait_until([] { return descendants().empty(); }, "everything below the worker to end");
