@@ -104,6 +104,7 @@ class Load {
     }
     for (Item& item : items_) item.settle(outcomes);
     wait_until([&] { return faults_.all_fired() || broken(); }, "the faults to happen");
+    wait_until([&] { return broken() || !has_victims(); }, "the dead to be buried");
     try {
       EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
     } catch (const yoke::BrokenProcessPool& error) {
@@ -116,6 +117,10 @@ class Load {
   }
   /// A frozen worker keeps at most so many tasks; it is ended when all others are done.
   void let_keep(std::size_t tasks) { held_ = tasks; }
+  bool has_victims() const {
+    const auto workers = pool.stats().workers;
+    return std::ranges::any_of(workers, [&](const auto& worker) { return faults_.is_victim(worker.pid); });
+  }
   bool broken() const { return !pool.pool()->accepting(); }
   std::size_t submitted() const { return items_.size(); }
 
