@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -46,14 +45,16 @@ int code_of(const ExitStatus& status) {
 }
 
 void wait_until_dead(const ProcessHandle& child) {
-  pollfd look{child.pidfd(), POLLIN, 0};
-  while (::poll(&look, 1, -1) != 1) {
-  }
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WEXITED | WNOWAIT), 0);
 }
 
-TEST(Process, TellsHowItEndedAgainAndAgain) {
-  ProcessHandle exited(fork_child([] { return 42; }));
-  ProcessHandle killed(fork_child(wait_for_ever));
+/// With pidfds, and as where there are none.
+class Process : public testing::TestWithParam<ProcessHandle::KnownBy> {};
+
+TEST_P(Process, TellsHowItEndedAgainAndAgain) {
+  ProcessHandle exited(fork_child([] { return 42; }), GetParam());
+  ProcessHandle killed(fork_child(wait_for_ever), GetParam());
   EXPECT_FALSE(killed.try_reap());
   EXPECT_FALSE(killed.wait_exit(steady_clock::now()));
   killed.signal(SIGTERM);
@@ -68,8 +69,8 @@ TEST(Process, TellsHowItEndedAgainAndAgain) {
   exited.signal_group(SIGKILL);
 }
 
-TEST(Process, IsAliveUntilItIsNot) {
-  ProcessHandle child(fork_child(wait_for_ever));
+TEST_P(Process, IsAliveUntilItIsNot) {
+  ProcessHandle child(fork_child(wait_for_ever), GetParam());
   EXPECT_FALSE(child.dying_or_dead());
   EXPECT_FALSE(child.early_status());
   child.signal(SIGKILL);
@@ -79,9 +80,9 @@ TEST(Process, IsAliveUntilItIsNot) {
   EXPECT_EQ(signal_of(*child.try_reap()), SIGKILL);
 }
 
-TEST(Process, TellsEarlyWhatItTellsLater) {
+TEST_P(Process, TellsEarlyWhatItTellsLater) {
   for (const int code : {0, 1, 42, 255}) {
-    ProcessHandle child(fork_child([&] { return code; }));
+    ProcessHandle child(fork_child([&] { return code; }), GetParam());
     wait_until_dead(child);
     EXPECT_EQ(code_of(*child.early_status()), code);
     EXPECT_EQ(code_of(*child.try_reap()), code);
@@ -96,21 +97,22 @@ struct Noticed {
   Word* word = reinterpret_cast<Word*>(mapping.data());
   ProcessHandle child;
 
-  explicit Noticed(const std::function<int()>& body) {
+  Noticed(ProcessHandle::KnownBy known_by, const std::function<int()>& body) {
     pthread_mutexattr_t robust;
     ::pthread_mutexattr_init(&robust);
     ::pthread_mutexattr_setpshared(&robust, PTHREAD_PROCESS_SHARED);
     ::pthread_mutexattr_setrobust(&robust, PTHREAD_MUTEX_ROBUST);
     ::pthread_mutex_init(mutex, &robust);
     child = ProcessHandle(fork_child([&] {
-      constexpr std::size_t ballast = 128 * 1024 * 1024;
-      void* memory = ::mmap(nullptr, ballast, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-      if (memory == MAP_FAILED) return 99;
-      ::pthread_mutex_lock(mutex);
-      futex_wake(*word, INT_MAX, Sharing::shared);
-      return body();
-    }));
+                            constexpr std::size_t ballast = 128 * 1024 * 1024;
+                            void* memory = ::mmap(nullptr, ballast, PROT_READ | PROT_WRITE,
+                                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+                            if (memory == MAP_FAILED) return 99;
+                            ::pthread_mutex_lock(mutex);
+                            futex_wake(*word, INT_MAX, Sharing::shared);
+                            return body();
+                          }),
+                          known_by);
     while (word->load() == 0) std::this_thread::yield();
   }
   void wait_for_notice() const {
@@ -124,9 +126,9 @@ struct Noticed {
   }
 };
 
-TEST(Process, TellsItsStatusAtTheNoticeOfItsDeath) {
+TEST_P(Process, TellsItsStatusAtTheNoticeOfItsDeath) {
   for (const int signal : {SIGKILL, SIGTERM, SIGUSR1}) {
-    Noticed noticed(wait_for_ever);
+    Noticed noticed(GetParam(), wait_for_ever);
     EXPECT_FALSE(noticed.child.early_status());
     noticed.child.signal(signal);
     noticed.wait_for_notice();
@@ -134,16 +136,16 @@ TEST(Process, TellsItsStatusAtTheNoticeOfItsDeath) {
     EXPECT_EQ(signal_of(*noticed.child.early_status()), signal);
     EXPECT_EQ(signal_of(*noticed.child.wait_exit({})), signal);
   }
-  Noticed exits([] { return 42; });
+  Noticed exits(GetParam(), [] { return 42; });
   exits.wait_for_notice();
   EXPECT_TRUE(exits.child.dying_or_dead());
   EXPECT_EQ(code_of(*exits.child.early_status()), 42);
   EXPECT_EQ(code_of(*exits.child.wait_exit({})), 42);
 }
 
-TEST(Process, NeverTellsAWrongStatusWhileItCrashes) {
+TEST_P(Process, NeverTellsAWrongStatusWhileItCrashes) {
   for (int round = 0; round < 20; ++round) {
-    Noticed noticed([] {
+    Noticed noticed(GetParam(), [] {
       const rlimit none{0, 0};
       ::setrlimit(RLIMIT_CORE, &none);
       ::signal(SIGSEGV, SIG_DFL);
@@ -160,8 +162,8 @@ TEST(Process, NeverTellsAWrongStatusWhileItCrashes) {
   }
 }
 
-TEST(Process, LivesWhileItIsStopped) {
-  ProcessHandle child(fork_child(wait_for_ever));
+TEST_P(Process, LivesWhileItIsStopped) {
+  ProcessHandle child(fork_child(wait_for_ever), GetParam());
   child.signal(SIGSTOP);
   siginfo_t info{};
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child.pid()), &info, WSTOPPED | WNOWAIT), 0);
@@ -172,8 +174,8 @@ TEST(Process, LivesWhileItIsStopped) {
   EXPECT_EQ(signal_of(*child.wait_exit({})), SIGKILL);
 }
 
-TEST(Process, LivesWhenOnlyItsMainThreadEnded) {
-  Noticed noticed([] {
+TEST_P(Process, LivesWhenOnlyItsMainThreadEnded) {
+  Noticed noticed(GetParam(), [] {
     std::thread(wait_for_ever).detach();
     ::syscall(SYS_exit, 5);
     return 0;
@@ -186,8 +188,8 @@ TEST(Process, LivesWhenOnlyItsMainThreadEnded) {
   EXPECT_EQ(signal_of(*noticed.child.wait_exit({})), SIGKILL);
 }
 
-TEST(Process, IsKnownToBeDeadWhenSomeoneElseReapedIt) {
-  ProcessHandle child(fork_child([] { return 7; }));
+TEST_P(Process, IsKnownToBeDeadWhenSomeoneElseReapedIt) {
+  ProcessHandle child(fork_child([] { return 7; }), GetParam());
   ASSERT_EQ(::waitpid(child.pid(), nullptr, 0), child.pid());
   EXPECT_TRUE(child.dying_or_dead());
   EXPECT_FALSE(child.early_status());
@@ -196,15 +198,16 @@ TEST(Process, IsKnownToBeDeadWhenSomeoneElseReapedIt) {
   EXPECT_TRUE(std::holds_alternative<StatusTaken>(status) || code_of(status) == 7);
 }
 
-TEST(Process, SignalsItsWholeGroup) {
+TEST_P(Process, SignalsItsWholeGroup) {
   std::array<int, 2> pipe{};
   ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
   ProcessHandle child(fork_child([&] {
-    ::setpgid(0, 0);
-    if (::fork() == 0) wait_for_ever();  // holds the pipe open as well
-    [[maybe_unused]] const auto written = ::write(pipe[1], "!", 1);
-    return wait_for_ever();
-  }));
+                        ::setpgid(0, 0);
+                        if (::fork() == 0) wait_for_ever();  // holds the pipe open as well
+                        [[maybe_unused]] const auto written = ::write(pipe[1], "!", 1);
+                        return wait_for_ever();
+                      }),
+                      GetParam());
   ::close(pipe[1]);
   char byte = 0;
   ASSERT_EQ(::read(pipe[0], &byte, 1), 1);
@@ -214,9 +217,17 @@ TEST(Process, SignalsItsWholeGroup) {
   ::close(pipe[0]);
 }
 
-TEST(Process, OfNoOneIsAnError) {
+INSTANTIATE_TEST_SUITE_P(KnownBy, Process,
+                         testing::Values(ProcessHandle::KnownBy::pidfd_if_there, ProcessHandle::KnownBy::start_time),
+                         [](const auto& kind) { return kind.index == 0 ? "Pidfd" : "StartTime"; });
+
+TEST(NoProcess, IsAnError) {
   EXPECT_THROW(ProcessHandle{INT_MAX}, std::system_error);
-  const ProcessHandle none;
+  EXPECT_THROW(ProcessHandle(INT_MAX, ProcessHandle::KnownBy::start_time), std::system_error);
+  ProcessHandle child(fork_child([] { return 0; }), ProcessHandle::KnownBy::start_time);
+  ProcessHandle moved(std::move(child));
+  EXPECT_TRUE(moved.wait_exit({}));
+  const ProcessHandle& none = child;
   EXPECT_FALSE(none);
   none.signal(SIGKILL);
   none.signal_group(SIGKILL);

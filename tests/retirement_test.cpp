@@ -1,4 +1,6 @@
 // D11, D12: workers that leave: after a time without work, or after so many tasks. No task is lost by it.
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <map>
@@ -56,6 +58,23 @@ TEST_F(Retirement, D11_a_busy_worker_stays) {
   std::this_thread::sleep_for(20ms);  // many times its timeout
   board.add(gate);
   EXPECT_GT(soon(future).get(), 0);
+}
+
+TEST_F(Retirement, D11_a_worker_that_starts_up_is_not_idle) {
+  // It stops in its start, as if to wait for a debugger, and what it was started for is taken from it.
+  restart({.max_workers = 1, .timeout = 1ms, .env = {{"YOKE_WORKER_STOP", "1"}}});
+  auto future = pool->submit(add_one, 1);
+  wait_until([&] { return !pool->stats().workers.empty(); }, "the start");
+  const auto pid = static_cast<id_t>(pool->stats().workers[0].pid);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT), 0);
+  ASSERT_TRUE(future.cancel());
+  std::this_thread::sleep_for(20ms);  // many times the timeout
+  ASSERT_EQ(pool->stats().workers.size(), 1U);
+  EXPECT_EQ(pool->stats().workers[0].state, yoke::WorkerState::starting);
+  ::kill(static_cast<pid_t>(pid), SIGCONT);
+  wait_until([&] { return pool->stats().workers.empty(); }, "it to be ready, and to leave");
+  EXPECT_EQ(pool->stats().deaths, 0U);
 }
 
 TEST_F(Retirement, D11_no_task_is_lost_with_the_least_timeout) {

@@ -73,6 +73,7 @@ void LocalPool::bury_dead(Clock::time_point now) {
     Worker& worker = *workers_[i];
     if (!worker.was_ready && worker.channel.ready()) {
       worker.was_ready = true;
+      worker.idle_since = now;
       if (!worker.initializer) tell_ready(worker);
     }
     if (tell_) tell_running(worker, now);

@@ -145,9 +145,11 @@ void LocalPool::retire_surplus(Clock::time_point now) {
   }
 }
 
-/// When an idle worker has been idle for too long.
+/// When an idle worker has been idle for too long. One that starts up is not: else a pool whose workers need longer for
+/// their start than they may be idle would start them for ever.
 Clock::time_point LocalPool::leaves_at(const Worker& worker) const {
-  if (!options_.timeout || options_.spawn_eagerly || (worker.spare && staff() != 0)) return Clock::time_point::max();
+  if (!options_.timeout || options_.spawn_eagerly || !worker.was_ready || (worker.spare && staff() != 0))
+    return Clock::time_point::max();
   return worker.idle_since + *options_.timeout;
 }
 

@@ -34,6 +34,8 @@ namespace process = boost::process;
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 #include <system_error>
 
 #ifndef SYS_close_range
@@ -107,11 +109,18 @@ class Undisturbed {
   int cancel_state_ = 0;
 };
 
+// Valgrind runs as the new program and opens the path itself, when the child's own descriptor is closed already.
+std::string program_path(int executable_fd) {
+  const char* preloaded = std::getenv("LD_PRELOAD");
+  const bool in_valgrind = preloaded != nullptr && std::string_view(preloaded).find("/vgpreload_") != std::string::npos;
+  return "/proc/" + (in_valgrind ? std::to_string(::getpid()) : "self") + "/fd/" + std::to_string(executable_fd);
+}
+
 // Boost.Process calls on_setup before vfork, and on_exec_setup and on_exec_error in the child.
 class ChildSteps : public process::extend::handler {
  public:
   ChildSteps(const LaunchSpec& spec, int report_fd)
-      : spec_(spec), report_fd_(report_fd), program_("/proc/self/fd/" + std::to_string(spec.executable_fd)) {
+      : spec_(spec), report_fd_(report_fd), program_(program_path(spec.executable_fd)) {
     for (const std::string& argument : spec.arguments) arguments_.push_back(const_cast<char*>(argument.c_str()));
     for (const std::string& variable : spec.environment) environment_.push_back(const_cast<char*>(variable.c_str()));
     arguments_.push_back(nullptr);

@@ -9,10 +9,12 @@
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
+#include <thread>
 
 #include "lib/system/process_stat.hpp"
 
@@ -42,10 +44,12 @@ int send_signal(int pidfd, int signal, unsigned flags) noexcept {
   return static_cast<int>(::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, flags));
 }
 
-// A pidfd is readable when the last thread of the process is dead.
-bool is_dead(int pidfd) noexcept {
-  pollfd look{pidfd, POLLIN, 0};
-  return ::poll(&look, 1, 0) == 1;
+int wait_without_blocking(idtype_t kind, id_t id, siginfo_t& info, int options) noexcept {
+  int result = 0;
+  do {
+    result = ::waitid(kind, id, &info, WEXITED | WNOHANG | options);
+  } while (result != 0 && errno == EINTR);
+  return result;
 }
 
 // Somebody else reaped it. Since 6.15 the kernel keeps the status for those who hold a pidfd.
@@ -65,54 +69,84 @@ ExitStatus decode_wait_status(int status) noexcept {
   return Exited{WEXITSTATUS(status)};
 }
 
-ProcessHandle::ProcessHandle(pid_t child)
-    : pid_(child), pidfd_(static_cast<int>(::syscall(SYS_pidfd_open, child, 0))) {
-  if (!pidfd_) throw std::system_error(errno, std::system_category(), "pidfd_open");
+ProcessHandle::ProcessHandle(pid_t child, KnownBy known_by) : pid_(child) {
+  static std::atomic<bool> has_pidfds = true;  // not asked twice: Valgrind prints a warning each time
+  if (known_by == KnownBy::pidfd_if_there && has_pidfds) {
+    pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+    if (pidfd_) return;
+    if (errno != ENOSYS && errno != EPERM) throw std::system_error(errno, std::system_category(), "pidfd_open");
+    has_pidfds = false;
+  }
+  start_time_ = start_time_of(child);
+  if (!start_time_) throw std::system_error(ESRCH, std::system_category(), "/proc/PID/stat of a child");
+}
+
+ProcessHandle& ProcessHandle::operator=(ProcessHandle&& other) noexcept {
+  pid_ = std::exchange(other.pid_, 0);
+  pidfd_ = std::move(other.pidfd_);
+  start_time_ = std::exchange(other.start_time_, {});
+  status_ = std::exchange(other.status_, {});
+  return *this;
+}
+
+// Before a child is reaped, nobody else can have its pid.
+bool ProcessHandle::reaped() const noexcept {
+  if (pidfd_) return send_signal(pidfd_.get(), 0, 0) != 0 && errno == ESRCH;
+  return start_time_of(pid_) != start_time_;
+}
+
+// True when its last thread is dead, whoever reaps it.
+bool ProcessHandle::can_be_reaped() const noexcept {
+  if (pidfd_) {
+    pollfd look{pidfd_.get(), POLLIN, 0};
+    return ::poll(&look, 1, 0) == 1;
+  }
+  siginfo_t info{};
+  return wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, WNOWAIT) != 0 || info.si_pid != 0 || reaped();
 }
 
 void ProcessHandle::signal(int signal) const noexcept {
-  if (pidfd_) send_signal(pidfd_.get(), signal, 0);
+  if (pidfd_) {
+    send_signal(pidfd_.get(), signal, 0);
+  } else if (pid_ != 0 && !status_ && !reaped()) {
+    ::kill(pid_, signal);
+  }
 }
 
 void ProcessHandle::signal_group(int signal) const noexcept {
-  if (!pidfd_) return;
-  if (send_signal(pidfd_.get(), signal, to_process_group) != 0 && errno == EINVAL) {
-    // Before 6.9 there is only the number, which is surely its own as long as the process is not reaped.
-    if (send_signal(pidfd_.get(), 0, 0) == 0) ::kill(-pid_, signal);
-  }
+  if (pid_ == 0) return;
+  const bool by_number = !pidfd_ || (send_signal(pidfd_.get(), signal, to_process_group) != 0 && errno == EINVAL);
+  // Before 6.9 there is only the number, which is surely its own as long as the process is not reaped.
+  if (by_number && !status_ && !reaped()) ::kill(-pid_, signal);
   // It may have left its group, or not have been the group's leader.
-  send_signal(pidfd_.get(), signal, 0);
+  this->signal(signal);
 }
 
 bool ProcessHandle::dying_or_dead() const {
-  if (!pidfd_ || status_ || is_dead(pidfd_.get())) return true;
+  if (pid_ == 0 || status_ || can_be_reaped()) return true;
   const auto end = look_for_end(pid_);
-  // Whether the answer was of this process shows afterwards: before it is reaped, nobody else can have its pid.
-  if (send_signal(pidfd_.get(), 0, 0) != 0 && errno == ESRCH) return true;
-  return end && end->begun;
+  return reaped() || (end && end->begun);  // whether the answer was of this process shows afterwards
 }
 
-bool ProcessHandle::stopped() const { return pidfd_ && !status_ && is_stopped(pid_); }
+bool ProcessHandle::stopped() const { return pid_ != 0 && !status_ && is_stopped(pid_); }
 
 std::optional<ExitStatus> ProcessHandle::early_status() const {
   if (status_) return status_;
-  if (!pidfd_) return {};
+  if (pid_ == 0) return {};
   const auto end = look_for_end(pid_);
-  if (send_signal(pidfd_.get(), 0, 0) != 0 && errno == ESRCH) return {};
-  if (!end || !end->wait_status) return {};
+  if (reaped() || !end || !end->wait_status) return {};
   return decode_wait_status(*end->wait_status);
 }
 
 std::optional<ExitStatus> ProcessHandle::try_reap() noexcept {
   if (status_) return status_;
-  if (!pidfd_ || !is_dead(pidfd_.get())) return {};
+  if (pid_ == 0 || !can_be_reaped()) return {};
   siginfo_t info{};
-  int result = 0;
-  do {
-    result = ::waitid(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG);
-  } while (result != 0 && errno == EINTR);
+  const int result = pidfd_     ? wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, 0)
+                     : reaped() ? -1
+                                : wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, 0);
   if (result != 0) {
-    status_ = status_after_reaping(pidfd_.get());
+    status_ = pidfd_ ? status_after_reaping(pidfd_.get()) : StatusTaken{};
   } else if (info.si_pid != 0) {
     if (info.si_code == CLD_EXITED) {
       status_ = Exited{info.si_status};
@@ -124,18 +158,19 @@ std::optional<ExitStatus> ProcessHandle::try_reap() noexcept {
 }
 
 std::optional<ExitStatus> ProcessHandle::wait_exit(Deadline deadline) {
-  using std::chrono::nanoseconds;
-  while (pidfd_) {
+  using namespace std::chrono;
+  while (pid_ != 0) {
     if (const auto status = try_reap()) return status;
-    timespec left{};
-    if (deadline) {
-      const auto time = std::chrono::duration_cast<nanoseconds>(*deadline - std::chrono::steady_clock::now()).count();
-      if (time <= 0) return {};
-      left.tv_sec = time / 1'000'000'000;
-      left.tv_nsec = time % 1'000'000'000;
+    const auto left = deadline ? *deadline - steady_clock::now() : steady_clock::duration::max();
+    if (left <= left.zero()) return {};
+    if (pidfd_) {
+      const auto whole = duration_cast<seconds>(left);
+      const timespec time{whole.count(), (left - whole).count()};
+      pollfd look{pidfd_.get(), POLLIN, 0};
+      ::ppoll(&look, 1, deadline ? &time : nullptr, nullptr);
+    } else {
+      std::this_thread::sleep_for(std::min<steady_clock::duration>(left, 1ms));
     }
-    pollfd look{pidfd_.get(), POLLIN, 0};
-    ::ppoll(&look, 1, deadline ? &left : nullptr, nullptr);
   }
   return status_;
 }

@@ -1,4 +1,5 @@
-// ProcessHandle: one child process, known by pidfd, so that a recycled pid is never signalled.
+// ProcessHandle: one child process, known by pidfd, so that a recycled pid is never signalled. Where the kernel has no
+// pidfds (before 5.3, or under a seccomp filter; Valgrind) it is known by its pid and the time of its start.
 //
 // Move-only; destroying it neither kills nor waits. Calls are safe from any thread as long as one object is not moved
 // meanwhile. Nothing here blocks except wait_exit with a deadline.
@@ -6,7 +7,9 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
+#include <utility>
 #include <variant>
 
 #include "lib/system/futex.hpp"
@@ -29,12 +32,16 @@ ExitStatus decode_wait_status(int status) noexcept;
 
 class ProcessHandle {
  public:
+  enum class KnownBy { pidfd_if_there, start_time };
+
   ProcessHandle() = default;
-  explicit ProcessHandle(pid_t child);  // opens the pidfd; throws std::system_error
+  /// Of a child of the caller that was not reaped; throws std::system_error.
+  explicit ProcessHandle(pid_t child, KnownBy known_by = KnownBy::pidfd_if_there);
+  ProcessHandle(ProcessHandle&& other) noexcept { *this = std::move(other); }
+  ProcessHandle& operator=(ProcessHandle&& other) noexcept;
 
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
-  [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
-  explicit operator bool() const noexcept { return static_cast<bool>(pidfd_); }
+  explicit operator bool() const noexcept { return pid_ != 0; }
 
   /// To the process alone. A dead process is no error.
   void signal(int signal) const noexcept;
@@ -59,8 +66,12 @@ class ProcessHandle {
   std::optional<ExitStatus> wait_exit(Deadline deadline);
 
  private:
+  [[nodiscard]] bool reaped() const noexcept;
+  [[nodiscard]] bool can_be_reaped() const noexcept;
+
   pid_t pid_ = 0;
   UniqueFd pidfd_;
+  std::optional<std::uint64_t> start_time_;  // without pidfd
   std::optional<ExitStatus> status_;
 };
 

@@ -28,6 +28,7 @@ struct Stat {
   pid_t parent = 0;
   unsigned long flags = 0;
   long threads = 0;
+  std::uint64_t start_time = 0;
   unsigned long virtual_size = 0;
   int exit_code = 0;
 
@@ -70,12 +71,19 @@ std::optional<Stat> read_stat(const std::string& path) {
     if (field == 4) parse(text, stat.parent);
     if (field == 9) parse(text, stat.flags);
     if (field == 20) parse(text, stat.threads);
+    if (field == 22) parse(text, stat.start_time);
     if (field == 23) parse(text, stat.virtual_size);
     if (field == 52) parse(text, stat.exit_code);
     if (end == std::string_view::npos) break;
     rest.remove_prefix(end + 1);
   }
   if (field < 52) return {};
+  return stat;
+}
+
+std::optional<Stat> read_stat_of_child(pid_t child) {
+  const auto stat = read_stat("/proc/" + std::to_string(child) + "/stat");
+  if (!stat || stat->parent != ::getpid()) return {};
   return stat;
 }
 
@@ -105,8 +113,8 @@ std::optional<ProcessEnd> look_for_end(pid_t child) {
   // A look of 10 µs each; the way from the first sign of the end to the exit code is a few of them.
   constexpr int most_looks = 20;
   for (int looks = 0; looks < most_looks; ++looks) {
-    const auto stat = read_stat(process + "/stat");
-    if (!stat || stat->parent != ::getpid()) return {};
+    const auto stat = read_stat_of_child(child);
+    if (!stat) return {};
     if (!stat->thread_ended()) return ProcessEnd{};
     if (stat->ended_by_signal()) return ProcessEnd{true, stat->exit_code};
     // Main may have ended alone, by pthread_exit: the process lives on in its other threads.
@@ -119,9 +127,15 @@ std::optional<ProcessEnd> look_for_end(pid_t child) {
   return ProcessEnd{true, {}};
 }
 
+std::optional<std::uint64_t> start_time_of(pid_t child) noexcept {
+  const auto stat = read_stat_of_child(child);
+  if (!stat) return {};
+  return stat->start_time;
+}
+
 bool is_stopped(pid_t child) {
-  const auto stat = read_stat("/proc/" + std::to_string(child) + "/stat");
-  return stat && stat->parent == ::getpid() && stat->state == 'T';
+  const auto stat = read_stat_of_child(child);
+  return stat && stat->state == 'T';
 }
 
 }  // namespace yoke::system

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 
 namespace yoke::system {
@@ -17,6 +18,9 @@ struct ProcessEnd {
 
 /// Empty if /proc does not show this child (already reaped, no /proc, or the /proc of another pid namespace).
 std::optional<ProcessEnd> look_for_end(pid_t child);
+
+/// When it started, in clock ticks since the machine did: with the pid, its identity. Empty if it is no child of the caller.
+std::optional<std::uint64_t> start_time_of(pid_t child) noexcept;
 
 /// True while a stop signal holds it; a debugger does not count.
 bool is_stopped(pid_t child);
