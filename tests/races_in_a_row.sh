@@ -11,16 +11,16 @@ if (($# < 1 || $# > 2)) || [[ ! -x $1/tests/crash_test || ! ${2:-1000} =~ ^[1-9]
 fi
 build=$1
 rounds=${2:-1000}
-races='crash            *C3_other*:*C3_a_worker*:*C5_*:*C6_*:*C10_a_*:*C11_retries*:*A7_*
+races='crash            *C3_other*:*C3_a_worker*:*C5_*:*C6_*:*C11_retries*
 kill_under_load  *
-lifecycle        *D8_*:*D10_*:*D14_*:*D23_*
-retirement       *D11_idle*:*D11_no_task*:*D12_each*:*D12_shutdown*
-reusable         *E3_*:*E7_*:*E8_*:*E9_*:*A6_*
-shutdown         *D3_*:*D4_*:*D5_*
-task_timeout     *A4_*:*C8_*:*D21_counts*:*D21_retries*
-future           *A4_*/Local:*A5_*/Local
-callback         */Local
-wait             *A8_several*/Local:*A8_first*/Local:*A9_*/Local'
+lifecycle        *D14_many*:*D14_from*
+retirement       *D11_no_task*:*D12_shutdown*
+reusable         *E8_*:*E9_while*:*A6_callbacks*
+shutdown         *D3_kill_workers_ends*:*D4_from_many*:*D4_while*:*D5_*
+task_timeout     *A4_*ends_just_then*:*C8_*goes_on
+future           *A4_*pending/Local:*A5_all*/Local
+callback         *A6_in_order_when*/Local:*A6_*do_the_same/Local:*A6_a_callback_may_drop*/Local
+wait             *A8_several*/Local:*A8_first*waiting/Local:*A9_in_the_order*/Local'
 
 outputs=$(mktemp -d)
 trap 'rm -rf -- "$outputs"' EXIT

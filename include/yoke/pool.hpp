@@ -85,7 +85,8 @@ class YOKE_API Task {
   const TaskOptions& options() const noexcept { return options_ ? *options_ : default_options(); }
   bool has_options() const noexcept { return options_ != nullptr; }
   std::string name() const;  // the option, or the function's own name
-  /// Resolves a pending task; false if it was resolved before. Wakes waiters, hands callbacks to their thread.
+  /// Resolves a pending task; false if it was resolved before. Wakes waiters, hands callbacks to their thread. The caller
+  /// holds a handle: once the task is resolved, its futures may be gone.
   bool resolve(Outcome&& outcome) noexcept;
   bool resolve_cancelled() noexcept;
   /// Sleeps until the task is resolved or the deadline comes, without helping the pool.

@@ -17,6 +17,7 @@ namespace yoke::channel {
 using system::Word;
 
 inline constexpr std::size_t slot_count = 512;                // a power of two
+inline constexpr std::size_t lines_ahead = 4;                 // slots that are prefetched before their time
 inline constexpr std::size_t arena_size = 256 * 1024;         // for messages too long for a slot, each way
 inline constexpr std::size_t arena_alignment = 64;
 inline constexpr std::size_t longest_in_arena = 64 * 1024;    // longer messages go as memfds of their own

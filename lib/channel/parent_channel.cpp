@@ -12,6 +12,7 @@
 #include "lib/channel/slot.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/life_notice.hpp"
+#include "lib/system/prefetch.hpp"
 #include "lib/wire/large_buffer.hpp"
 
 namespace yoke::channel {
@@ -171,6 +172,7 @@ ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference func
   YOKE_FAULT_POINT(after_make_ready, segment().status.pid.load(std::memory_order_relaxed));
   ++head_;
   ++outstanding_;
+  system::prefetch_to_write(&segment().tasks[(head_ + lines_ahead) % slot_count]);
   if (in_memfd) {
     // Either this sees that the worker gives back what it was taken to hold, or the worker sees the task.
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -237,6 +239,7 @@ bool ParentChannel::collect(Collected& result) {
   if (!peek()) return false;
   const std::uint64_t position = tail_;
   const ResultSlot& shared = segment().results[position % slot_count];
+  system::prefetch_to_read(&segment().results[(position + lines_ahead) % slot_count]);
   result.position = position;
   result.task = std::move(tasks_[position % slot_count]);
   result.elapsed_ns = read_once(shared.elapsed_ns);

@@ -13,6 +13,7 @@
 #include "lib/channel/slot.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/pause.hpp"
+#include "lib/system/prefetch.hpp"
 #include "yoke/error.hpp"
 
 namespace yoke::channel {
@@ -76,6 +77,8 @@ const TaskSlot* WorkerChannel::next() {
       case NextStep::start:
         YOKE_FAULT_POINT(before_claim);
         if (!try_start(slot.state, position_)) continue;
+        system::prefetch_to_write(&segment_->tasks[(position_ + lines_ahead) % slot_count]);
+        system::prefetch_to_write(&segment_->results[(position_ + lines_ahead) % slot_count]);
         YOKE_FAULT_POINT(after_claim);
         running_ = true;
         return &slot;

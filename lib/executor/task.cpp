@@ -69,12 +69,13 @@ void Task::publish(std::uint32_t phase) noexcept {
   // Nobody but the claimer changes the phase; the other bits may be set meanwhile.
   const std::uint32_t before = state_.fetch_add(phase - phase_resolving, std::memory_order_acq_rel);
   if (before & waited_bit) system::futex_wake(state_, INT32_MAX, system::Sharing::process_private);
-  if (before & continued_bit) run_continuations();
+  if ((before & continued_bit) == 0) return;
+  const TaskPtr alive(this);  // a continuation may drop the last handle
+  run_continuations();
 }
 
 bool Task::resolve(Outcome&& outcome) noexcept {
   if (!claim()) return false;
-  const TaskPtr alive(this);  // a continuation may drop the last handle
   data_ = std::move(outcome.bytes);
   failure_ = std::move(outcome.failure);
   publish(outcome.kind == Outcome::Kind::value       ? phase_value
@@ -85,7 +86,6 @@ bool Task::resolve(Outcome&& outcome) noexcept {
 
 bool Task::resolve_cancelled() noexcept {
   if (!claim()) return false;
-  const TaskPtr alive(this);
   data_.clear();
   publish(phase_cancelled);
   return true;

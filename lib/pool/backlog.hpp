@@ -26,7 +26,7 @@ class Backlog {
       special_[task->options().priority].push_front(std::move(task));
   }
   /// The next one to run, null if none waits.
-  TaskPtr front() {
+  Task* front() {
     drop_resolved(ordinary_);
     for (auto it = special_.begin(); it != special_.end();) {
       drop_resolved(it->second);
@@ -36,7 +36,7 @@ class Backlog {
         break;  // highest priority that there is
     }
     auto* queue = next_queue();
-    return queue ? queue->front() : TaskPtr();
+    return queue ? queue->front().get() : nullptr;
   }
   /// After front() returned a task: takes it out.
   void pop() { next_queue()->pop_front(); }
@@ -50,9 +50,9 @@ class Backlog {
   /// Takes all out, in order.
   std::deque<TaskPtr> take_all() {
     std::deque<TaskPtr> all;
-    while (auto task = front()) {
+    while (Task* task = front()) {
+      all.emplace_back(task);
       pop();
-      all.push_back(std::move(task));
     }
     return all;
   }

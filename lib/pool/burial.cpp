@@ -107,6 +107,7 @@ void LocalPool::bury_dead(Clock::time_point now) {
 /// In this order: collect what it published, settle the task that it ran, hand on what it had not started.
 void LocalPool::bury(std::size_t index) {
   const std::unique_ptr<Worker> worker = std::move(workers_[index]);
+  fully_staffed_ = false;
   workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(index));
   preferred_ = 0;
   YOKE_FAULT_POINT(before_burial, 0);

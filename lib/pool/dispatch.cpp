@@ -11,8 +11,9 @@
 namespace yoke::pool {
 namespace {
 
-constexpr double ahead_ns = 50'000;                            // work that a worker is given at once
-constexpr std::chrono::microseconds slow_after{500};           // a task that runs longer keeps no others waiting
+constexpr double ahead_ns = 50'000;                   // work that a worker is given at once
+constexpr std::chrono::microseconds slow_after{500};  // a task that runs longer keeps no others waiting
+constexpr double handling_ns = 400;                   // what a task costs this process, about
 constexpr std::size_t most_ahead = channel::slot_count - 1;
 
 }  // namespace
@@ -24,6 +25,11 @@ std::size_t LocalPool::depth() const {
   return tasks < 2 ? 1 : static_cast<std::size_t>(std::min(tasks, static_cast<double>(most_ahead)));
 }
 
+/// How many workers this process can keep busy: waking more for short tasks makes all slower.
+std::size_t LocalPool::most_awake() const {
+  return mean_task_ns_ <= 0 ? workers_.size() : 1 + static_cast<std::size_t>(mean_task_ns_ / handling_ns);
+}
+
 bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
   if (!worker.takes_tasks() || worker.hangs || worker.outstanding() >= limit) return false;
   return !options_.max_tasks_per_worker || worker.given < static_cast<std::uint64_t>(*options_.max_tasks_per_worker);
@@ -33,11 +39,13 @@ bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
 Worker* LocalPool::choose_worker() {
   const std::size_t limit = depth();
   const std::size_t n = workers_.size();
+  std::size_t awake = 0;
   Worker* sleeping = nullptr;
   Worker* starting = nullptr;  // may yet hang: what it is given may be taken back
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t index = (preferred_ + i) % n;
     Worker& worker = *workers_[index];
+    if (worker.takes_tasks() && worker.was_ready && !worker.hangs && !worker.idle()) ++awake;
     if (!room_for_more(worker, limit)) continue;
     if (!worker.was_ready) {
       if (!starting) starting = &worker;
@@ -49,7 +57,7 @@ Worker* LocalPool::choose_worker() {
     }
     if (!sleeping) sleeping = &worker;
   }
-  if (sleeping) return sleeping;
+  if (sleeping) return awake < most_awake() ? sleeping : nullptr;
   if (starting || limit > 1) return starting;
   // Long tasks, everyone busy: one ahead spares the pause between two, once no further worker is to be had.
   if (staff() < static_cast<std::size_t>(max_workers_)) return nullptr;
@@ -107,28 +115,35 @@ void LocalPool::ring(Worker& worker) {
 void LocalPool::dispatch() {
   if (options_.spare_workers != 0) fill_from_spares();
   Worker* last = nullptr;
-  while (TaskPtr task = backlog_.front()) {
+  while (Task* task = backlog_.front()) {
     Worker* worker = broken_ ? nullptr : choose_worker();
     if (!worker) break;
     if (last && last != worker) ring(*last);
     last = worker;
-    if (!watches_idle_ && worker->idle()) wake_watchdog();
+    if (!worker->watched) wake_watchdog();
     if (!give(*worker, *task)) break;
     backlog_.pop();
+    may_be_imbalanced_ |= worker->outstanding() > 1 || worker->holds_up_tasks();
   }
   if (last) {
     ring(*last);
     if (std::exchange(watchdog_rests_, false)) wake_watchdog();  // so that it looks whether the worker begins
   }
   if (wants_worker()) wake_watchdog();
-  if (imbalanced()) watch_at_latest(Clock::now() + 2 * slow_after);
+  if (std::exchange(may_be_imbalanced_, false) && !balance_is_watched_ && imbalanced()) {
+    balance_is_watched_ = true;
+    watch_at_latest(Clock::now() + 2 * slow_after);
+  }
 }
 
 /// A further worker should take tasks: some wait for one.
 bool LocalPool::needs_worker() {
-  if (broken_ || killing_) return false;
-  const std::size_t have = staff();
-  if (have >= static_cast<std::size_t>(max_workers_)) return false;
+  if (broken_ || killing_ || fully_staffed_) return false;
+  if (staff() >= static_cast<std::size_t>(max_workers_)) {
+    fully_staffed_ =
+        std::ranges::count_if(workers_, [](const auto& worker) { return worker->takes_tasks(); }) >= max_workers_;
+    return false;
+  }
   if (options_.spawn_eagerly && accepting_) return true;
   std::size_t starting = 0;
   for (const auto& worker : workers_)
@@ -140,7 +155,8 @@ bool LocalPool::needs_worker() {
 bool LocalPool::wants_worker() {
   if (next_start_) return false;
   if (needs_worker()) return true;
-  return spares() < static_cast<std::size_t>(options_.spare_workers) && staff() != 0 && accepting_ && !broken_;
+  return options_.spare_workers != 0 && spares() < static_cast<std::size_t>(options_.spare_workers) && staff() != 0 &&
+         accepting_ && !broken_;
 }
 
 /// Spare workers that are ready take the places that are free: without the time that a start takes.

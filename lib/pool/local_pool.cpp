@@ -148,9 +148,13 @@ void LocalPool::submit(TaskPtr task) {
   check_accepting();
   start_watchdog();
   ++counts_.submitted;
-  if (backlog_.size() != 0) collect_all();
+  const bool others_wait = backlog_.size() != 0;
   backlog_.push_back(std::move(task));
-  dispatch();
+  // Where others wait there was no room for them, and there is none until something is collected.
+  if (!others_wait || collect_all())
+    dispatch();
+  else if (wants_worker())
+    wake_watchdog();
 }
 
 Worker* LocalPool::worker_of(const Task& task) const {
@@ -258,6 +262,7 @@ void LocalPool::resize(int max_workers) {
   if (in_other_process()) return;
   const Lock lock(mutex_);
   max_workers_ = size;
+  fully_staffed_ = false;
   dispatch();
   wake_watchdog();
 }

@@ -157,6 +157,7 @@ Clock::time_point LocalPool::leaves_at(const Worker& worker) const {
 void LocalPool::ask_to_leave(Worker& worker) {
   if (worker.mode != WorkerMode::serving) return;
   worker.mode = WorkerMode::leaving;
+  fully_staffed_ = false;
   log(LogLevel::debug, "asked worker {} (pid {}) to leave", worker.rank, worker.process.pid());
   worker.channel.ask_to_stop();
   YOKE_FAULT_POINT(asked_to_leave, worker.process.pid());
@@ -169,6 +170,7 @@ void LocalPool::doom(Worker& worker, Doom cause, const std::string& reason) {
   const bool gently = cause == Doom::cancelled || cause == Doom::timed_out;
   if (worker.mode != WorkerMode::doomed) {
     worker.mode = WorkerMode::doomed;
+    fully_staffed_ = false;
     worker.doom = cause;
     worker.doom_reason = reason;
     take_back_unstarted(worker);

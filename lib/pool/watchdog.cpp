@@ -89,7 +89,8 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   const auto at_latest = [&](Clock::time_point time) { earliest = earliest ? std::min(*earliest, time) : time; };
   if (next_start_) at_latest(*next_start_);
   if (!corpses_.empty()) at_latest(now + look_again);
-  if (imbalanced()) at_latest(now + nap);
+  balance_is_watched_ = imbalanced();
+  if (balance_is_watched_) at_latest(now + nap);
   if (LargeBuffer::has_warm()) at_latest(now + keep_warm_for);
   for (const auto& worker : workers_) {
     if (worker->kill_at) at_latest(*worker->kill_at);
@@ -122,7 +123,6 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
     ++count;
   };
   add({&commands_, commands_.load(std::memory_order_seq_cst), system::Sharing::process_private});
-  watches_idle_ = 1 + 2 * workers_.size() <= words.size();
   for (const auto& worker : workers_) {
     if (worker->noticed_at) {
       at_latest(end_of_notice);
@@ -131,9 +131,17 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
       const system::Word& life = worker->channel.life_word();
       add({&life, life.load(std::memory_order_acquire), system::Sharing::shared});
     }
-    if (others_collect || (!watches_idle_ && worker->idle() && worker->was_ready)) continue;
-    worker->channel.watchdog_bell().arm();
-    add(worker->channel.watchdog_bell().wait_word());
+    worker->watched = others_collect;
+  }
+  // Doorbells: of those that have something to do, and, as far as the words go, of those that are given tasks first.
+  for (const bool idle : {false, true}) {
+    for (std::size_t i = 0; i < workers_.size() && !others_collect; ++i) {
+      Worker& worker = *workers_[(preferred_ + i) % workers_.size()];
+      if (idle != (worker.idle() && worker.was_ready) || (idle && count >= words.size())) continue;
+      worker.channel.watchdog_bell().arm();
+      add(worker.channel.watchdog_bell().wait_word());
+      worker.watched = true;
+    }
   }
   if (others_collect) at_latest(nap);
   if (count > words.size() || !system::has_futex_waitv()) {

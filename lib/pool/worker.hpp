@@ -39,6 +39,7 @@ struct Worker {
   TaskPtr initializer;                       // until it has run
   std::uint64_t given = 0;                   // tasks ever given
   std::uint64_t given_before = 0;            // of those, when spinning was last tuned
+  bool watched = false;                      // the sleeping watchdog hears its doorbell
   std::uint64_t done = 0;                    // tasks whose results were collected
   Clock::time_point started_at{};            // when its process was launched
   Clock::time_point idle_since{};            // when it had nothing to do
