@@ -52,6 +52,16 @@ TEST_F(OomCounter, C2_of_a_v1_cgroup) {
   EXPECT_TRUE(pressure.rose());
 }
 
+TEST_F(OomCounter, C2_of_the_group_that_the_process_was_moved_to) {
+  write("proc/self/cgroup", "0::/one\n");
+  write("sys/fs/cgroup/one/memory.events", "oom_kill 3\n");
+  write("sys/fs/cgroup/two/memory.events", "oom_kill 3\n");
+  MemoryPressure pressure(root);
+  write("proc/self/cgroup", "0::/two\n");
+  write("sys/fs/cgroup/two/memory.events", "oom_kill 4\n");
+  EXPECT_TRUE(pressure.rose());
+}
+
 TEST_F(OomCounter, C2_in_a_container_that_sees_only_its_own_part) {
   write("proc/self/cgroup", "4:memory:/docker/abc\n");
   write("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");

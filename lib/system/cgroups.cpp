@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <sstream>
 #include <string_view>
+
+#include "lib/system/read_text.hpp"
 
 namespace yoke::system {
 namespace {
@@ -34,7 +35,7 @@ bool lists(const std::string& comma_separated, std::string_view wanted) {
 
 Membership read_membership(const fs::path& root, const std::string& controller) {
   Membership membership;
-  std::ifstream file(root / "proc/self/cgroup");
+  std::istringstream file(read_text((root / "proc/self/cgroup").c_str()));
   for (std::string line; std::getline(file, line);) {  // number:controllers:path
     const auto first = line.find(':');
     const auto second = first == std::string::npos ? first : line.find(':', first + 1);
@@ -74,7 +75,7 @@ std::vector<std::string> usual_places(const std::string& controller, bool is_v2)
 // proc(5): number parent device root point options [optional fields] - type source super-options
 std::vector<Mount> read_mounts(const fs::path& root, const std::string& controller, bool is_v2) {
   std::vector<Mount> mounts;
-  std::ifstream file(root / "proc/self/mountinfo");
+  std::istringstream file(read_text((root / "proc/self/mountinfo").c_str()));
   for (std::string line; std::getline(file, line);) {
     const auto separator = line.find(" - ");
     if (separator == std::string::npos) continue;
@@ -134,14 +135,12 @@ std::optional<std::uint64_t> least_number(const Cgroup& cgroup, const std::strin
 }
 
 std::string read_line(const fs::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
+  const std::string text = read_text(path.c_str());
+  return text.substr(0, text.find('\n'));
 }
 
 std::string read_field(const fs::path& path, const std::string& name) {
-  std::ifstream file(path);
+  std::istringstream file(read_text(path.c_str()));
   for (std::string line; std::getline(file, line);) {
     if (!line.starts_with(name) || line.size() == name.size()) continue;
     if (line[name.size()] != ':' && line[name.size()] != ' ') continue;

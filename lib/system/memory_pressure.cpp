@@ -4,27 +4,47 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <optional>
 #include <string>
 
 #include "lib/system/cgroups.hpp"
+#include "lib/system/read_text.hpp"
 
 namespace yoke::system {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+std::optional<std::uint64_t> kills_told_by(const fs::path& file) {
+  const auto kills = parse_whole_number(read_field(file, "oom_kill"));
+  if (!kills || *kills < 0) return {};
+  return static_cast<std::uint64_t>(*kills);
+}
+
+fs::path find_counter(const fs::path& root) {
+  for (const Cgroup& cgroup : own_cgroups("memory", root)) {
+    for (const fs::path& folder : cgroup.folders) {
+      fs::path file = folder / (cgroup.version == 1 ? "memory.oom_control" : "memory.events");
+      if (kills_told_by(file)) return file;
+    }
+  }
+  return root / "proc/vmstat";
+}
+
+}  // namespace
+
 MemoryPressure::MemoryPressure(fs::path root) : root_(std::move(root)), seen_(oom_kills()) {}
 
-std::uint64_t MemoryPressure::oom_kills() const {
-  const auto counter = [](const fs::path& file) -> std::optional<std::uint64_t> {
-    const auto kills = parse_whole_number(read_field(file, "oom_kill"));
-    if (!kills || *kills < 0) return {};
-    return static_cast<std::uint64_t>(*kills);
-  };
-  for (const Cgroup& cgroup : own_cgroups("memory", root_))
-    for (const fs::path& folder : cgroup.folders)
-      if (const auto kills = counter(folder / (cgroup.version == 1 ? "memory.oom_control" : "memory.events")))
-        return *kills;
-  return counter(root_ / "proc/vmstat").value_or(0);
+/// Where the counter is, is looked for once: that takes a quarter of a millisecond, in which a future would wait for its
+/// error.
+std::uint64_t MemoryPressure::oom_kills() {
+  std::string groups = read_text((root_ / "proc/self/cgroup").c_str());
+  if (counter_.empty() || groups != groups_) {
+    groups_ = std::move(groups);
+    counter_ = find_counter(root_);
+  }
+  return kills_told_by(counter_).value_or(0);
 }
 
 bool MemoryPressure::rose() {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace yoke::system {
 
@@ -17,8 +18,10 @@ class MemoryPressure {
   bool rose();
 
  private:
-  std::uint64_t oom_kills() const;
+  std::uint64_t oom_kills();
   std::filesystem::path root_;
+  std::string groups_;             // this process's, when the counter was looked for
+  std::filesystem::path counter_;  // the file
   std::uint64_t seen_;
 };
 

@@ -4,34 +4,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <mutex>
 #include <string_view>
 #include <system_error>
 
 #include "lib/system/launcher.hpp"
+#include "lib/system/read_text.hpp"
 
 namespace yoke::system {
 namespace {
 
 [[noreturn]] void throw_errno(const char* what) { throw std::system_error(errno, std::system_category(), what); }
-
-std::string read_whole(const char* path) {
-  const UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
-  if (!fd) throw_errno(path);
-  std::string text;
-  std::array<char, 4096> buffer;
-  for (;;) {
-    const ssize_t size = ::read(fd.get(), buffer.data(), buffer.size());
-    if (size == 0) return text;
-    if (size > 0) {
-      text.append(buffer.data(), static_cast<std::size_t>(size));
-    } else if (errno != EINTR) {
-      throw_errno(path);
-    }
-  }
-}
 
 // An open file, recognised again: a program that closes "all" descriptors, to become a daemon for instance, closes this
 // one too, and its number may then be another file's.
@@ -72,7 +56,8 @@ int own_executable_fd() {
 }
 
 std::vector<std::string> own_arguments() {
-  const std::string text = read_whole("/proc/self/cmdline");
+  const std::string text = read_text("/proc/self/cmdline");
+  if (text.empty()) throw_errno("/proc/self/cmdline");
   std::vector<std::string> arguments;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\0', begin), text.size());
