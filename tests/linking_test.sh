@@ -99,6 +99,31 @@ must meson setup --buildtype=debug "$work/installed/build" "$work/installed"
 must ninja -C "$work/installed/build"
 check_output 'Meson with the installed library' "$work/installed/build/user"
 
+# --- CMake, with the installed library ------------------------------------------------------------------------------------
+
+if has cmake; then
+  rm -rf -- "$work/cmake" "$work/moved"
+  mkdir -p "$work/cmake"
+  cp "$children/ten_lines.cpp" "$work/cmake/"
+  cat >"$work/cmake/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.16)
+project(user CXX)
+find_package(yoke ${WANTED} REQUIRED)
+foreach(kind yoke shared static)
+  add_executable(user_${kind} ten_lines.cpp)
+  target_link_libraries(user_${kind} PRIVATE yoke::${kind})
+endforeach()
+END
+  cp -r "$prefix" "$work/moved" # it says nothing of where it was installed
+  with_cmake() { cmake -G Ninja -S "$work/cmake" -B "$work/cmake/build" "-DCMAKE_PREFIX_PATH=$work/moved" "-DWANTED=$1"; }
+  must with_cmake 0.1
+  must ninja -C "$work/cmake/build"
+  for kind in yoke shared static; do check_output "CMake, yoke::$kind" "$work/cmake/build/user_$kind"; done
+  for version in 99 0.0; do check_refusal "CMake, version $version" 'with requested version' with_cmake $version; done
+else
+  skip cmake
+fi
+
 # --- by hand: one program for each combination, built by one ninja --------------------------------------------------------
 
 programs=$work/programs

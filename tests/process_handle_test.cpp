@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,11 +16,13 @@
 #include <cerrno>
 #include <climits>
 #include <functional>
+#include <string>
 #include <system_error>
 #include <thread>
 
 #include "lib/system/futex.hpp"
 #include "lib/system/memfd.hpp"
+#include "lib/system/read_text.hpp"
 
 namespace {
 
@@ -186,6 +189,43 @@ TEST_P(Process, LivesWhenOnlyItsMainThreadEnded) {
   EXPECT_FALSE(noticed.child.try_reap());
   noticed.child.signal(SIGKILL);
   EXPECT_EQ(signal_of(*noticed.child.wait_exit({})), SIGKILL);
+}
+
+// On a busy machine the last thread may come to its end long after the others. This one is kept from it by a freezer.
+TEST_P(Process, HasEndedThoughAThreadWasNotYetScheduled) {
+  const std::string group = "/sys/fs/cgroup/freezer/yoke-test-" + std::to_string(::getpid());
+  if (::mkdir(group.c_str(), 0700) != 0) GTEST_SKIP() << "cannot make a cgroup of version 1 that freezes";
+  const auto write_to = [&](const char* file, const std::string& text) {
+    const UniqueFd fd(::open((group + '/' + file).c_str(), O_WRONLY | O_CLOEXEC));
+    return ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  };
+  std::array<int, 2> tell{};
+  std::array<int, 2> go{};
+  ASSERT_EQ(::pipe2(tell.data(), O_CLOEXEC) | ::pipe2(go.data(), O_CLOEXEC), 0);
+  ProcessHandle child(fork_child([&] {
+                        std::thread([&] {
+                          const auto thread = static_cast<pid_t>(::syscall(SYS_gettid));
+                          [[maybe_unused]] const auto written = ::write(tell[1], &thread, sizeof thread);
+                          wait_for_ever();
+                        }).detach();
+                        char byte = 0;
+                        return ::read(go[0], &byte, 1) == 1 ? 3 : 99;
+                      }),
+                      GetParam());
+  pid_t thread = 0;
+  ASSERT_EQ(::read(tell[0], &thread, sizeof thread), static_cast<ssize_t>(sizeof thread));
+  ASSERT_TRUE(write_to("tasks", std::to_string(thread)) && write_to("freezer.state", "FROZEN"));
+  while (read_text((group + "/freezer.state").c_str()) != "FROZEN\n") std::this_thread::yield();
+  ASSERT_EQ(::write(go[1], "!", 1), 1);
+  const auto give_up = steady_clock::now() + std::chrono::seconds(20);
+  while (!child.dying_or_dead() && steady_clock::now() < give_up) std::this_thread::yield();
+  EXPECT_TRUE(child.dying_or_dead());
+  EXPECT_FALSE(child.try_reap());
+  EXPECT_EQ(child.early_status() ? code_of(*child.early_status()) : -1, 3);
+  EXPECT_TRUE(write_to("freezer.state", "THAWED"));
+  EXPECT_EQ(code_of(*child.wait_exit({})), 3);
+  EXPECT_EQ(::rmdir(group.c_str()), 0);
+  for (const int fd : {tell[0], tell[1], go[0], go[1]}) ::close(fd);
 }
 
 TEST_P(Process, IsKnownToBeDeadWhenSomeoneElseReapedIt) {

@@ -29,12 +29,15 @@ struct Stat {
   unsigned long flags = 0;
   long threads = 0;
   std::uint64_t start_time = 0;
+  unsigned long pending_signals = 0;  // of this thread alone
   unsigned long virtual_size = 0;
   int exit_code = 0;
 
   [[nodiscard]] bool thread_ended() const {
     return state == 'Z' || state == 'X' || (flags & (pf_exiting | pf_dumpcore | pf_signaled)) != 0;
   }
+  // It may take a while to be scheduled and see it, but runs no code of its own any more.
+  [[nodiscard]] bool is_killed() const { return (pending_signals & 1UL << (SIGKILL - 1)) != 0; }
   // Of one that ended: its memory is detached, which comes after its exit code was set.
   [[nodiscard]] bool past_exit_code() const { return state == 'Z' || state == 'X' || virtual_size == 0; }
   // A stopped process shows the stop signal in the place of an exit code; no process ends by one of these.
@@ -73,6 +76,7 @@ std::optional<Stat> read_stat(const std::string& path) {
     if (field == 20) parse(text, stat.threads);
     if (field == 22) parse(text, stat.start_time);
     if (field == 23) parse(text, stat.virtual_size);
+    if (field == 31) parse(text, stat.pending_signals);
     if (field == 52) parse(text, stat.exit_code);
     if (end == std::string_view::npos) break;
     rest.remove_prefix(end + 1);
@@ -101,7 +105,7 @@ bool all_threads_ended(const std::string& process) {
   while (const dirent* entry = ::readdir(directory.get())) {
     if (entry->d_name[0] == '.') continue;
     const auto thread = read_stat(tasks + '/' + entry->d_name + "/stat");
-    if (thread && !thread->thread_ended()) return false;
+    if (thread && !thread->thread_ended() && !thread->is_killed()) return false;
   }
   return true;
 }
