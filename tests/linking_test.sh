@@ -115,11 +115,11 @@ foreach(kind yoke shared static)
 endforeach()
 END
   cp -r "$prefix" "$work/moved" # it says nothing of where it was installed
-  with_cmake() { cmake -G Ninja -S "$work/cmake" -B "$work/cmake/build" "-DCMAKE_PREFIX_PATH=$work/moved" "-DWANTED=$1"; }
-  must with_cmake 0.1
+  with_cmake=(cmake -G Ninja -S "$work/cmake" -B "$work/cmake/build" "-DCMAKE_PREFIX_PATH=$work/moved")
+  must "${with_cmake[@]}" -DWANTED=0.1
   must ninja -C "$work/cmake/build"
   for kind in yoke shared static; do check_output "CMake, yoke::$kind" "$work/cmake/build/user_$kind"; done
-  for version in 99 0.0; do check_refusal "CMake, version $version" 'with requested version' with_cmake $version; done
+  for version in 99 0.0; do check_refusal "CMake, version $version" 'with requested version' "${with_cmake[@]}" -DWANTED=$version; done
 else
   skip cmake
 fi
