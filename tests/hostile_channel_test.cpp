@@ -46,7 +46,8 @@ struct Hostile {
     slot.place = place;
     slot.length = length;
     slot.where = where;
-    slot.seal = result_seal(position, length, where, place, slot.kind);
+    const bool inside = place == Place::slot && length <= ResultSlot::inline_capacity;
+    slot.seal = result_seal(position, length, where, place, slot.kind, std::span(slot.content, inside ? length : 0));
     slot.sequence.store(published(position));
     return slot;
   }

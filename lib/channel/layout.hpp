@@ -57,7 +57,7 @@ struct alignas(64) ResultSlot {
   Place place;
   ResultKind kind;
   std::uint32_t elapsed_ns;  // run time, saturated
-  std::uint32_t seal;        // of position, length, where, place and kind: see slot.hpp
+  std::uint32_t seal;        // of the position and all of this but elapsed_ns: see slot.hpp
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(ResultSlot) == 128);
@@ -105,7 +105,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 3;
+inline constexpr std::uint32_t layout_version = 4;
 
 struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent

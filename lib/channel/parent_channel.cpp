@@ -261,15 +261,18 @@ std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& share
   const std::uint64_t where = read_once(shared.where);
   const Place place = read_once(shared.place);
   const ResultKind kind = read_once(shared.kind);
-  if (read_once(shared.seal) != result_seal(position, length, where, place, kind))
-    return fmt::format("a result whose description was overwritten ({} bytes at {})", length, where);
+  if (place == Place::slot) {
+    if (length > ResultSlot::inline_capacity) return fmt::format("a result of {} bytes in a slot", length);
+    into.bytes = Bytes(std::span(shared.content, length));  // copied first: what was sealed is what is given on
+  }
+  if (read_once(shared.seal) != result_seal(position, length, where, place, kind,
+                                            place == Place::slot ? into.bytes.view() : std::span<const std::byte>())) {
+    into.bytes.clear();
+    return fmt::format("a result that was overwritten ({} bytes at {})", length, where);
+  }
   into.kind = kind == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
   switch (place) {
-    case Place::slot: {
-      if (length > ResultSlot::inline_capacity) return fmt::format("a result of {} bytes in a slot", length);
-      into.bytes = Bytes(std::span(shared.content, length));
-      return {};
-    }
+    case Place::slot: return {};
     case Place::arena: {
       if (length > arena_size || where > arena_size - length)
         return fmt::format("a result of {} bytes at {} of its arena", length, where);

@@ -11,8 +11,12 @@
 // The rules are functions of words alone; tests/support/slot_model.hpp runs them through every interleaving.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 
 #include "lib/channel/layout.hpp"
 
@@ -42,16 +46,24 @@ constexpr SlotChange revocation_of(std::uint64_t position) {
   return {slot_word(position, SlotState::ready), slot_word(position, SlotState::revoked)};
 }
 
-/// What says where a result lies and what it is, in one word: a stray write of the task over one of them shows. A length
-/// or place that is off by a little would find the bytes of another result, which may well unpack.
-constexpr std::uint32_t result_seal(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place,
-                                    ResultKind kind) {
-  constexpr std::uint64_t odd = 0x9e3779b97f4a7c15;
-  const std::uint64_t place_and_kind = std::uint64_t{static_cast<std::uint32_t>(place)} << 32 | static_cast<std::uint32_t>(kind);
+/// What says where a result lies and what it is, in one word, with the bytes themselves where they lie in the slot
+/// (`content`; else empty): a stray write of the task, or of a process that it left, over one of them shows. A length or
+/// place that is off by a little would find the bytes of another result, which may well unpack.
+inline std::uint32_t result_seal(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place,
+                                 ResultKind kind, std::span<const std::byte> content) {
   std::uint64_t mixed = position;
-  for (const std::uint64_t word : {length, where, place_and_kind}) {
-    mixed = (mixed ^ word) * odd;
+  const auto mix = [&mixed](std::uint64_t word) {
+    mixed = (mixed ^ word) * 0x9e3779b97f4a7c15;
     mixed ^= mixed >> 32;
+  };
+  mix(length);
+  mix(where);
+  mix(std::uint64_t{static_cast<std::uint32_t>(place)} << 32 | static_cast<std::uint32_t>(kind));
+  for (std::uint64_t word = 0; !content.empty(); word = 0) {
+    const std::size_t size = std::min(content.size(), sizeof word);
+    std::memcpy(&word, content.data(), size);
+    mix(word);
+    content = content.subspan(size);
   }
   return static_cast<std::uint32_t>(mixed);
 }

@@ -237,7 +237,8 @@ void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t e
   slot.place = place;
   slot.kind = kind;
   slot.elapsed_ns = elapsed_ns;
-  slot.seal = result_seal(position_, content.size(), where, place, kind);
+  slot.seal = result_seal(position_, content.size(), where, place, kind,
+                          place == Place::slot ? content : std::span<const std::byte>());
   YOKE_FAULT_POINT(result_written, &slot);
   slot.sequence.store(published(position_), std::memory_order_release);
   YOKE_FAULT_POINT(result_sequenced, &slot);

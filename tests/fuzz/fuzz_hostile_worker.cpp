@@ -182,7 +182,9 @@ class Play {
       }
     }
     const std::size_t lie = input_.below(8);
-    if (lie != 7) slot.seal = result_seal(position, slot.length, slot.where, slot.place, slot.kind);
+    const auto inside = slot.place == Place::slot ? std::min<std::uint64_t>(slot.length, ResultSlot::inline_capacity) : 0;
+    if (lie != 7)
+      slot.seal = result_seal(position, slot.length, slot.where, slot.place, slot.kind, std::span(slot.content, inside));
     slot.sequence.store(lie == 0 ? input_.number(position) : published(position), std::memory_order_release);
   }
 

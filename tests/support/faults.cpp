@@ -102,6 +102,7 @@ void scribble_over(channel::ResultSlot& slot, Scribble scribble) {
       slot.length /= 2;
       slot.where = slot.where == 0 ? channel::arena_alignment : 0;
       break;
+    case Scribble::content: slot.content[0] ^= std::byte{1}; break;
     case Scribble::ones:
       slot.length = slot.where = UINT64_MAX;
       std::memset(&slot.place, 0xff, sizeof slot.place);

@@ -37,6 +37,7 @@ enum class Scribble : std::uint32_t {
   far_where,
   other_kind,
   other_length_and_where,
+  content,  // where it lies in the slot
   ones,
   count
 };
