@@ -182,7 +182,8 @@ class Play {
       }
     }
     const std::size_t lie = input_.below(8);
-    const auto inside = slot.place == Place::slot ? std::min<std::uint64_t>(slot.length, ResultSlot::inline_capacity) : 0;
+    const std::uint64_t length = const_cast<volatile std::uint64_t&>(slot.length);  // the other thread may change it
+    const auto inside = slot.place == Place::slot ? std::min<std::uint64_t>(length, ResultSlot::inline_capacity) : 0;
     if (lie != 7)
       slot.seal = result_seal(position, slot.length, slot.where, slot.place, slot.kind, std::span(slot.content, inside));
     slot.sequence.store(lie == 0 ? input_.number(position) : published(position), std::memory_order_release);
