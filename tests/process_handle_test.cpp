@@ -215,9 +215,11 @@ TEST_P(Process, HasEndedThoughAThreadWasNotYetScheduled) {
   pid_t thread = 0;
   ASSERT_EQ(::read(tell[0], &thread, sizeof thread), static_cast<ssize_t>(sizeof thread));
   ASSERT_TRUE(write_to("tasks", std::to_string(thread)) && write_to("freezer.state", "FROZEN"));
-  while (read_text((group + "/freezer.state").c_str()) != "FROZEN\n") std::this_thread::yield();
-  ASSERT_EQ(::write(go[1], "!", 1), 1);
   const auto give_up = steady_clock::now() + std::chrono::seconds(20);
+  const auto is_frozen = [&] { return read_text((group + "/freezer.state").c_str()) == "FROZEN\n"; };
+  while (!is_frozen() && steady_clock::now() < give_up) std::this_thread::yield();
+  EXPECT_TRUE(is_frozen());
+  EXPECT_EQ(::write(go[1], "!", 1), 1);
   while (!child.dying_or_dead() && steady_clock::now() < give_up) std::this_thread::yield();
   EXPECT_TRUE(child.dying_or_dead());
   EXPECT_FALSE(child.try_reap());

@@ -68,13 +68,9 @@ template <class T>
 struct BuiltinCodec;  // codec of the library's own; empty if there is none
 
 template <class T>
-concept OwnCodec = requires {
-  sizeof(Codec<T>);
-};
+concept OwnCodec = requires { sizeof(Codec<T>); };
 template <class T>
-concept HasBuiltinCodec = requires {
-  sizeof(BuiltinCodec<T>);
-};
+concept HasBuiltinCodec = requires { sizeof(BuiltinCodec<T>); };
 template <class T>
 concept MsgpackDefined = requires(const T& t, T& m, msgpack::packer<PackBuffer>& p, const Object& o) {
   t.msgpack_pack(p);
@@ -142,10 +138,10 @@ T unpack_number(const Object& object) {
   try {
     return object.as<T>();
   } catch (const msgpack::type_error&) {
-    throw_mismatch(std::is_same_v<T, bool>       ? "a boolean"
-                   : std::is_floating_point_v<T> ? "a number"
-                   : std::is_unsigned_v<T>       ? "an integer in the range of its unsigned type"
-                                                 : "an integer in the range of its type",
+    throw_mismatch(std::is_same_v<T, bool>            ? "a boolean"
+                   : std::is_floating_point_v<T>      ? "a number"
+                   : std::is_unsigned_v<T>            ? "an integer in the range of its unsigned type"
+                                                      : "an integer in the range of its type",
                    object);
   }
 }
@@ -276,14 +272,13 @@ concept PushableSequence = requires(T t, typename T::value_type v) {
   t.begin();
   t.size();
   t.emplace_back(std::move(v));
-}
-&&!std::same_as<T, std::string>;
+} && !std::same_as<T, std::string>;
 
 template <PushableSequence T>
 struct BuiltinCodec<T> {
   using Item = typename T::value_type;
-  static constexpr bool contiguous_plain = requires(const T& t) { t.data(); }
-  &&is_plain<Item>() && !std::same_as<T, std::vector<bool>>;
+  static constexpr bool contiguous_plain =
+      requires(const T& t) { t.data(); } && is_plain<Item>() && !std::same_as<T, std::vector<bool>>;
   static void pack(Packer& p, const T& v) {
     if constexpr (contiguous_plain)
       if (p.arrays() == Packer::Arrays::bytes) return pack_plain(p, v.data(), v.size() * sizeof(Item));
@@ -391,7 +386,7 @@ struct BuiltinCodec<std::optional<T>> {
 
 template <class P>
 concept OwningPointer = std::same_as<P, std::unique_ptr<typename P::element_type>> ||
-    std::same_as<P, std::shared_ptr<typename P::element_type>>;
+                        std::same_as<P, std::shared_ptr<typename P::element_type>>;
 
 template <OwningPointer P>
 struct BuiltinCodec<P> {
@@ -427,8 +422,9 @@ struct BuiltinCodec<std::tuple<T...>> {
   }
   static std::tuple<T...> unpack(const Object& o) {
     [[maybe_unused]] const auto items = unpack_array(o, sizeof...(T));
-    return [&]<std::size_t... I>(std::index_sequence<I...>) { return std::tuple<T...>{unpack_value<T>(items[I])...}; }
-    (std::index_sequence_for<T...>{});
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return std::tuple<T...>{unpack_value<T>(items[I])...};
+    }(std::index_sequence_for<T...>{});
   }
 };
 
@@ -447,8 +443,7 @@ struct BuiltinCodec<std::variant<T...>> {
     std::optional<V> v;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       ((index == I ? static_cast<void>(v.emplace(std::in_place_index<I>, unpack_value<T>(items[1]))) : void()), ...);
-    }
-    (std::index_sequence_for<T...>{});
+    }(std::index_sequence_for<T...>{});
     if (!v) throw_mismatch("a variant of fewer alternatives", o);
     return std::move(*v);
   }

@@ -148,7 +148,7 @@ void LocalPool::submit(TaskPtr task) {
   check_accepting();
   start_watchdog();
   ++counts_.submitted;
-  const bool others_wait = backlog_.size() != 0;
+  const bool others_wait = !backlog_.empty();
   backlog_.push_back(std::move(task));
   // Where others wait there was no room for them, and there is none until something is collected.
   if (!others_wait || collect_all())

@@ -140,10 +140,10 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   std::shared_ptr<const Failure> broken_;    // why the pool cannot go on
   Backlog backlog_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::size_t preferred_ = 0;                   // index of the worker that got the last task
-  bool fully_staffed_ = false;                  // surely: max_workers_ of them take tasks; false until counted again
-  bool may_be_imbalanced_ = false;              // since it was looked at last
-  bool balance_is_watched_ = false;             // the watchdog will look in time
+  std::size_t preferred_ = 0;                // index of the worker that got the last task
+  bool fully_staffed_ = false;               // surely: max_workers_ of them take tasks; false until counted again
+  bool may_be_imbalanced_ = false;           // since it was looked at last
+  bool balance_is_watched_ = false;          // the watchdog will look in time
   std::vector<system::ProcessHandle> corpses_;  // dead, not yet reaped
   double mean_task_ns_ = 0;                  // of late; 0: unknown
   std::unordered_map<const Task*, std::vector<DeathPtr>> deaths_of_;  // of tasks that are tried again
@@ -164,8 +164,8 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   bool watchdog_done_ = false;
   std::condition_variable watchdog_ended_;
   bool joined_ = false;
-  bool watchdog_rests_ = false;  // it sleeps, and no worker had anything to do
-  system::Word commands_{0};     // changes to wake the watchdog
+  bool watchdog_rests_ = false;                    // it sleeps, and no worker had anything to do
+  system::Word commands_{0};                       // changes to wake the watchdog
   std::atomic<bool> watchdog_sleeps_{false};
   std::atomic<std::int64_t> watchdog_wakes_at_{0};  // steady clock, ns; while it sleeps
   system::UniqueFd life_fd_;                       // the watchdog's life notices, for the workers

@@ -36,7 +36,7 @@ struct Stat {
   [[nodiscard]] bool thread_ended() const {
     return state == 'Z' || state == 'X' || (flags & (pf_exiting | pf_dumpcore | pf_signaled)) != 0;
   }
-  // It may take a while to be scheduled and see it, but runs no code of its own any more.
+  // Nothing saves it any more, though it may take a while to be scheduled and see that.
   [[nodiscard]] bool is_killed() const { return (pending_signals & 1UL << (SIGKILL - 1)) != 0; }
   // Of one that ended: its memory is detached, which comes after its exit code was set.
   [[nodiscard]] bool past_exit_code() const { return state == 'Z' || state == 'X' || virtual_size == 0; }
