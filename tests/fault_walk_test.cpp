@@ -1,6 +1,7 @@
 // C3, C4, C8, C9: a worker dies at each step of the protocol, on its own side and on its parent's, or scribbles over a result.
 // Whatever the step, each future is resolved once, with its value or its error, and the pool goes on.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <deque>
 #include <functional>
@@ -70,6 +71,13 @@ Parcel carry(const Parcel& parcel) {
   YOKE_FAULT_POINT(in_function);
   return parcel;
 }
+/// An array of this worker's own.
+yoke::SharedArray<int> extend(const yoke::SharedArray<int>& shorter) {
+  yoke::SharedArray<int> array(8);
+  std::ranges::fill(array, -1);
+  std::ranges::copy(shorter, array.begin());
+  return array;
+}
 int negate(int value) { return -value; }
 int refuse(int value) { throw std::out_of_range("refused " + std::to_string(value)); }
 
@@ -97,7 +105,7 @@ class Load {
     wait_until([&] { return board.get(entered) == 2 || faults_.all_fired() || broken(); }, "the workers");
     for (auto& future : ahead) future.cancel();
     board.add(gate);
-    for (int i = 0; i < 36; ++i) submit_one_of_six(i);
+    for (int i = 0; i < 42; ++i) submit_one_of_seven(i);
     if (held_) {
       wait_until([&] { return faults_.all_fired() && called_back() + *held_ >= items_.size(); }, "all other tasks");
       faults_.end_frozen();
@@ -144,12 +152,16 @@ class Load {
     return [i](int value) { return value == -i; };
   }
 
-  void submit_one_of_six(int i) {
+  void submit_one_of_seven(int i) {
     const auto carries = [&](std::size_t size) {
       const auto is_same = [i, size](const Parcel& parcel) { return parcel.id == i && parcel.size == size; };
       submit<Parcel>(is_same, carry, Parcel(i, size));
     };
-    switch (i % 6) {
+    const auto shares = [&](int first) {
+      const auto goes_on = [first](const auto& array) { return array.size() == 8 && array[0] == first && array[7] == -1; };
+      submit<yoke::SharedArray<int>>(goes_on, extend, yoke::SharedArray<int>(std::array{first}));
+    };
+    switch (i % 7) {
       case 0: return carries(5'000);    // through the arena
       case 1: return carries(100'000);  // through memory of its own
       case 2: return carries(0);
@@ -157,6 +169,7 @@ class Load {
       case 4:
         if (auto future = submit<int>(is_negated(i), negate, i)) future->cancel();
         return;
+      case 5: return shares(i);
       default: submit<int>([](int) { return false; }, refuse, i); return;
     }
   }
@@ -234,6 +247,7 @@ const std::vector<Step> steps{
     {in_function, Cost::its_task, {2, 5}},
     {in_encode, Cost::its_task, {1, 4}},
     {before_publish, Cost::its_task, {1, 5}},
+    {shared_memory_sent, Cost::its_task, {1, 3}},
     {arena_taken, Cost::its_task, {1, 4}},
     {arena_written, Cost::its_task, {1, 4}},
     {memory_made, Cost::its_task, {1, 4}},

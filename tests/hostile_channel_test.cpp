@@ -39,15 +39,17 @@ struct Hostile {
     parent.push(*task, 1, 0, 0);
   }
   /// A task and its result, sealed as a worker seals it.
-  ResultSlot& complete(Place place, std::uint64_t length, std::uint64_t where) {
+  ResultSlot& complete(Place place, std::uint64_t length, std::uint64_t where, std::uint32_t shared = 0) {
     const auto position = parent.next_position();
     push("x");
     ResultSlot& slot = segment().results[position % slot_count];
     slot.place = place;
     slot.length = length;
     slot.where = where;
+    slot.shared = shared;
     const bool inside = place == Place::slot && length <= ResultSlot::inline_capacity;
-    slot.seal = result_seal(position, length, where, place, slot.kind, std::span(slot.content, inside ? length : 0));
+    slot.seal = result_seal(position, length, where, place, slot.kind, shared,
+                            std::span(slot.content, inside ? length : 0));
     slot.sequence.store(published(position));
     return slot;
   }
@@ -57,9 +59,13 @@ struct Hostile {
     EXPECT_TRUE(collected.damage.empty() || collected.outcome.bytes.size() == 0);
     return collected.damage;
   }
-  std::string publish(Place place, std::uint64_t length, std::uint64_t where) {
-    complete(place, length, where);
+  std::string publish(Place place, std::uint64_t length, std::uint64_t where, std::uint32_t shared = 0) {
+    complete(place, length, where, shared);
     return damage();
+  }
+  /// Sends a descriptor as shared memory of the next result.
+  void share(int descriptor) {
+    ASSERT_TRUE(send_control(socket.get(), ControlKind::shared, parent.next_position(), {}, descriptor));
   }
 };
 
@@ -90,6 +96,7 @@ TEST(HostileChannel, C9_a_stray_write_over_what_describes_a_result) {
   EXPECT_NE(after([](ResultSlot& slot) { --slot.length; }), "");
   EXPECT_NE(after([](ResultSlot& slot) { slot.length = 1; }), "");
   EXPECT_NE(after([](ResultSlot& slot) { slot.kind = ResultKind::exception; }), "");
+  EXPECT_NE(after([](ResultSlot& slot) { slot.shared = 1; }), "");
   EXPECT_NE(after([](ResultSlot& slot) {
               slot.place = Place::slot;
               slot.length = 10;
@@ -104,6 +111,29 @@ system::UniqueFd memory_of(off_t length, std::size_t written) {
   const std::string text(written, 'x');
   EXPECT_EQ(::pwrite(fd.get(), text.data(), text.size(), 0), static_cast<ssize_t>(written));
   return fd;
+}
+
+TEST(HostileChannel, C9_lies_about_shared_arrays) {
+  Hostile hostile;
+  const SharedArray<char> array(100);
+  const int right = array.view().place.descriptor;
+  EXPECT_NE(hostile.publish(Place::slot, 1, 0, 1), "");  // none came
+  EXPECT_NE(hostile.publish(Place::slot, 1, 0, 33), "");
+  EXPECT_NE(hostile.publish(Place::slot, 1, 0, UINT32_MAX), "");
+  hostile.share(right);
+  EXPECT_EQ(hostile.publish(Place::slot, 1, 0, 1), "");
+  hostile.share(right);
+  EXPECT_NE(hostile.publish(Place::slot, 1, 0, 2), "");  // one of two
+  for (const system::UniqueFd& wrong : {memory_of(100, 100), memory_of(0, 0), system::UniqueFd(::dup(0))}) {
+    hostile.share(wrong.get());
+    EXPECT_NE(hostile.publish(Place::slot, 1, 0, 1), "");
+  }
+  const auto sparse = memory_of(1 << 20, 100);  // of the right form, but for the memory behind it
+  ASSERT_EQ(::fcntl(sparse.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+  hostile.share(sparse.get());
+  EXPECT_NE(hostile.publish(Place::slot, 1, 0, 1), "");
+  hostile.share(right);
+  EXPECT_EQ(hostile.publish(Place::slot, 1, 0, 1), "");
 }
 
 TEST(HostileChannel,

@@ -15,6 +15,7 @@
 namespace yoke {
 
 class LargeBuffer;
+class SharedMemory;
 
 class YOKE_API PackBuffer {
  public:
@@ -35,6 +36,9 @@ class YOKE_API PackBuffer {
   std::size_t size() const noexcept { return size_; }
   std::span<const std::byte> view() const noexcept { return {data_, size_}; }
   void truncate(std::size_t size) noexcept { size_ = size; }
+  /// The message speaks of this memory: whoever has the one keeps the other.
+  void hold(std::shared_ptr<SharedMemory> memory);
+  std::span<const std::shared_ptr<SharedMemory>> held() const noexcept;
   /// The message; the buffer is empty afterwards.
   Bytes take();
 

@@ -15,6 +15,7 @@
 #include "yoke/options.hpp"
 #include "yoke/process.hpp"
 #include "yoke/reusable.hpp"
+#include "yoke/shared_array.hpp"
 #include "yoke/stats.hpp"
 #include "yoke/version.hpp"
 

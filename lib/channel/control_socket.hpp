@@ -14,12 +14,16 @@
 
 namespace yoke::channel {
 
-enum class ControlKind : std::uint32_t { module = 1, memory = 2 };
+enum class ControlKind : std::uint32_t {
+  module = 1,
+  memory = 2,  // of a large message
+  shared = 3   // that a result speaks of
+};
 
 struct ControlHead {
   ControlKind kind;
   std::uint32_t length;  // of the body
-  std::uint64_t number;  // of the module, or of the memory
+  std::uint64_t number;  // of the module, of an argument's memory, or the position of the result
 };
 
 inline constexpr std::size_t max_control_body = 4400;  // a path and an identity

@@ -22,6 +22,7 @@ inline constexpr std::size_t arena_size = 256 * 1024;         // for messages to
 inline constexpr std::size_t arena_alignment = 64;
 inline constexpr std::size_t longest_in_arena = 64 * 1024;    // longer messages go as memfds of their own
 
+inline constexpr std::size_t max_results_descriptors = 32;    // that a worker has sent and its parent not collected
 inline constexpr std::size_t max_kept_memory = 8;             // memfds with arguments that a worker keeps mapped
 
 /// Where a message lies.
@@ -58,6 +59,7 @@ struct alignas(64) ResultSlot {
   ResultKind kind;
   std::uint32_t elapsed_ns;  // run time, saturated
   std::uint32_t seal;        // of the position and all of this but elapsed_ns: see slot.hpp
+  std::uint32_t shared;      // pieces of shared memory that came with it over the control socket
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(ResultSlot) == 128);
@@ -105,7 +107,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 4;
+inline constexpr std::uint32_t layout_version = 5;
 
 struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent

@@ -14,11 +14,12 @@
 #include "lib/system/life_notice.hpp"
 #include "lib/system/prefetch.hpp"
 #include "lib/wire/large_buffer.hpp"
+#include "lib/wire/shared_memory.hpp"
 
 namespace yoke::channel {
 namespace {
 
-constexpr std::size_t max_received = 64;  // descriptors that a worker may have on their way
+constexpr std::size_t max_received = 2 * max_results_descriptors;
 
 /// A result that came as a memfd: fetched with read calls, which a worker cannot turn into SIGBUS by shrinking the file.
 class ReceivedBuffer final : public Buffer {
@@ -46,6 +47,19 @@ class ReceivedBuffer final : public Buffer {
   std::size_t size_;
   mutable std::once_flag fetched_;
   mutable std::unique_ptr<std::byte[]> content_;
+};
+
+/// A result that speaks of shared memory, and the memory.
+class HoldingBuffer final : public Buffer {
+ public:
+  HoldingBuffer(Bytes content, std::vector<std::shared_ptr<SharedMemory>> held)
+      : content_(std::move(content)), held_(std::move(held)) {}
+  std::size_t size() const noexcept override { return content_.size(); }
+  std::span<const std::byte> view() const override { return content_.view(); }
+
+ private:
+  Bytes content_;
+  std::vector<std::shared_ptr<SharedMemory>> held_;
 };
 
 /// A value of the segment, read once: the worker may change it between two looks.
@@ -249,6 +263,7 @@ bool ParentChannel::collect(Collected& result) {
   } catch (const std::exception& error) {  // no memory or no descriptor left for a copy
     result.damage = fmt::format("a result that could not be copied ({})", error.what());
   }
+  if (!result.damage.empty()) result.outcome.bytes.clear();
   YOKE_FAULT_POINT(after_fetch, segment().status.pid.load(std::memory_order_relaxed));
   --outstanding_;
   skip_revoked();
@@ -261,51 +276,78 @@ std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& share
   const std::uint64_t where = read_once(shared.where);
   const Place place = read_once(shared.place);
   const ResultKind kind = read_once(shared.kind);
+  const std::uint32_t held = read_once(shared.shared);
   if (place == Place::slot) {
     if (length > ResultSlot::inline_capacity) return fmt::format("a result of {} bytes in a slot", length);
     into.bytes = Bytes(std::span(shared.content, length));  // copied first: what was sealed is what is given on
   }
-  if (read_once(shared.seal) != result_seal(position, length, where, place, kind,
-                                            place == Place::slot ? into.bytes.view() : std::span<const std::byte>())) {
-    into.bytes.clear();
+  if (read_once(shared.seal) != result_seal(position, length, where, place, kind, held,
+                                            place == Place::slot ? into.bytes.view() : std::span<const std::byte>()))
     return fmt::format("a result that was overwritten ({} bytes at {})", length, where);
-  }
   into.kind = kind == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
+  if (std::string trouble = fetch_content(position, length, where, place, into.bytes); !trouble.empty()) return trouble;
+  return held == 0 ? std::string() : receive_shared(position, held, into.bytes);
+}
+
+std::string ParentChannel::fetch_content(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place,
+                                         Bytes& into) {
   switch (place) {
-    case Place::slot: return {};
+    case Place::slot: return {};  // read before its seal was checked
     case Place::arena: {
       if (length > arena_size || where > arena_size - length)
         return fmt::format("a result of {} bytes at {} of its arena", length, where);
-      into.bytes = Bytes(std::span(segment().result_arena + where, length));
+      into = Bytes(std::span(segment().result_arena + where, length));
       return {};
     }
     case Place::memfd: {
       std::string trouble;
-      if (auto buffer = receive_memory(position, length, trouble)) into.bytes = Bytes(std::move(buffer));
+      if (auto buffer = receive_memory(position, length, trouble)) into = Bytes(std::move(buffer));
       return trouble;
     }
   }
   return "a result at no known place";
 }
 
-std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t position, std::uint64_t length,
-                                                            std::string& trouble) {
-  const auto is_wanted = [&](const auto& entry) { return entry.first == position; };
+/// The next descriptor that came with the result at `position`; empty if it did not come.
+std::optional<system::UniqueFd> ParentChannel::receive_descriptor(ControlKind kind, std::uint64_t position) {
+  std::erase_if(received_, [&](const Received& entry) { return entry.position < position; });
+  const auto is_wanted = [&](const Received& entry) { return entry.kind == kind && entry.position == position; };
   auto found = std::find_if(received_.begin(), received_.end(), is_wanted);
   std::size_t looks = 0;
   for (ControlMessage message; found == received_.end();) {
     // A worker may send faster than this reads.
-    if (received_.size() >= max_received || ++looks > max_received || !receive_control(socket_.get(), message)) {
-      trouble = "a result whose memory did not come with it (are there descriptors left?)";
-      return nullptr;
-    }
-    if (message.head.kind != ControlKind::memory || !message.descriptor) continue;
-    received_.emplace_back(message.head.number, std::move(message.descriptor));
+    if (received_.size() >= max_received || ++looks > max_received || !receive_control(socket_.get(), message)) return {};
+    const ControlKind came = message.head.kind;
+    if ((came != ControlKind::memory && came != ControlKind::shared) || !message.descriptor) continue;
+    received_.push_back({came, message.head.number, std::move(message.descriptor)});
     found = std::find_if(received_.begin(), received_.end(), is_wanted);
   }
-  system::UniqueFd fd = std::move(found->second);
+  system::UniqueFd descriptor = std::move(found->descriptor);
   received_.erase(found);
-  std::erase_if(received_, [&](const auto& entry) { return entry.first < position; });
+  return descriptor;
+}
+
+/// The shared memory that a result speaks of joins it; returns what is wrong with it.
+std::string ParentChannel::receive_shared(std::uint64_t position, std::uint32_t count, Bytes& result) {
+  if (count > max_results_descriptors) return fmt::format("a result with {} shared arrays", count);
+  std::vector<std::shared_ptr<SharedMemory>> held;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto descriptor = receive_descriptor(ControlKind::shared, position);
+    if (!descriptor) return "a result whose shared array did not come with it (are there descriptors left?)";
+    held.push_back(SharedMemory::adopt(std::move(*descriptor)));
+  }
+  result = Bytes(std::make_shared<HoldingBuffer>(std::move(result), std::move(held)));
+  return {};
+}
+
+std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t position, std::uint64_t length,
+                                                            std::string& trouble) {
+  auto received = receive_descriptor(ControlKind::memory, position);
+  if (!received) {
+    trouble = "a result whose memory did not come with it (are there descriptors left?)";
+    return nullptr;
+  }
+  system::UniqueFd fd = std::move(*received);
   // Only a memfd has seals: reading from anything else could block. Where nothing was written there is no memory, and
   // none of the parent's is spent on it.
   constexpr std::uint64_t block = 512;

@@ -112,7 +112,10 @@ class ParentChannel {
   bool memory_was_given_back() noexcept;
   Push send_failure() const noexcept;
   std::string fetch(std::uint64_t position, const ResultSlot& slot, Outcome& into);
+  std::string fetch_content(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place, Bytes& into);
+  std::optional<system::UniqueFd> receive_descriptor(ControlKind kind, std::uint64_t position);
   std::shared_ptr<const Buffer> receive_memory(std::uint64_t position, std::uint64_t length, std::string& trouble);
+  std::string receive_shared(std::uint64_t position, std::uint32_t count, Bytes& result);
   void skip_revoked() noexcept;
 
   system::UniqueFd segment_fd_;
@@ -131,7 +134,12 @@ class ParentChannel {
   std::vector<std::uint64_t> sent_memory_;               // numbers of the memfds that the worker holds, oldest first
   std::vector<std::pair<std::uint64_t, std::shared_ptr<const Buffer>>> copies_;  // of arguments, by position
   std::uint32_t memory_given_back_ = 0;                  // the worker's word as last seen
-  std::vector<std::pair<std::uint64_t, system::UniqueFd>> received_;  // results' memory, not yet collected
+  struct Received {
+    ControlKind kind;
+    std::uint64_t position;
+    system::UniqueFd descriptor;
+  };
+  std::vector<Received> received_;  // with results not yet collected
 };
 
 }  // namespace yoke::channel

@@ -50,7 +50,7 @@ constexpr SlotChange revocation_of(std::uint64_t position) {
 /// (`content`; else empty): a stray write of the task, or of a process that it left, over one of them shows. A length or
 /// place that is off by a little would find the bytes of another result, which may well unpack.
 inline std::uint32_t result_seal(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place,
-                                 ResultKind kind, std::span<const std::byte> content) {
+                                 ResultKind kind, std::uint32_t shared, std::span<const std::byte> content) {
   std::uint64_t mixed = position;
   const auto mix = [&mixed](std::uint64_t word) {
     mixed = (mixed ^ word) * 0x9e3779b97f4a7c15;
@@ -58,7 +58,8 @@ inline std::uint32_t result_seal(std::uint64_t position, std::uint64_t length, s
   };
   mix(length);
   mix(where);
-  mix(std::uint64_t{static_cast<std::uint32_t>(place)} << 32 | static_cast<std::uint32_t>(kind));
+  mix(std::uint64_t{static_cast<std::uint32_t>(place)} << 40 ^ std::uint64_t{shared} << 20 ^
+      static_cast<std::uint32_t>(kind));
   for (std::uint64_t word = 0; !content.empty(); word = 0) {
     const std::size_t size = std::min(content.size(), sizeof word);
     std::memcpy(&word, content.data(), size);

@@ -14,6 +14,7 @@
 #include "lib/system/fault_point.hpp"
 #include "lib/system/pause.hpp"
 #include "lib/system/prefetch.hpp"
+#include "lib/wire/shared_memory.hpp"
 #include "yoke/error.hpp"
 
 namespace yoke::channel {
@@ -22,9 +23,6 @@ namespace {
 /// Mappings of large arguments are kept for the next task for so long, then given back.
 constexpr std::chrono::seconds keep_memory_for{1};
 constexpr std::chrono::milliseconds wait_for_control{10'000};  // the parent is about to send: it takes no time
-
-/// Results' memfds that the parent has not collected; it keeps at most twice as many.
-constexpr std::size_t most_handed_over = 32;
 
 void write_all(int fd, std::span<const std::byte> content) {
   std::size_t done = 0;
@@ -116,13 +114,15 @@ void WorkerChannel::wait() {
   tasks_bell_.arm();
   YOKE_FAULT_POINT(bell_armed);
   while (nothing_to_do() && !tasks_bell_.rung()) {
-    if (memory_.empty()) {
+    if (memory_.empty() && !SharedMemory::has_kept()) {
       tasks_bell_.sleep({});
       continue;
     }
     const auto give_back_at = std::chrono::steady_clock::now() + keep_memory_for;
     tasks_bell_.sleep(give_back_at);
     if (std::chrono::steady_clock::now() < give_back_at) continue;
+    SharedMemory::trim_kept();
+    if (memory_.empty()) continue;
     // Either a task that came meanwhile is seen here, or the parent sees this and sends its memory again.
     segment_->memory_given_back.fetch_add(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -195,11 +195,11 @@ std::size_t WorkerChannel::arena_room_for(std::size_t length) {
 }
 
 /// The parent takes only so many descriptors that it has not asked for yet.
-void WorkerChannel::wait_for_descriptor_room() {
+void WorkerChannel::wait_for_descriptor_room(std::size_t count) {
   for (;; wait_for_collection()) {
     const std::uint64_t collected = segment_->collected.load(std::memory_order_acquire);
     while (!handed_over_.empty() && handed_over_.front() < collected) handed_over_.pop_front();
-    if (handed_over_.size() < most_handed_over) return;
+    if (handed_over_.size() + count <= max_results_descriptors) return;
   }
 }
 
@@ -216,28 +216,47 @@ WorkerChannel::Placement WorkerChannel::place_result(ResultSlot& slot, std::span
     YOKE_FAULT_POINT(arena_written);
     return {Place::arena, offset};
   }
-  wait_for_descriptor_room();
   const system::UniqueFd memory = system::create_memfd("yoke-result", 0);
   YOKE_FAULT_POINT(memory_made);
   write_all(memory.get(), content);
-  if (!send_control(socket_.get(), ControlKind::memory, position_, {}, memory.get()))
-    throw std::system_error(errno, std::system_category(), "handing over the memory of a large result");
+  hand_over(ControlKind::memory, memory.get());
   YOKE_FAULT_POINT(memory_sent);
-  handed_over_.push_back(position_);
   return {Place::memfd, 0};
+}
+
+void WorkerChannel::hand_over(ControlKind kind, int descriptor) {
+  wait_for_descriptor_room(1);
+  if (!send_control(socket_.get(), kind, position_, {}, descriptor))
+    throw std::system_error(errno, std::system_category(), "handing over the memory of a result");
+  handed_over_.push_back(position_);
+}
+
+/// The shared memory that a result speaks of, which its receiver shall have whatever becomes of this process.
+std::uint32_t WorkerChannel::share(std::span<const std::shared_ptr<SharedMemory>> memory) {
+  constexpr std::size_t most = max_results_descriptors - 1;  // one more may be that of the result itself
+  if (memory.size() > most)
+    throw SerializationError(fmt::format("a result speaks of {} shared arrays: {} at most can be returned at once",
+                                         memory.size(), most));
+  for (const auto& each : memory) {
+    hand_over(ControlKind::shared, each->descriptor());
+    YOKE_FAULT_POINT(shared_memory_sent);
+  }
+  return static_cast<std::uint32_t>(memory.size());
 }
 
 void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {
   ResultSlot& slot = segment_->results[position_ % slot_count];
   const auto content = result.view();
+  const std::uint32_t shared = kind == ResultKind::value ? share(result.held()) : 0;
   const auto [place, where] = place_result(slot, content);
   YOKE_FAULT_POINT(result_placed);
   slot.length = content.size();
   slot.where = where;
   slot.place = place;
   slot.kind = kind;
+  slot.shared = shared;
   slot.elapsed_ns = elapsed_ns;
-  slot.seal = result_seal(position_, content.size(), where, place, kind,
+  slot.seal = result_seal(position_, content.size(), where, place, kind, shared,
                           place == Place::slot ? content : std::span<const std::byte>());
   YOKE_FAULT_POINT(result_written, &slot);
   slot.sequence.store(published(position_), std::memory_order_release);

@@ -63,7 +63,9 @@ class WorkerChannel {
   std::vector<KeptMemory>::iterator find_memory(std::uint64_t number);
   void wait_for_collection() const;
   std::size_t arena_room_for(std::size_t length);
-  void wait_for_descriptor_room();
+  void wait_for_descriptor_room(std::size_t count);
+  void hand_over(ControlKind kind, int descriptor);
+  std::uint32_t share(std::span<const std::shared_ptr<SharedMemory>> memory);
   struct Placement {
     Place place;
     std::uint64_t where;
@@ -82,7 +84,7 @@ class WorkerChannel {
   Ringer watchdog_bell_;
   wire::FunctionResolver functions_;
   std::vector<KeptMemory> memory_;  // oldest first
-  std::deque<std::uint64_t> handed_over_;  // positions whose results went as memfds and were not collected
+  std::deque<std::uint64_t> handed_over_;  // positions of descriptors that went with results not yet collected
   std::unique_ptr<ControlMessage> message_;
 };
 

@@ -2,6 +2,7 @@
 #include "yoke/bytes.hpp"
 
 #include "lib/wire/large_buffer.hpp"
+#include "lib/wire/shared_memory.hpp"
 #include "yoke/pack_buffer.hpp"
 
 namespace yoke {
@@ -27,9 +28,20 @@ void PackBuffer::grow(std::size_t length) {
   capacity_ = large_->capacity();
 }
 
+void PackBuffer::hold(std::shared_ptr<SharedMemory> memory) {
+  if (!large_) large_ = std::make_shared<LargeBuffer>();
+  if (large_->held().empty() || large_->held().back() != memory) large_->held().push_back(std::move(memory));
+}
+
+std::span<const std::shared_ptr<SharedMemory>> PackBuffer::held() const noexcept {
+  if (!large_) return {};
+  return large_->held();
+}
+
 Bytes PackBuffer::take() {
   Bytes bytes;
-  if (data_ == small_ || size_ <= Bytes::inline_capacity) {
+  if (!held().empty() && data_ == small_) grow(0);  // the message keeps what it holds with it
+  if (held().empty() && (data_ == small_ || size_ <= Bytes::inline_capacity)) {
     bytes = Bytes(view());
   } else {
     large_->set_size(size_);

@@ -6,11 +6,14 @@
 
 #include <chrono>
 #include <memory>
+#include <vector>
 
 #include "lib/system/memfd.hpp"
 #include "yoke/bytes.hpp"
 
 namespace yoke {
+
+class SharedMemory;
 
 class LargeBuffer final : public Buffer {
  public:
@@ -33,6 +36,9 @@ class LargeBuffer final : public Buffer {
   /// Of the memfd, unique in this process; a warm memfd keeps its number.
   std::uint64_t number() const noexcept { return memory_.number; }
 
+  /// What the message speaks of, kept with it.
+  std::vector<std::shared_ptr<SharedMemory>>& held() noexcept { return held_; }
+
   /// Gives back the warm memfds that nobody has used for `age`.
   static void trim(std::chrono::steady_clock::duration age) noexcept;
   static bool has_warm() noexcept;
@@ -49,6 +55,7 @@ class LargeBuffer final : public Buffer {
   std::size_t capacity_ = 0;
   std::unique_ptr<std::byte[]> heap_;
   Memory memory_;
+  std::vector<std::shared_ptr<SharedMemory>> held_;
 };
 
 }  // namespace yoke

@@ -7,6 +7,7 @@
 
 #include "lib/system/fault_point.hpp"
 #include "lib/system/memory_pressure.hpp"
+#include "lib/wire/shared_memory.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
 
@@ -93,6 +94,15 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   return !threw;
 }
 
+/// Shared arrays that tasks no longer ask for; a look a second, of a worker that is never idle for as long.
+void give_back_shared_memory(std::int64_t now) {
+  constexpr std::int64_t second = 1'000'000'000;
+  static std::int64_t last = 0;
+  if (!SharedMemory::has_kept() || now - last < second) return;
+  last = now;
+  SharedMemory::trim_kept();
+}
+
 /// When what the last task needed is given back: memory that is still there has leaked.
 void check_own_memory(channel::WorkerChannel& channel) {
   const std::uint64_t limit = channel.recycle_above();
@@ -110,6 +120,7 @@ void run_tasks(channel::WorkerChannel& channel) {
       // the pool is broken: the parent has the reason and ends this process
       for (;;) ::pause();
     }
+    give_back_shared_memory(time);
     check_own_memory(channel);
   }
 }

@@ -161,6 +161,13 @@ class Play {
     slot.place = static_cast<Place>(input_.below(4));
     slot.kind = static_cast<ResultKind>(input_.below(3));
     slot.elapsed_ns = input_.take<std::uint32_t>();
+    const std::uint32_t claimed = slot.elapsed_ns >> 29;
+    slot.shared = claimed;
+    for (std::uint32_t i = claimed == 0 ? 0 : slot.elapsed_ns & 7; i != 0; --i) {  // as many as were said, or not
+      const auto descriptor = strange_descriptor(input_);
+      const int sent = i == 1 ? array_.view().place.descriptor : descriptor.get();
+      send_control(socket_.get(), ControlKind::shared, position, {}, sent);
+    }
     switch (slot.place) {
       case Place::slot: {
         const auto content = input_.bytes(input_.below(ResultSlot::inline_capacity + 1));
@@ -185,7 +192,8 @@ class Play {
     const std::uint64_t length = const_cast<volatile std::uint64_t&>(slot.length);  // the other thread may change it
     const auto inside = slot.place == Place::slot ? std::min<std::uint64_t>(length, ResultSlot::inline_capacity) : 0;
     if (lie != 7)
-      slot.seal = result_seal(position, slot.length, slot.where, slot.place, slot.kind, std::span(slot.content, inside));
+      slot.seal = result_seal(position, slot.length, slot.where, slot.place, slot.kind, claimed,
+                              std::span(slot.content, inside));
     slot.sequence.store(lie == 0 ? input_.number(position) : published(position), std::memory_order_release);
   }
 
@@ -290,6 +298,7 @@ class Play {
   ParentChannel parent_{0, 1, {}};
   system::Mapping memory_{parent_.segment_fd(), sizeof(Segment), system::Access::read_write};
   system::UniqueFd socket_;
+  const SharedArray<char> array_{100};
   std::vector<TaskPtr> given_;  // by position; null once collected or taken back
   std::atomic<bool> stop_{false};
   std::thread meanwhile_;

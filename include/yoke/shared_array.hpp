@@ -1,0 +1,120 @@
+// SharedArray<T>: memory that this process and its workers share. It crosses as a handle and is never copied.
+//
+//   yoke::SharedArray<double> samples(1'000'000);                     // all zero
+//   executor.submit(scale, samples, 0, 1000).get();                   // void scale(SharedArray<double>, size_t, size_t)
+//   executor.submit(yoke::by_value([v = samples.view()](int i) { v[i] = i; }), 3).get();
+//
+// A handle is like a shared_ptr: copies refer to the same elements, which go with the last handle in any process, and
+// stay whoever of the others dies. Its size never changes. Memory is allocated when the array is made, so that running
+// out of it is a std::system_error (ENOMEM) there and no crash later.
+//
+// Threads and processes: handles are as thread-safe as shared_ptr; the elements are plain memory, so who writes what
+// another reads at the same time needs std::atomic_ref or an order of tasks. A task's writes are seen by whoever has
+// seen its result. A worker that dies in the middle of a write leaves what it has written.
+// A handle holds a descriptor of this process; a task that waits or runs holds its arguments.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "yoke/codec.hpp"
+#include "yoke/export.hpp"
+
+namespace yoke {
+
+class SharedMemory;  // lib/wire/shared_memory.hpp
+
+namespace detail {
+
+/// By what another process finds a piece of shared memory: a descriptor in a process that holds it, and what it must
+/// be found to be.
+struct SharedPlace {
+  std::int32_t pid;
+  std::int32_t descriptor;
+  std::uint64_t inode;
+  std::uint64_t bytes;  // 0: no memory at all
+};
+
+/// All zero. Null for 0 bytes. Throws std::system_error.
+YOKE_API std::shared_ptr<SharedMemory> make_shared_memory(std::size_t count, std::size_t element_size);
+YOKE_API std::byte* data_of(const SharedMemory& memory) noexcept;
+YOKE_API SharedPlace place_of(const SharedMemory& memory) noexcept;
+YOKE_API void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& memory);
+YOKE_API std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object);
+YOKE_API std::size_t count_of(const SharedMemory& memory, std::size_t element_size);
+/// Where the memory is in this process; throws Error if it is not held here and cannot be had.
+YOKE_API std::byte* address_of(const SharedPlace& place);
+
+}  // namespace detail
+
+/// A SharedArray without a hold on its memory: plain bytes, for the captures of by_value(). Valid in any worker of this
+/// process for as long as somebody here holds the array; in the worker until the task ends.
+template <class T>
+struct SharedView {
+  detail::SharedPlace place;  // not to be touched
+
+  /// Looks the memory up: once before a loop, not once an element. Throws Error if nobody holds the array any more.
+  std::span<T> span() const { return {reinterpret_cast<T*>(detail::address_of(place)), size()}; }
+  std::size_t size() const noexcept { return place.bytes / sizeof(T); }
+  T& operator[](std::size_t i) const { return span()[i]; }
+};
+
+template <class T>
+class SharedArray {
+  static_assert(std::is_trivially_copyable_v<T> && !std::is_const_v<T> && !std::is_pointer_v<T>,
+                "yoke: the elements of a SharedArray are read by several processes: they must be trivially copyable "
+                "values without pointers");
+
+ public:
+  using value_type = T;
+
+  /// No elements.
+  SharedArray() = default;
+  /// `size` elements, all bytes zero. Throws std::system_error when there is no memory or no descriptor left.
+  explicit SharedArray(std::size_t size) : memory_(detail::make_shared_memory(size, sizeof(T))) { find_elements(); }
+  /// A copy of `values`.
+  explicit SharedArray(std::span<const T> values) : SharedArray(values.size()) {
+    std::copy(values.begin(), values.end(), data_);
+  }
+
+  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  // The elements are not const though the handle is, as with shared_ptr and span.
+  T* data() const noexcept { return data_; }
+  T& operator[](std::size_t i) const noexcept { return data_[i]; }
+  T* begin() const noexcept { return data_; }
+  T* end() const noexcept { return data_ + size_; }
+  std::span<T> span() const noexcept { return {data_, size_}; }
+
+  /// A trivially copyable stand-in that holds nothing: see SharedView.
+  SharedView<T> view() const noexcept { return {memory_ ? detail::place_of(*memory_) : detail::SharedPlace{}}; }
+
+  /// Whether both are handles of the same elements.
+  bool operator==(const SharedArray& other) const noexcept { return memory_ == other.memory_; }
+
+ private:
+  friend struct Codec<SharedArray>;
+  explicit SharedArray(std::shared_ptr<SharedMemory> memory) : memory_(std::move(memory)) { find_elements(); }
+  void find_elements() {
+    if (!memory_) return;
+    data_ = reinterpret_cast<T*>(detail::data_of(*memory_));
+    size_ = detail::count_of(*memory_, sizeof(T));
+  }
+
+  std::shared_ptr<SharedMemory> memory_;
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+template <class T>
+struct Codec<SharedArray<T>> {
+  static void pack(Packer& packer, const SharedArray<T>& array) { detail::pack_shared_memory(packer, array.memory_); }
+  static SharedArray<T> unpack(const Object& object) { return SharedArray<T>(detail::unpack_shared_memory(object)); }
+};
+
+}  // namespace yoke
