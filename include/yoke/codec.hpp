@@ -128,10 +128,21 @@ YOKE_API std::span<const std::byte> unpack_plain(const Object& object, std::size
 [[noreturn]] YOKE_API void throw_wrong_message_size(std::size_t got, std::size_t expected);
 /// In a catch block: "the arguments could not be packed: ...", as SerializationError.
 [[noreturn]] YOKE_API void throw_serialization_error(const char* what, const char* deed);
+YOKE_API void use_large_pages(void* memory, std::size_t bytes) noexcept;
 YOKE_API std::span<const Object> unpack_array(const Object& object, std::optional<std::size_t> size = {});
 YOKE_API void pack_real(Packer& packer, double value);  // as a double even if it is a whole number
 YOKE_API void pack_text(Packer& packer, std::string_view text);
 YOKE_API std::string_view unpack_string(const Object& object);
+/// Makes room for so many elements, in large pages where they are many: filling fresh memory costs more than copying.
+template <class Container>
+void reserve_to_fill(Container& container, std::size_t size) {
+  constexpr std::size_t worth_it = 4 * 1024 * 1024;
+  if constexpr (requires { container.reserve(size); }) {
+    if (size * sizeof(*container.data()) < worth_it) return;
+    container.reserve(size);
+    use_large_pages(container.data(), size * sizeof(*container.data()));
+  }
+}
 
 template <class T>
 T unpack_number(const Object& object) {
@@ -241,7 +252,13 @@ struct BuiltinCodec<T> {
 template <>
 struct BuiltinCodec<std::string> {
   static void pack(Packer& p, const std::string& v) { pack_text(p, v); }
-  static std::string unpack(const Object& o) { return std::string(unpack_string(o)); }
+  static std::string unpack(const Object& o) {
+    const auto text = unpack_string(o);
+    std::string v;
+    reserve_to_fill(v, text.size());
+    v.assign(text);
+    return v;
+  }
 };
 template <>
 struct BuiltinCodec<std::string_view> {  // a view into the message
@@ -302,6 +319,7 @@ struct BuiltinCodec<T> {
     if constexpr (contiguous_plain) {
       const auto bytes = unpack_plain(o, sizeof(Item));
       const auto* first = reinterpret_cast<const Item*>(bytes.data());
+      reserve_to_fill(v, bytes.size() / sizeof(Item));
       if (reinterpret_cast<std::uintptr_t>(first) % alignof(Item) == 0) {
         v.assign(first, first + bytes.size() / sizeof(Item));
       } else {

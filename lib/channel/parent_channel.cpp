@@ -11,6 +11,7 @@
 
 #include "lib/channel/slot.hpp"
 #include "lib/system/fault_point.hpp"
+#include "lib/system/large_pages.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/prefetch.hpp"
 #include "lib/wire/large_buffer.hpp"
@@ -29,6 +30,7 @@ class ReceivedBuffer final : public Buffer {
   std::span<const std::byte> view() const override {
     std::call_once(fetched_, [this] {
       auto content = std::make_unique_for_overwrite<std::byte[]>(size_);
+      system::use_large_pages(content.get(), size_);
       std::size_t done = 0;
       while (done < size_) {
         const ssize_t n = ::pread(fd_.get(), content.get() + done, size_ - done, static_cast<off_t>(done));

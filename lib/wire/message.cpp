@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lib/system/large_pages.hpp"
 #include "yoke/call.hpp"
 #include "yoke/codec.hpp"
 
@@ -138,6 +139,8 @@ std::string_view unpack_string(const Object& object) {
   if (object.type != msgpack::type::STR) throw_mismatch("a string", object);
   return {object.via.str.ptr, object.via.str.size};
 }
+
+void use_large_pages(void* memory, std::size_t bytes) noexcept { system::use_large_pages(memory, bytes); }
 
 void throw_wrong_message_size(std::size_t got, std::size_t expected) {
   throw SerializationError(fmt::format("a packed message has {} bytes where {} were expected", got, expected));
