@@ -205,7 +205,7 @@ TEST(HostileChannel, C9_descriptors_beside_the_one_are_not_kept) {
 
 TEST(HostileChannel, C9_a_result_that_cannot_be_copied_is_its_tasks_alone) {
   Hostile hostile;
-  LargeBuffer::trim({});
+  system::warm_memory::trim({});
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   const rlimit none{0, limit.rlim_max};

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <future>
 #include <stdexcept>
 #include <string>
@@ -262,6 +263,24 @@ TEST_F(ShutdownTest, A10_a_time_limit_that_has_not_come_keeps_neither_task_nor_p
   const std::weak_ptr<yoke::Pool> left = pool->pool();
   pool.reset();
   wait_until([&] { return left.expired(); }, "the pool to be destroyed");
+}
+
+TEST_F(ShutdownTest, A10_what_is_kept_warm_goes_back_when_it_is_not_used) {
+  const auto resident = [] {
+    std::ifstream statm("/proc/self/statm");
+    std::size_t all = 0, here = 0;
+    statm >> all >> here;
+    return here * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) >> 20;  // megabytes
+  };
+  const std::size_t before = resident();
+  {
+    std::vector<yoke::Future<int>> futures;
+    for (int i = 0; i < 500'000; ++i) futures.push_back(pool->submit(add_one, i));
+    for (auto& future : futures) future.get();
+  }
+  soon(pool->submit(length, std::string(100'000'000, 'x'))).get();
+  if (!sanitized) wait_until([&] { return resident() < before + 50; }, "memory of tasks and messages to go back");
+  wait_until([] { return descriptors()["/memfd:yoke-message (deleted)"] == 0; }, "the memory of messages to go back");
 }
 
 TEST_F(ShutdownTest, A10_also_when_the_futures_were_dropped) {

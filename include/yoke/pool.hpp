@@ -12,6 +12,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -77,6 +78,13 @@ class YOKE_API Task {
   virtual ~Task();
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
+  // Tasks come and go by the million: see lib/system/block_memory.hpp.
+  static void* operator new(std::size_t size);
+  static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+  static void operator delete(void* memory, std::size_t size) noexcept;
+  static void operator delete(void* memory, std::size_t, std::align_val_t alignment) noexcept {
+    ::operator delete(memory, alignment);
+  }
 
   // For pools.
   const Callable& callable() const noexcept { return *callable_; }

@@ -14,6 +14,7 @@
 #include "lib/system/fault_point.hpp"
 #include "lib/system/pause.hpp"
 #include "lib/system/prefetch.hpp"
+#include "lib/system/warm_memory.hpp"
 #include "lib/wire/shared_memory.hpp"
 #include "yoke/error.hpp"
 
@@ -23,6 +24,9 @@ namespace {
 /// Mappings of large arguments are kept for the next task for so long, then given back.
 constexpr std::chrono::seconds keep_memory_for{1};
 constexpr std::chrono::milliseconds wait_for_control{10'000};  // the parent is about to send: it takes no time
+
+constexpr std::uint64_t burst = 8;  // results that nobody has asked for
+constexpr std::uint32_t pauses_in_a_burst = 32;
 
 void write_all(int fd, std::span<const std::byte> content) {
   std::size_t done = 0;
@@ -106,15 +110,19 @@ void WorkerChannel::wait() {
     return next_step(slot.state.load(std::memory_order_acquire), position_) == NextStep::wait &&
            segment_->stop.load(std::memory_order_acquire) == 0;
   };
-  for (std::uint32_t looks = segment_->spin.load(std::memory_order_relaxed); looks != 0; --looks) {
+  // While nobody asks for the results, tasks come in a burst: looking at each slot as it is written would take its cache
+  // line from the writer, task by task.
+  const std::uint64_t uncollected = position_ - segment_->collected.load(std::memory_order_relaxed);
+  const std::uint32_t pauses = uncollected >= burst ? pauses_in_a_burst : 1;
+  for (std::uint32_t looks = segment_->spin.load(std::memory_order_relaxed); looks != 0;) {
     if (!nothing_to_do()) return;
-    system::pause();
+    for (std::uint32_t n = std::min(looks, pauses); n != 0; --n, --looks) system::pause();
   }
   segment_->status.phase.store(static_cast<std::uint8_t>(Phase::idle), std::memory_order_relaxed);
   tasks_bell_.arm();
   YOKE_FAULT_POINT(bell_armed);
   while (nothing_to_do() && !tasks_bell_.rung()) {
-    if (memory_.empty() && !SharedMemory::has_kept()) {
+    if (memory_.empty() && !SharedMemory::has_kept() && !system::warm_memory::any()) {
       tasks_bell_.sleep({});
       continue;
     }
@@ -122,6 +130,7 @@ void WorkerChannel::wait() {
     tasks_bell_.sleep(give_back_at);
     if (std::chrono::steady_clock::now() < give_back_at) continue;
     SharedMemory::trim_kept();
+    system::warm_memory::trim(keep_memory_for);
     if (memory_.empty()) continue;
     // Either a task that came meanwhile is seen here, or the parent sees this and sends its memory again.
     segment_->memory_given_back.fetch_add(1, std::memory_order_relaxed);

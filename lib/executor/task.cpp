@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "lib/executor/callback_thread.hpp"
+#include "lib/system/block_memory.hpp"
 #include "lib/system/futex.hpp"
 #include "lib/system/symbols.hpp"
 #include "yoke/future.hpp"
@@ -37,6 +38,9 @@ const char* to_string(FutureState state) noexcept {
 
 Task::Task(const Callable& callable, const void* target, Bytes arguments)
     : callable_(&callable), target_(target), data_(std::move(arguments)) {}
+
+void* Task::operator new(std::size_t size) { return system::take_block(size); }
+void Task::operator delete(void* memory, std::size_t size) noexcept { system::give_back_block(memory, size); }
 
 Task::~Task() {
   // one by one: a long chain would otherwise be destroyed by recursion

@@ -7,7 +7,6 @@
 
 #include "lib/pool/failure.hpp"
 #include "lib/system/thread.hpp"
-#include "lib/wire/large_buffer.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
 #include "yoke/process.hpp"
@@ -95,7 +94,6 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
     task->resolve(std::move(outcome));
     lock.lock();
   }
-  LargeBuffer::trim({});  // nobody may be there to do it later
   shared->ended = true;
   shared->changed.notify_all();
 }

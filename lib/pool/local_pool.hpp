@@ -23,11 +23,14 @@
 #include "lib/pool/worker.hpp"
 #include "lib/system/memfd.hpp"
 #include "lib/system/memory_pressure.hpp"
+#include "lib/system/warm_memory.hpp"
 #include "yoke/executor.hpp"
 
 namespace yoke::pool {
 
-class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPool> {
+class LocalPool final : public Pool,
+                        private system::warm_memory::Keeper,
+                        public std::enable_shared_from_this<LocalPool> {
  public:
   /// Throws std::invalid_argument for options that make no sense. Starts nothing, unless spawn_eagerly.
   static std::shared_ptr<LocalPool> make(const ExecutorOptions& options, EventSink tell = {});
@@ -53,6 +56,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   void start_watchdog();
   void tune_spinning();
   void wake_watchdog() noexcept;
+  void warm_memory_came() noexcept override { wake_watchdog(); }
   void watch_at_latest(Clock::time_point time) noexcept;
   Worker* worker_of(const Task& task) const;
   std::uint64_t position_of(const Task& task) const;
@@ -149,6 +153,7 @@ class LocalPool final : public Pool, public std::enable_shared_from_this<LocalPo
   std::unordered_map<const Task*, std::vector<DeathPtr>> deaths_of_;  // of tasks that are tried again
   std::deque<std::pair<Clock::time_point, DeathPtr>> recent_deaths_;
   std::optional<Clock::time_point> next_start_;  // after a failed launch: not before
+  std::optional<Clock::time_point> next_trim_;   // of warm memory
   int failed_launches_ = 0;
   static constexpr std::chrono::milliseconds roll_call{100};
   Clock::time_point next_roll_call_{};       // when to look at every process again

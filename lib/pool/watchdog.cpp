@@ -9,7 +9,7 @@
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/system/life_notice.hpp"
-#include "lib/wire/large_buffer.hpp"
+#include "lib/system/warm_memory.hpp"
 #include "lib/worker/lifeline.hpp"
 
 namespace yoke::pool {
@@ -33,6 +33,7 @@ void LocalPool::run_watchdog() {
   try {
     // Before the lock: they are held for as long as the thread lives.
     for (; announced != life.size(); ++announced) system::hold_life_notice(life[announced]);
+    system::warm_memory::join(*this);
     lock.lock();
     keep_watch(lock);
   } catch (const std::exception& error) {
@@ -45,7 +46,8 @@ void LocalPool::run_watchdog() {
   accepting_ = false;
   lock.unlock();
   while (announced != 0) system::retract_life_notice(life[--announced]);
-  LargeBuffer::trim({});  // nobody may be there to do it later
+  system::warm_memory::leave(*this);
+  system::warm_memory::trim({});  // nobody may be there to do it later
   lock.lock();
   life_page_ = {};  // the pool itself may live on for long
   life_fd_.reset();
@@ -91,7 +93,11 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   if (!corpses_.empty()) at_latest(now + look_again);
   balance_is_watched_ = imbalanced();
   if (balance_is_watched_) at_latest(now + nap);
-  if (LargeBuffer::has_warm()) at_latest(now + keep_warm_for);
+  if (!system::warm_memory::any())
+    next_trim_.reset();
+  else if (!next_trim_)
+    next_trim_ = now + keep_warm_for;
+  if (next_trim_) at_latest(*next_trim_);
   for (const auto& worker : workers_) {
     if (worker->kill_at) at_latest(*worker->kill_at);
     if (worker->look_at) at_latest(*worker->look_at);
@@ -157,7 +163,10 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   lock.unlock();
   if (!deadline || *deadline > Clock::now())
     system::futex_wait_any(std::span(words.data(), count), deadline);
-  if (deadline && Clock::now() >= *deadline) LargeBuffer::trim(keep_warm_for);
+  if (next_trim_ && Clock::now() >= *next_trim_) {
+    system::warm_memory::trim(keep_warm_for);
+    next_trim_.reset();
+  }
   lock.lock();
   watchdog_sleeps_.store(false, std::memory_order_seq_cst);
   watchdog_rests_ = false;

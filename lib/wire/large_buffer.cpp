@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <vector>
+
+#include "lib/system/warm_memory.hpp"
 
 namespace yoke {
 namespace {
@@ -17,9 +20,19 @@ struct Warm {
 constexpr std::size_t max_warm_entries = 4;
 constexpr std::size_t max_warm_bytes = std::size_t{512} << 20;
 
-struct WarmMemory {
+struct WarmMemory final : system::warm_memory::Store {
   std::mutex mutex;
   std::vector<Warm> entries;
+
+  bool empty() noexcept override {
+    const std::lock_guard lock(mutex);
+    return entries.empty();
+  }
+  void trim(std::chrono::steady_clock::duration age) noexcept override {
+    const auto before = std::chrono::steady_clock::now() - age;
+    const std::lock_guard lock(mutex);
+    std::erase_if(entries, [&](const Warm& entry) { return entry.since <= before; });
+  }
 };
 WarmMemory& warm() {
   static WarmMemory* memory = new WarmMemory;  // never destroyed: buffers may outlive static objects
@@ -52,14 +65,21 @@ LargeBuffer::Memory take_memory(std::size_t size) {
   return memory;
 }
 
+/// True if it is kept, and is the only one.
+bool keep(LargeBuffer::Memory& memory) {
+  const std::lock_guard lock(warm().mutex);
+  auto& entries = warm().entries;
+  std::size_t bytes = memory.mapping.size();
+  for (const auto& entry : entries) bytes += entry.memory.mapping.size();
+  if (entries.size() >= max_warm_entries || bytes > max_warm_bytes) return false;
+  entries.push_back({std::move(memory), std::chrono::steady_clock::now()});
+  return entries.size() == 1;
+}
+
 void give_back(LargeBuffer::Memory memory) noexcept {
+  if (!system::warm_memory::has_keeper()) return;
   try {
-    const std::lock_guard lock(warm().mutex);
-    auto& entries = warm().entries;
-    std::size_t bytes = memory.mapping.size();
-    for (const auto& entry : entries) bytes += entry.memory.mapping.size();
-    if (entries.size() >= max_warm_entries || bytes > max_warm_bytes) return;
-    entries.push_back({std::move(memory), std::chrono::steady_clock::now()});
+    if (keep(memory)) system::warm_memory::tell_keepers();
   } catch (const std::exception&) {
     // no room to remember it: it goes back to the system
   }
@@ -87,17 +107,6 @@ void LargeBuffer::reserve(std::size_t capacity, std::size_t keep) {
   heap_.reset();
   data_ = memory_.mapping.data();
   capacity_ = memory_.mapping.size();
-}
-
-void LargeBuffer::trim(std::chrono::steady_clock::duration age) noexcept {
-  const auto before = std::chrono::steady_clock::now() - age;
-  const std::lock_guard lock(warm().mutex);
-  std::erase_if(warm().entries, [&](const Warm& entry) { return entry.since <= before; });
-}
-
-bool LargeBuffer::has_warm() noexcept {
-  const std::lock_guard lock(warm().mutex);
-  return !warm().entries.empty();
 }
 
 }  // namespace yoke

@@ -1,10 +1,9 @@
 // LargeBuffer: the memory of a message that outgrew the stack: heap first, then a memfd that can be handed to a worker.
 //
-// Filled by one thread (through PackBuffer), immutable afterwards. Memfds of finished messages are kept warm for a short
-// while, since filling a fresh one costs ten times a copy into a warm one.
+// Filled by one thread (through PackBuffer), immutable afterwards. Memfds of finished messages are kept warm
+// (system/warm_memory.hpp), since filling a fresh one costs ten times a copy into a warm one.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -38,10 +37,6 @@ class LargeBuffer final : public Buffer {
 
   /// What the message speaks of, kept with it.
   std::vector<std::shared_ptr<SharedMemory>>& held() noexcept { return held_; }
-
-  /// Gives back the warm memfds that nobody has used for `age`.
-  static void trim(std::chrono::steady_clock::duration age) noexcept;
-  static bool has_warm() noexcept;
 
   struct Memory {
     system::UniqueFd fd;

@@ -7,6 +7,7 @@
 
 #include "lib/system/fault_point.hpp"
 #include "lib/system/memory_pressure.hpp"
+#include "lib/system/warm_memory.hpp"
 #include "lib/wire/shared_memory.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
@@ -94,14 +95,23 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   return !threw;
 }
 
-/// Shared arrays that tasks no longer ask for; a look a second, of a worker that is never idle for as long.
-void give_back_shared_memory(std::int64_t now) {
-  constexpr std::int64_t second = 1'000'000'000;
-  static std::int64_t last = 0;
-  if (!SharedMemory::has_kept() || now - last < second) return;
-  last = now;
-  SharedMemory::trim_kept();
-}
+/// Memory that is kept for the next task is given back here, between two tasks, and where the worker waits for one.
+class Housekeeper final : public system::warm_memory::Keeper {
+ public:
+  Housekeeper() { system::warm_memory::join(*this); }
+  ~Housekeeper() override { system::warm_memory::leave(*this); }
+  void warm_memory_came() noexcept override {}  // it is looked for
+  void look(std::int64_t now) {
+    if (now - last_ < std::chrono::nanoseconds(interval).count()) return;
+    last_ = now;
+    if (SharedMemory::has_kept()) SharedMemory::trim_kept();
+    if (system::warm_memory::any()) system::warm_memory::trim(interval);
+  }
+
+ private:
+  static constexpr std::chrono::seconds interval{1};
+  std::int64_t last_ = 0;
+};
 
 /// When what the last task needed is given back: memory that is still there has leaked.
 void check_own_memory(channel::WorkerChannel& channel) {
@@ -112,6 +122,7 @@ void check_own_memory(channel::WorkerChannel& channel) {
 }  // namespace
 
 void run_tasks(channel::WorkerChannel& channel) {
+  Housekeeper housekeeper;
   std::int64_t time = 0;  // one look at the clock a task: where one ends the next begins, unless the worker had to wait
   while (const channel::TaskSlot* slot = channel.next()) {
     if (channel.waited()) time = now_ns();
@@ -120,7 +131,7 @@ void run_tasks(channel::WorkerChannel& channel) {
       // the pool is broken: the parent has the reason and ends this process
       for (;;) ::pause();
     }
-    give_back_shared_memory(time);
+    housekeeper.look(time);
     check_own_memory(channel);
   }
 }
