@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <string>
@@ -128,6 +129,22 @@ TEST_F(WorkerSetup, D17_affinity_is_not_that_of_the_thread_that_submitted_first)
     seen = soon(pool->submit(processors)).get();
   }).join();
   EXPECT_EQ(seen, processors());
+}
+
+/// Processors on which the worker's lifeline may run.
+int lifeline_processors() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream comm(entry.path() / "comm");
+    std::string name;
+    cpu_set_t set;
+    if (comm >> name && name == "yoke-lifeline" &&
+        ::sched_getaffinity(std::stoi(entry.path().filename().string()), sizeof set, &set) == 0)
+      return CPU_COUNT(&set);
+  }
+  return 0;
+}
+TEST_F(WorkerSetup, D17_the_lifeline_runs_where_the_main_thread_does) {  // out of the watchdog's way, when both are killed
+  EXPECT_EQ(soon(pool->submit(lifeline_processors)).get(), 1);
 }
 
 TEST_F(WorkerSetup, D17_the_bootstrap_is_gone) {

@@ -68,6 +68,7 @@ void WorkerChannel::ring_watchdog() noexcept { watchdog_bell_.ring_if_armed(); }
 const TaskSlot* WorkerChannel::next() {
   waited_ = !running_;  // the first task waited for the start-up
   if (running_) ++position_;
+  slept_ = !running_;
   running_ = false;
   for (;;) {
     TaskSlot& slot = segment_->tasks[position_ % slot_count];
@@ -119,6 +120,7 @@ void WorkerChannel::wait() {
     for (std::uint32_t n = std::min(looks, pauses); n != 0; --n, --looks) system::pause();
   }
   segment_->status.phase.store(static_cast<std::uint8_t>(Phase::idle), std::memory_order_relaxed);
+  slept_ = true;
   tasks_bell_.arm();
   YOKE_FAULT_POINT(bell_armed);
   while (nothing_to_do() && !tasks_bell_.rung()) {

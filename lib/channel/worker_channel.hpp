@@ -45,6 +45,7 @@ class WorkerChannel {
   const TaskSlot* next();
   std::uint64_t position() const noexcept { return position_; }
   bool waited() const noexcept { return waited_; }  // the last next() did not find a task at once
+  bool slept() const noexcept { return slept_; }    // and slept
   /// Of the task that next() returned. Throws yoke::Error, std::system_error.
   std::span<const std::byte> arguments(const TaskSlot& slot);
   const void* resolve(wire::FunctionReference reference);
@@ -78,6 +79,7 @@ class WorkerChannel {
   std::uint64_t position_ = 0;  // of the task that runs, or of the next
   bool running_ = false;
   bool waited_ = false;
+  bool slept_ = true;
   ArenaRing arena_;
   Sleeper tasks_bell_;
   Ringer leader_bell_;

@@ -1,11 +1,15 @@
 #include "lib/worker/lifeline.hpp"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <climits>
+#include <iterator>
 
 #include "lib/system/life_notice.hpp"
 #include "lib/system/memfd.hpp"
@@ -17,6 +21,8 @@ namespace {
 /// The kernel's own notice of the parent's end, in place of the SIGKILL that it was at the start: SIGKILL often came
 /// before the thread below could run, and then nobody ended the worker's group. After an exec it still ends the process.
 const int parent_ended_signal = SIGRTMAX - 1;
+
+std::atomic<pid_t> lifeline_thread{0};
 
 /// The worker leads its process group: what its tasks have started goes with it.
 void end_group() noexcept {
@@ -35,6 +41,7 @@ void watch_for_signal() {
 }
 
 void* wait_for_parents_end(void* notice) {
+  lifeline_thread.store(::gettid(), std::memory_order_relaxed);
   sigset_t ended;  // this thread takes it where the tasks' threads block it
   sigemptyset(&ended);
   sigaddset(&ended, parent_ended_signal);
@@ -70,6 +77,20 @@ void start_lifeline(system::UniqueFd parent_life, int rank) {
   if (error != 0) throw std::system_error(error, std::system_category(), "starting the lifeline thread");
   pthread_setname_np(thread, "yoke-lifeline");
   watch_for_signal();
+}
+
+void lifeline_follows() noexcept {
+  constexpr std::size_t bits = 8 * sizeof(unsigned long);
+  static int followed = -1;
+  const int processor = ::sched_getcpu();
+  const pid_t thread = lifeline_thread.load(std::memory_order_relaxed);
+  unsigned long processors[128] = {};  // as many as Linux can be built for
+  if (processor == followed || thread == 0 || processor < 0 ||
+      static_cast<std::size_t>(processor) >= bits * std::size(processors))
+    return;
+  followed = processor;
+  processors[static_cast<std::size_t>(processor) / bits] |= 1UL << (static_cast<std::size_t>(processor) % bits);
+  ::syscall(SYS_sched_setaffinity, thread, sizeof processors, processors);
 }
 
 }  // namespace yoke::worker

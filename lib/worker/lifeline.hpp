@@ -18,4 +18,8 @@ using ParentLife = std::array<pthread_mutex_t, 32>;
 /// `parent_life`: a memfd with a ParentLife. Throws std::system_error.
 void start_lifeline(system::UniqueFd parent_life, int rank);
 
+/// By the main thread, now and then: the lifeline shall run where it runs. Of a killed worker it is the last to go, and
+/// gives the memory back, gigabytes perhaps; elsewhere it would do so in the way of the watchdog that it woke together with.
+void lifeline_follows() noexcept;
+
 }  // namespace yoke::worker

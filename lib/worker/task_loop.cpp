@@ -9,6 +9,7 @@
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
 #include "lib/wire/shared_memory.hpp"
+#include "lib/worker/lifeline.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
 
@@ -126,6 +127,7 @@ void run_tasks(channel::WorkerChannel& channel) {
   std::int64_t time = 0;  // one look at the clock a task: where one ends the next begins, unless the worker had to wait
   while (const channel::TaskSlot* slot = channel.next()) {
     if (channel.waited()) time = now_ns();
+    if (channel.slept()) lifeline_follows();
     const bool needed = (slot->flags & channel::flag_initializer) != 0;
     if (!run_task(channel, *slot, time) && needed) {
       // the pool is broken: the parent has the reason and ends this process
