@@ -1,0 +1,316 @@
+// The codecs of the standard library's types. Included by codec.hpp: do not include it alone.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <chrono>
+#include <complex>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <msgpack.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "yoke/codec.hpp"
+
+namespace yoke {
+namespace detail {
+
+template <class T>
+  requires std::is_arithmetic_v<T>
+struct BuiltinCodec<T> {
+  static void pack(Packer& p, T v) {
+    if constexpr (std::same_as<T, long double>)
+      pack_plain(p, &v, sizeof v);
+    else if constexpr (std::same_as<T, char16_t> || std::same_as<T, char32_t> || std::same_as<T, wchar_t> ||
+                       std::same_as<T, char8_t>)
+      p.pack(static_cast<std::uint32_t>(v));
+    else if constexpr (std::floating_point<T>)
+      pack_real(p, v);
+    else
+      p.pack(v);
+  }
+  static T unpack(const Object& o) {
+    if constexpr (std::same_as<T, long double>) {
+      const auto values = unpack_plain_as<T>(o);
+      if (values.size() != 1) throw_mismatch("one long double", o);
+      T v;
+      std::memcpy(&v, values.data(), sizeof v);
+      return v;
+    } else if constexpr (std::same_as<T, char16_t> || std::same_as<T, char32_t> || std::same_as<T, wchar_t> ||
+                         std::same_as<T, char8_t>) {
+      return static_cast<T>(unpack_number<std::uint32_t>(o));
+    } else {
+      return unpack_number<T>(o);
+    }
+  }
+};
+
+template <class T>
+  requires std::is_enum_v<T>
+struct BuiltinCodec<T> {
+  using Under = std::underlying_type_t<T>;
+  static void pack(Packer& p, T v) { pack_value(p, static_cast<Under>(v)); }
+  static T unpack(const Object& o) { return static_cast<T>(unpack_value<Under>(o)); }
+};
+
+template <>
+struct BuiltinCodec<std::string> {
+  static void pack(Packer& p, const std::string& v) { pack_text(p, v); }
+  static std::string unpack(const Object& o) {
+    const auto text = unpack_string(o);
+    std::string v;
+    reserve_to_fill(v, text.size());
+    v.assign(text);
+    return v;
+  }
+};
+template <>
+struct BuiltinCodec<std::string_view> {  // a view into the message
+  static void pack(Packer& p, std::string_view v) { pack_text(p, v); }
+  static std::string_view unpack(const Object& o) { return unpack_string(o); }
+};
+template <>
+struct BuiltinCodec<std::filesystem::path> {
+  static void pack(Packer& p, const std::filesystem::path& v) { pack_text(p, v.native()); }
+  static std::filesystem::path unpack(const Object& o) { return std::filesystem::path(unpack_string(o)); }
+};
+template <>
+struct BuiltinCodec<std::monostate> {
+  static void pack(Packer& p, std::monostate) { p.pack_nil(); }
+  static std::monostate unpack(const Object&) { return {}; }
+};
+
+template <class T>
+  requires(is_plain<std::remove_const_t<T>>())
+struct BuiltinCodec<std::span<T>> {  // a view into the message, aligned
+  static_assert(std::is_const_v<T>, "yoke: a span parameter is a view into the message: write std::span<const T>");
+  static void pack(Packer& p, std::span<T> v) { pack_plain(p, v.data(), v.size_bytes()); }
+  static std::span<T> unpack(const Object& o) { return unpack_plain_as<std::remove_const_t<T>>(o); }
+};
+
+template <class T>
+concept PushableSequence = requires(T t, typename T::value_type v) {
+  t.begin();
+  t.size();
+  t.emplace_back(std::move(v));
+} && !std::same_as<T, std::string>;
+
+template <PushableSequence T>
+struct BuiltinCodec<T> {
+  using Item = typename T::value_type;
+  static constexpr bool contiguous_plain =
+      requires(const T& t) { t.data(); } && is_plain<Item>() && !std::same_as<T, std::vector<bool>>;
+  static void pack(Packer& p, const T& v) {
+    if constexpr (contiguous_plain)
+      if (p.arrays() == Packer::Arrays::bytes) return pack_plain(p, v.data(), v.size() * sizeof(Item));
+    p.pack_array(static_cast<std::uint32_t>(v.size()));
+    for (const auto& item : v) pack_value<Item>(p, item);
+  }
+  static T unpack(const Object& o) {
+    T v;
+    if (contiguous_plain && o.type == msgpack::type::BIN) {
+      unpack_bytes(o, v);
+      return v;
+    }
+    const auto items = unpack_array(o);
+    if constexpr (requires { v.reserve(items.size()); }) v.reserve(items.size());
+    for (const auto& item : items) v.emplace_back(unpack_value<Item>(item));
+    return v;
+  }
+
+ private:
+  static void unpack_bytes([[maybe_unused]] const Object& o, [[maybe_unused]] T& v) {
+    if constexpr (contiguous_plain) {
+      const auto bytes = unpack_plain(o, sizeof(Item));
+      const auto* first = reinterpret_cast<const Item*>(bytes.data());
+      reserve_to_fill(v, bytes.size() / sizeof(Item));
+      if (reinterpret_cast<std::uintptr_t>(first) % alignof(Item) == 0) {
+        v.assign(first, first + bytes.size() / sizeof(Item));
+      } else {
+        v.resize(bytes.size() / sizeof(Item));
+        std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
+      }
+    }
+  }
+};
+
+template <class T, std::size_t N>
+struct BuiltinCodec<std::array<T, N>> {
+  static void pack(Packer& p, const std::array<T, N>& v) {
+    if constexpr (is_plain<T>())
+      if (p.arrays() == Packer::Arrays::bytes) return pack_plain(p, v.data(), N * sizeof(T));
+    p.pack_array(N);
+    for (const auto& item : v) pack_value(p, item);
+  }
+  static std::array<T, N> unpack(const Object& o) {
+    std::array<T, N> v{};
+    if constexpr (is_plain<T>()) {
+      if (o.type == msgpack::type::BIN) {
+        const auto bytes = unpack_plain(o, sizeof(T));
+        if (bytes.size() != N * sizeof(T)) throw_mismatch("an array of the same length", o);
+        if constexpr (N > 0) std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
+        return v;
+      }
+    }
+    const auto items = unpack_array(o, N);
+    for (std::size_t i = 0; i < N; ++i) v[i] = unpack_value<T>(items[i]);
+    return v;
+  }
+};
+
+template <class T>
+concept AssociativeContainer = requires(T t, typename T::key_type k) {
+  t.size();
+  t.find(k);
+  t.end();
+};
+
+template <AssociativeContainer T>
+struct BuiltinCodec<T> {
+  static constexpr bool is_map = requires { typename T::mapped_type; };
+  static void pack(Packer& p, const T& v) {
+    if constexpr (is_map) {
+      p.pack_map(static_cast<std::uint32_t>(v.size()));
+      for (const auto& [key, value] : v) {
+        pack_value(p, key);
+        pack_value(p, value);
+      }
+    } else {
+      p.pack_array(static_cast<std::uint32_t>(v.size()));
+      for (const auto& key : v) pack_value(p, key);
+    }
+  }
+  static T unpack(const Object& o) {
+    T v;
+    if constexpr (is_map) {
+      if (o.type != msgpack::type::MAP) throw_mismatch("a map", o);
+      for (const auto& pair : std::span(o.via.map.ptr, o.via.map.size))
+        v.emplace(unpack_value<typename T::key_type>(pair.key), unpack_value<typename T::mapped_type>(pair.val));
+    } else {
+      for (const auto& item : unpack_array(o)) v.insert(unpack_value<typename T::key_type>(item));
+    }
+    return v;
+  }
+};
+
+template <class T>
+struct BuiltinCodec<std::optional<T>> {
+  static void pack(Packer& p, const std::optional<T>& v) {  // an array of 0 or 1, so that optionals nest
+    p.pack_array(v ? 1 : 0);
+    if (v) pack_value(p, *v);
+  }
+  static std::optional<T> unpack(const Object& o) {
+    const auto items = unpack_array(o);
+    if (items.empty()) return std::nullopt;
+    return unpack_value<T>(items[0]);
+  }
+};
+
+template <class P>
+concept OwningPointer = std::same_as<P, std::unique_ptr<typename P::element_type>> ||
+                        std::same_as<P, std::shared_ptr<typename P::element_type>>;
+
+template <OwningPointer P>
+struct BuiltinCodec<P> {
+  using T = typename P::element_type;
+  static void pack(Packer& p, const P& v) {
+    p.pack_array(v ? 1 : 0);
+    if (v) pack_value<std::remove_const_t<T>>(p, *v);
+  }
+  static P unpack(const Object& o) {
+    const auto items = unpack_array(o);
+    return items.empty() ? P() : P(new T(unpack_value<std::remove_const_t<T>>(items[0])));
+  }
+};
+
+template <class A, class B>
+struct BuiltinCodec<std::pair<A, B>> {
+  static void pack(Packer& p, const std::pair<A, B>& v) {
+    p.pack_array(2);
+    pack_value(p, v.first);
+    pack_value(p, v.second);
+  }
+  static std::pair<A, B> unpack(const Object& o) {
+    const auto items = unpack_array(o, 2);
+    return {unpack_value<std::remove_const_t<A>>(items[0]), unpack_value<B>(items[1])};
+  }
+};
+
+template <class... T>
+struct BuiltinCodec<std::tuple<T...>> {
+  static void pack(Packer& p, const std::tuple<T...>& v) {
+    p.pack_array(sizeof...(T));
+    std::apply([&](const auto&... item) { (pack_value(p, item), ...); }, v);
+  }
+  static std::tuple<T...> unpack(const Object& o) {
+    [[maybe_unused]] const auto items = unpack_array(o, sizeof...(T));
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return std::tuple<T...>{unpack_value<T>(items[I])...};
+    }(std::index_sequence_for<T...>{});
+  }
+};
+
+template <class... T>
+struct BuiltinCodec<std::variant<T...>> {
+  using V = std::variant<T...>;
+  static void pack(Packer& p, const V& v) {
+    if (v.valueless_by_exception()) throw SerializationError("a variant that holds no value cannot be packed");
+    p.pack_array(2);
+    p.pack(static_cast<std::uint32_t>(v.index()));
+    std::visit([&](const auto& item) { pack_value(p, item); }, v);
+  }
+  static V unpack(const Object& o) {
+    const auto items = unpack_array(o, 2);
+    const auto index = items[0].as<std::uint32_t>();
+    std::optional<V> v;
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      ((index == I ? static_cast<void>(v.emplace(std::in_place_index<I>, unpack_value<T>(items[1]))) : void()), ...);
+    }(std::index_sequence_for<T...>{});
+    if (!v) throw_mismatch("a variant of fewer alternatives", o);
+    return std::move(*v);
+  }
+};
+
+template <class Rep, class Period>
+struct BuiltinCodec<std::chrono::duration<Rep, Period>> {
+  using D = std::chrono::duration<Rep, Period>;
+  static void pack(Packer& p, D v) { pack_value(p, v.count()); }
+  static D unpack(const Object& o) { return D(unpack_value<Rep>(o)); }
+};
+template <class C, class D>
+struct BuiltinCodec<std::chrono::time_point<C, D>> {
+  using T = std::chrono::time_point<C, D>;
+  static void pack(Packer& p, T v) { pack_value(p, v.time_since_epoch()); }
+  static T unpack(const Object& o) { return T(unpack_value<D>(o)); }
+};
+template <class T>
+struct BuiltinCodec<std::complex<T>> {
+  static void pack(Packer& p, const std::complex<T>& v) { pack_value(p, std::array<T, 2>{v.real(), v.imag()}); }
+  static std::complex<T> unpack(const Object& o) {
+    const auto parts = unpack_value<std::array<T, 2>>(o);
+    return {parts[0], parts[1]};
+  }
+};
+template <std::size_t N>
+struct BuiltinCodec<std::bitset<N>> {
+  static void pack(Packer& p, const std::bitset<N>& v) { pack_text(p, v.to_string()); }
+  static std::bitset<N> unpack(const Object& o) {
+    const auto text = unpack_string(o);
+    if (text.size() != N) throw_mismatch("a bitset of the same length", o);
+    return std::bitset<N>(std::string(text));
+  }
+};
+
+}  // namespace detail
+}  // namespace yoke
