@@ -240,7 +240,7 @@ TEST(Codec, G1_callables_and_arguments_pack_by_signature) {
   using Type = yoke::detail::TaskType<std::remove_const_t<decltype(takes)>, int, const char*>;
   static_assert(std::is_same_v<Type::All, std::tuple<double, std::string>>);
   yoke::PackBuffer buffer;
-  Type::pack_arguments(buffer, takes, 3, "abc");
+  Type::pack_arguments(buffer, nullptr, takes, 3, "abc");
   const auto bytes = buffer.take();
   EXPECT_EQ((unpacked<std::tuple<double, std::string>>(bytes)), (std::tuple<double, std::string>(3, "abc")));
 }
@@ -285,6 +285,21 @@ TEST(Codec, G8_wrong_types_are_refused) {
   EXPECT_ANY_THROW(unpacked<std::bitset<2>>(packed(std::string("xy"))));
   EXPECT_ANY_THROW(unpacked<std::vector<double>>(packed(std::vector<std::uint8_t>{1, 2, 3})));
   EXPECT_ANY_THROW(unpacked<int>(packed(std::monostate())));
+}
+
+TEST(Codec, G8_a_reducer_that_nobody_has_is_refused) {
+  for (const std::uint32_t length : {8U, 7U, 0U}) {
+    yoke::PackBuffer buffer;
+    yoke::Packer packer(buffer);
+    packer.pack_array(2);
+    packer.pack_ext(length, yoke::detail::reduced_type);
+    packer.pack_ext_body("\1\2\3\4\5\6\7\10", length);
+    packer.pack(1);
+    const auto bytes = buffer.take();
+    EXPECT_THROW(unpacked<Person>(bytes), yoke::SerializationError);
+    EXPECT_THROW(unpacked<Money>(bytes), yoke::SerializationError);
+    EXPECT_ANY_THROW(unpacked<std::vector<int>>(bytes));
+  }
 }
 
 TEST(Codec, G8_random_bytes_are_refused_or_read) {

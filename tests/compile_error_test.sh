@@ -66,6 +66,18 @@ expect 'too few arguments' 'called with another number of arguments' 'pool.submi
 expect 'too many arguments' 'called with another number of arguments' 'pool.submit(add, 1, 2, 3);'
 expect 'a span that could be written to' 'a span parameter is a view into the message: write std::span<const T>' \
   'pool.submit([](std::span<int> s) { return s.size(); }, std::vector<int>());'
+expect 'a wrapper whose functions hold something' 'give captureless lambdas' \
+  'int x = 1; pool.submit(take, yoke::wrap_non_serializable(give(), [x](const Opaque&) { return x; }, [](int) { return give(); }));'
+expect 'a wrapper with a plain function' 'A function goes into one' \
+  'int secret(const Opaque&); Opaque reveal(int); pool.submit(take, yoke::wrap_non_serializable(give(), secret, reveal));'
+expect 'a wrapper whose functions do not fit' 'unpack_fn takes what pack_fn returned' \
+  'pool.submit(take, yoke::wrap_non_serializable(give(), [](const Opaque&) { return 1; }, [](std::string) { return give(); }));'
+expect 'a wrapper that fits' '' \
+  'pool.submit(take, yoke::wrap_non_serializable(give(), [](const Opaque&) { return 1; }, [](int) { return give(); }));'
+expect 'a reducer for strings' 'a reducer is for a class of yours or of another library' \
+  'yoke::Reducers().add<std::string>([](const std::string& s) { return s.size(); }, [](std::size_t n) { return std::string(n, 0); });'
+expect 'a reducer for numbers' 'are always packed by yoke itself' \
+  'yoke::Reducers().add<int>([](int n) { return n + 1L; }, [](long n) { return static_cast<int>(n); });'
 expect 'map over nothing' 'map needs at least one range' 'pool.map(add);'
 
 ((tried > 0)) || { echo 'no compiler was found'; exit 77; }

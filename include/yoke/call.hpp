@@ -34,13 +34,19 @@ class YOKE_API Message {
 
 class YOKE_API Call {
  public:
-  Call(std::span<const std::byte> arguments, const void* target, PackBuffer& result, std::atomic<std::uint8_t>& phase)
-      : arguments_(arguments), target_(target), result_(result), phase_(phase) {}
+  Call(std::span<const std::byte> arguments, const void* target, PackBuffer& result, std::atomic<std::uint8_t>& phase,
+       const Reducers* result_reducers = nullptr)
+      : arguments_(arguments),
+        target_(target),
+        result_(result),
+        phase_(phase),
+        result_reducers_(result_reducers && !result_reducers->empty() ? result_reducers : nullptr) {}
   virtual ~Call();
 
   std::span<const std::byte> arguments() const noexcept { return arguments_; }
   const void* target() const noexcept { return target_; }
   PackBuffer& result() const noexcept { return result_; }
+  const Reducers* result_reducers() const noexcept { return result_reducers_; }  // null: there are none
   void enter(Phase phase) noexcept { phase_.store(static_cast<std::uint8_t>(phase), std::memory_order_relaxed); }
   /// Hands the packed result over to the caller of the task, before the arguments are destroyed.
   virtual void publish() = 0;
@@ -50,6 +56,7 @@ class YOKE_API Call {
   const void* target_;
   PackBuffer& result_;
   std::atomic<std::uint8_t>& phase_;
+  const Reducers* result_reducers_;
 };
 
 }  // namespace yoke

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstring>
 #include <functional>
+#include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -16,6 +18,9 @@
 
 #include "yoke/call.hpp"
 #include "yoke/codec.hpp"
+#include "yoke/custom_packing.hpp"
+#include "yoke/serializer.hpp"
+#include "yoke/wrap.hpp"
 
 namespace yoke {
 
@@ -70,6 +75,24 @@ struct TypeList {
   using Tuple = std::tuple<Stored<P>...>;
 };
 
+/// What is stored of each argument: its parameter's type, or the wrapper that carries one of it.
+template <class Declared, class Passed>
+struct StoredArguments {
+  using type = typename Declared::Tuple;  // called with another number of arguments: refused when they are packed
+};
+template <class... D, class... A>
+  requires(sizeof...(D) == sizeof...(A))
+struct StoredArguments<TypeList<D...>, TypeList<A...>> {
+  using type = std::tuple<std::conditional_t<wrapped_for<D, A>, Stored<A>, Stored<D>>...>;
+};
+template <class D, class P>
+decltype(auto) unwrapped(P& stored) {
+  if constexpr (wrapped_for<D, P>)
+    return stored.get();
+  else
+    return (stored);
+}
+
 template <class F>
 struct Signature;  // ::Result, ::Parameters, of a type that has one signature
 template <class R, class... P>
@@ -106,9 +129,6 @@ template <class F>
 inline constexpr bool is_bound = false;
 template <class F, class... B>
 inline constexpr bool is_bound<BoundCall<F, B...>> = true;
-template <class F>
-concept Stateless = std::is_class_v<F> && std::is_empty_v<F> && std::is_default_constructible_v<F>;
-
 template <class F>
 constexpr void check_callable() {
   static_assert(std::is_function_v<std::remove_pointer_t<F>> || std::is_member_function_pointer_v<F> || Stateless<F> ||
@@ -238,7 +258,36 @@ struct Crossing<BoundCall<F, B...>> {
   }
 };
 
-/// Values side by side: plain ones as their bytes, others as one msgpack array.
+/// The types of the bound and of the passed arguments.
+template <class F, class... A>
+struct PassedTypes {
+  using type = TypeList<A...>;
+};
+template <class F, class... B, class... A>
+struct PassedTypes<BoundCall<F, B...>, A...> : PassedTypes<F, B..., A...> {};
+
+/// A task's second form: all values are msgpack, so that each can be asked for. Used where reducers or set_serializer()
+/// may want plain values otherwise than as their bytes.
+struct ObjectForm {
+  Packer::Arrays arrays = Packer::Arrays::bytes;
+  const Reducers* reducers = nullptr;
+};
+/// The form in which tasks for this pool are packed now; empty: the usual one.
+inline std::optional<ObjectForm> form_for(const Pool& pool) {
+  const bool elements = serializer() == Serializer::msgpack;
+  const Reducers& jobs = pool.job_reducers();
+  if (!elements && jobs.empty() && pool.result_reducers().empty()) return std::nullopt;
+  return ObjectForm{elements ? Packer::Arrays::elements : Packer::Arrays::bytes, jobs.empty() ? nullptr : &jobs};
+}
+
+/// How a task's result is packed: as msgpack even if it is plain, in the object form.
+struct ResultForm {
+  bool objects = false;
+  Packer::Arrays arrays = Packer::Arrays::bytes;
+};
+
+/// Values side by side: plain ones as their bytes, others as one msgpack array. In the object form one msgpack array of
+/// the form of arrays and then all values.
 template <class Tuple>
 struct Values;
 template <class... T>
@@ -246,16 +295,21 @@ struct Values<std::tuple<T...>> {
   static constexpr bool plain = (is_plain<T>() && ...);
   static constexpr std::size_t plain_size = (sizeof(T) + ... + 0);
 
-  template <class... A>  // each convertible to its T
-  static void pack(PackBuffer& out, A&&... values) {
+  /// Each value is convertible to its T. `Forms`: whether the task has an object form at all; null: not in that one.
+  template <bool Forms, class... A>
+  static void pack(PackBuffer& out, const ObjectForm* form, A&&... values) {
     static_assert(sizeof...(A) == sizeof...(T), "yoke: the task is called with another number of arguments than its "
                                                 "function takes");
-    if constexpr (plain) {
-      (pack_bytes<T>(out, std::forward<A>(values)), ...);
-    } else {
+    if constexpr (plain)
+      if (!Forms || !form) {
+        (pack_bytes<T>(out, std::forward<A>(values)), ...);
+        return;
+      }
+    if constexpr (!plain || Forms) {
       try {
-        Packer packer(out);
-        packer.pack_array(sizeof...(T));
+        Packer packer(out, form ? form->arrays : Packer::Arrays::bytes, form ? form->reducers : nullptr);
+        packer.pack_array(static_cast<std::uint32_t>(sizeof...(T) + (form ? 1 : 0)));
+        if (form) packer.pack(form->arrays == Packer::Arrays::elements);
         (pack_one<T>(packer, std::forward<A>(values)), ...);
       } catch (...) {
         throw_serialization_error("the arguments", "packed");
@@ -269,11 +323,18 @@ struct Values<std::tuple<T...>> {
     std::apply([&](T&... v) { ((std::memcpy(static_cast<void*>(&v), at, sizeof(T)), at += sizeof(T)), ...); }, values);
     return values;
   }
-  static std::tuple<T...> unpack_object(const Object& object) {
-    [[maybe_unused]] const auto items = unpack_array(object, sizeof...(T));
+  /// Of the object form it also tells how arrays are to be packed in the result.
+  static std::tuple<T...> unpack_object(const Object& object, ResultForm& form) {
+    const auto items = unpack_array(object, sizeof...(T) + (form.objects ? 1 : 0));
+    if (form.objects && unpack_value<bool>(items[0])) form.arrays = Packer::Arrays::elements;
+    [[maybe_unused]] const Object* const first = items.data() + (form.objects ? 1 : 0);
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
-      return std::tuple<T...>{unpack_value<T>(items[I])...};
+      return std::tuple<T...>{unpack_value<T>(first[I])...};
     }(std::index_sequence_for<T...>{});
+  }
+  static std::tuple<T...> unpack_object(const Object& object) {
+    ResultForm form;
+    return unpack_object(object, form);
   }
 
  private:
@@ -292,24 +353,28 @@ struct Values<std::tuple<T...>> {
 };
 
 template <class R>
-void pack_result(PackBuffer& out, const R& value) {
-  if constexpr (is_plain<R>()) {
-    std::memcpy(out.extend(sizeof value), &value, sizeof value);
-  } else {
-    Packer packer(out);
-    pack_value<R>(packer, value);
-  }
+void pack_result(const Call& call, const R& value, ResultForm form) {
+  PackBuffer& out = call.result();
+  if constexpr (is_plain<R>())
+    if (!form.objects) {
+      std::memcpy(out.extend(sizeof value), &value, sizeof value);
+      return;
+    }
+  Packer packer(out, form.arrays, call.result_reducers());
+  pack_value<R>(packer, value);
 }
 template <class R>
-R unpack_result(std::span<const std::byte> in) {
+R unpack_result(std::span<const std::byte> in, [[maybe_unused]] bool objects = false) {
   if constexpr (std::is_void_v<R>) {
     return;
-  } else if constexpr (is_plain<R>()) {
-    if (in.size() != sizeof(R)) throw_wrong_message_size(in.size(), sizeof(R));
-    R value;
-    std::memcpy(static_cast<void*>(&value), in.data(), sizeof value);
-    return value;
   } else {
+    if constexpr (is_plain<R>())
+      if (!objects) {
+        if (in.size() != sizeof(R)) throw_wrong_message_size(in.size(), sizeof(R));
+        R value;
+        std::memcpy(static_cast<void*>(&value), in.data(), sizeof value);
+        return value;
+      }
     try {
       return unpack_value<R>(Message(in).object());
     } catch (...) {
@@ -318,12 +383,14 @@ R unpack_result(std::span<const std::byte> in) {
   }
 }
 
-template <class Tuple, class List>
-struct FirstAndList;
-template <class... S, class... D>
-struct FirstAndList<std::tuple<S...>, TypeList<D...>> {
-  using type = std::tuple<S..., Stored<D>...>;
-};
+template <class Tuple>
+inline constexpr bool any_class = false;
+template <class... T>
+inline constexpr bool any_class<std::tuple<T...>> = (std::is_class_v<T> || ...);
+template <class Tuple>
+inline constexpr bool any_reducible = false;
+template <class... T>
+inline constexpr bool any_reducible<std::tuple<T...>> = (reducible<T> || ...);
 template <class Tuple, std::size_t... I>
 std::tuple<std::tuple_element_t<I, Tuple>...> first_of(std::index_sequence<I...>);
 
@@ -335,12 +402,15 @@ struct TaskType {
   static constexpr std::size_t own_states = Cross::own_states;
   using Own = decltype(first_of<State>(std::make_index_sequence<own_states>()));
   using Declared = decltype(Cross::template declared<A...>());
-  using All = typename FirstAndList<Own, Declared>::type;
+  using Arguments = typename StoredArguments<Declared, typename PassedTypes<F, A...>::type>::type;
+  using All = decltype(std::tuple_cat(std::declval<Own>(), std::declval<Arguments>()));
 
   // Values and rvalue references are moved from the worker's copy, lvalue references bind to it.
   template <class G, class... D, class... P>
   static decltype(auto) call(G& f, TypeList<D...>, P&... p) {
-    if constexpr (std::is_invocable_v<G&, std::conditional_t<std::is_lvalue_reference_v<D>, P&, P&&>...>)
+    if constexpr ((wrapped_for<D, P> || ...))
+      return call(f, TypeList<D...>(), unwrapped<D>(p)...);
+    else if constexpr (std::is_invocable_v<G&, std::conditional_t<std::is_lvalue_reference_v<D>, P&, P&&>...>)
       return std::invoke(f, static_cast<std::conditional_t<std::is_lvalue_reference_v<D>, P&, P&&>>(p)...);
     else
       return std::invoke(f, p...);
@@ -355,14 +425,20 @@ struct TaskType {
 
   using Returned = decltype(invoke(nullptr, std::declval<All&>()));
   using Result = std::remove_cvref_t<Returned>;
+  /// Whether the object form differs for this task; those of numbers alone have no second trampoline.
+  static constexpr bool has_object_form = any_class<Arguments> || any_reducible<Own> || std::is_class_v<Result>;
 
+  /// `form`: null for the usual one.
   template <class... X>
-  static void pack_arguments(PackBuffer& out, const F& f, X&&... arguments) {
-    std::apply([&](const auto&... s) { Values<All>::pack(out, s..., std::forward<X>(arguments)...); },
-               Cross::state(f));
+  static void pack_arguments(PackBuffer& out, const ObjectForm* form, const F& f, X&&... arguments) {
+    std::apply(
+        [&](const auto&... s) {
+          Values<All>::template pack<has_object_form>(out, form, s..., std::forward<X>(arguments)...);
+        },
+        Cross::state(f));
   }
 
-  static void run_all(Call& c, All& all) {
+  static void run_all(Call& c, All& all, ResultForm form = {}) {
     c.enter(Phase::run);
     if constexpr (std::is_void_v<Result>) {
       invoke(c.target(), all);
@@ -370,21 +446,39 @@ struct TaskType {
     } else {
       auto&& result = invoke(c.target(), all);
       c.enter(Phase::encode);
-      pack_result<Result>(c.result(), result);
+      pack_result<Result>(c, result, form);
     }
     c.publish();
+  }
+  static void run_message(Call& c, ResultForm form) {
+    const Message message(c.arguments());
+    All all = Values<All>::unpack_object(message.object(), form);
+    run_all(c, all, form);
   }
   static void trampoline(Call& c) {
     if constexpr (Values<All>::plain) {
       All all = Values<All>::unpack_plain(c.arguments());
       run_all(c, all);
     } else {
-      const Message message(c.arguments());
-      All all = Values<All>::unpack_object(message.object());
-      run_all(c, all);
+      run_message(c, {});
     }
   }
+  static void object_trampoline(Call& c) { run_message(c, {.objects = true}); }
   static inline Callable callable{&trampoline, &typeid(F)};
+  static inline Callable object_callable{.trampoline = &object_trampoline, .type = &typeid(F), .objects = true};
+
+  /// What runs a task that is packed in this form.
+  static const Callable& callable_for([[maybe_unused]] const std::optional<ObjectForm>& form) {
+    if constexpr (has_object_form)
+      if (form) return object_callable;
+    return callable;
+  }
+  static std::optional<ObjectForm> form_for([[maybe_unused]] const Pool& pool) {
+    if constexpr (has_object_form)
+      return detail::form_for(pool);
+    else
+      return std::nullopt;
+  }
 };
 
 template <class F>
@@ -413,7 +507,7 @@ Initializer initializer(F&& f, A&&... arguments) {
   using Type = detail::TaskType<C, A...>;
   const C& callable = f;
   PackBuffer packed;
-  Type::pack_arguments(packed, callable, std::forward<A>(arguments)...);
+  Type::pack_arguments(packed, nullptr, callable, std::forward<A>(arguments)...);
   return Initializer(Type::callable, detail::Crossing<C>::target(callable), packed.take());
 }
 

@@ -10,7 +10,8 @@
 //   };
 //
 // What pack and unpack throw fails the one task, as SerializationError. Arrays of numbers, and of aggregates made of
-// numbers only, travel as bytes: both sides are the same program.
+// numbers only, travel as bytes: both sides are the same program. An executor may have another way to send a type: see
+// reducers.hpp. The msgpack extension type 121 is the library's own.
 #pragma once
 
 #include <array>
@@ -22,7 +23,9 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include "yoke/error.hpp"
@@ -31,6 +34,8 @@
 
 namespace yoke {
 
+class Reducers;  // reducers.hpp
+
 /// A msgpack packer that knows where in the message it is.
 class Packer : public msgpack::packer<PackBuffer> {
  public:
@@ -38,14 +43,16 @@ class Packer : public msgpack::packer<PackBuffer> {
     bytes,    // arrays of numbers as their bytes: for the same program
     elements  // as msgpack arrays: for named tasks, whose callers know no types
   };
-  explicit Packer(PackBuffer& buffer, Arrays arrays = Arrays::bytes)
-      : msgpack::packer<PackBuffer>(buffer), buffer_(&buffer), arrays_(arrays) {}
+  explicit Packer(PackBuffer& buffer, Arrays arrays = Arrays::bytes, const Reducers* reducers = nullptr)
+      : msgpack::packer<PackBuffer>(buffer), buffer_(&buffer), arrays_(arrays), reducers_(reducers) {}
   PackBuffer& buffer() const noexcept { return *buffer_; }
   Arrays arrays() const noexcept { return arrays_; }
+  const Reducers* reducers() const noexcept { return reducers_; }  // null: there are none
 
  private:
   PackBuffer* buffer_;
   Arrays arrays_;
+  const Reducers* reducers_;
 };
 
 using Object = msgpack::object;
@@ -108,6 +115,61 @@ constexpr bool packable() {
   return OwnCodec<T> || MsgpackDefined<T> || HasBuiltinCodec<T> || is_plain<T>() || PlainAggregate<T>;
 }
 
+/// Types that a reducer may pack: all classes but those that the library itself packs.
+template <class T>
+inline constexpr bool reducible =
+    std::is_class_v<T> && std::is_same_v<T, std::remove_cv_t<T>> && (OwnCodec<T> || MsgpackDefined<T> || !HasBuiltinCodec<T>);
+
+inline constexpr std::int8_t reduced_type = 121;  // the msgpack extension type
+/// A value that a reducer packed: an array of the reducer's id, as an extension value, and of what it packed.
+inline bool is_reduced(const Object& object) noexcept {
+  return object.type == msgpack::type::ARRAY && object.via.array.size == 2 &&
+         object.via.array.ptr[0].type == msgpack::type::EXT && object.via.array.ptr[0].via.ext.type() == reduced_type;
+}
+YOKE_API bool has_reducer(const Reducers& reducers, const std::type_info& type) noexcept;
+/// False if there is no reducer for the type.
+YOKE_API bool pack_reduced(Packer& packer, const std::type_info& type, const void* value);
+using ErasedFunction = void (*)();
+/// The unpacking function, a T (*)(const Object&). Throws SerializationError if this process knows no such reducer.
+YOKE_API ErasedFunction find_unpacking(const Object& id, const std::type_info& type);
+[[noreturn]] YOKE_API void throw_no_reducer(const std::type_info& type);
+[[noreturn]] YOKE_API void throw_reduced_span(const std::type_info& type);
+
+template <class T>
+T unpack_reduced(const Object& object) {
+  const auto unpack = reinterpret_cast<T (*)(const Object&)>(find_unpacking(object.via.array.ptr[0], typeid(T)));
+  return unpack(object.via.array.ptr[1]);
+}
+
+struct MemberTypes {
+  template <class... Member>
+  constexpr auto operator()(const Member&...) const {
+    return std::type_identity<std::tuple<Member...>>();
+  }
+};
+/// Whether a reducer is to pack values of this plain type, or of one within it.
+template <class T>
+bool reduced_within(const Packer& packer) {
+  if constexpr (!std::is_class_v<T> || is_complex<T>) {
+    return false;
+  } else {
+    if (!packer.reducers()) return false;
+    if constexpr (is_std_array<T>) {
+      return reduced_within<typename T::value_type>(packer);
+    } else {
+      if (has_reducer(*packer.reducers(), typeid(T))) return true;
+      return [&]<class... M>(std::type_identity<std::tuple<M...>>) {
+        return (reduced_within<M>(packer) || ...);
+      }(decltype(with_members(std::declval<T&>(), MemberTypes()))());
+    }
+  }
+}
+/// Whether arrays of this plain type travel as bytes.
+template <class T>
+bool as_bytes(const Packer& packer) {
+  return packer.arrays() == Packer::Arrays::bytes && !reduced_within<T>(packer);
+}
+
 inline constexpr std::size_t plain_alignment = 16;
 
 /// An array of plain elements: a msgpack bin of one byte p, p bytes of padding, then the elements, aligned to 16 in the
@@ -161,7 +223,9 @@ template <class T>
 void pack_value(Packer& packer, const T& value) {
   static_assert(detail::packable<T>(),
                 "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate, or specialise yoke::Codec for it");
+                "make it a plain aggregate, specialise yoke::Codec for it, or pass it in yoke::wrap_non_serializable()");
+  if constexpr (detail::reducible<T>)
+    if (packer.reducers() && detail::pack_reduced(packer, typeid(T), &value)) return;
   if constexpr (detail::OwnCodec<T>)
     Codec<T>::pack(packer, value);
   else if constexpr (detail::MsgpackDefined<T>)
@@ -180,7 +244,9 @@ template <class T>
 T unpack_value(const Object& object) {
   static_assert(detail::packable<T>(),
                 "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate, or specialise yoke::Codec for it");
+                "make it a plain aggregate, specialise yoke::Codec for it, or pass it in yoke::wrap_non_serializable()");
+  if constexpr (detail::reducible<T>)
+    if (detail::is_reduced(object)) return detail::unpack_reduced<T>(object);
   if constexpr (detail::OwnCodec<T>) {
     return Codec<T>::unpack(object);
   } else if constexpr (detail::MsgpackDefined<T>) {

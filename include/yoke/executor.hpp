@@ -43,8 +43,7 @@ class ExecutorFace {
   template <class F, class... Ranges>
   auto map(const MapOptions& options, F&& fn, Ranges&&... ranges) {
     Self sender = self().sender();
-    return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, self().max_workers(),
-                             options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
+    return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, *self().pool(), options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
   }
 
  private:
@@ -58,9 +57,10 @@ class ExecutorFace {
     using Result = typename Type::Result;
     const C& callable = fn;
     PackBuffer packed;
-    Type::pack_arguments(packed, callable, std::forward<Args>(args)...);
+    const auto form = Type::form_for(*self().pool());
+    Type::pack_arguments(packed, form ? &*form : nullptr, callable, std::forward<Args>(args)...);
     boost::intrusive_ptr<detail::TaskOf<Result>> task(
-        new detail::TaskOf<Result>(Type::callable, detail::Crossing<C>::target(callable), packed.take()));
+        new detail::TaskOf<Result>(Type::callable_for(form), detail::Crossing<C>::target(callable), packed.take()));
     if (options) task->set_options(*options);
     self().send(task);
     return Future<Result>(std::move(task));

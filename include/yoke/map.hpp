@@ -95,7 +95,7 @@ struct ChunkType : TaskType<F, A...> {
       return is_plain<Result>();
   }();
 
-  static void run_item(Call& call, All& all, ChunkResult& chunk, std::size_t index) {
+  static void run_item(Call& call, All& all, ChunkResult& chunk, std::size_t index, ResultForm form = {}) {
     Phase phase = Phase::run;
     [[maybe_unused]] const std::size_t before = call.result().size();
     try {
@@ -104,34 +104,35 @@ struct ChunkType : TaskType<F, A...> {
       } else {
         auto&& result = Base::invoke(call.target(), all);
         phase = Phase::encode;
-        if constexpr (plain_result) {
-          std::memcpy(call.result().extend(sizeof(Result)), &result, sizeof(Result));
-        } else {
-          Packer packer(call.result());
-          pack_value<Result>(packer, result);
-        }
+        pack_result<Result>(call, result, form);
       }
     } catch (...) {
       call.result().truncate(before);
-      pack_failed_item(call, chunk, index, phase);
+      pack_failed_item(call, chunk, index, phase, form);
     }
   }
   /// In a catch block: something of the right size in the value's place, and the exception aside.
-  static void pack_failed_item(Call& call, ChunkResult& chunk, std::size_t index, Phase phase) {
-    if constexpr (!plain_result)
+  static void pack_failed_item(Call& call, ChunkResult& chunk, std::size_t index, Phase phase, ResultForm form) {
+    if (has_plain_values(form)) {
+      if constexpr (!std::is_void_v<Result>) std::memset(call.result().extend(sizeof(Result)), 0, sizeof(Result));
+    } else {
       Packer(call.result()).pack_nil();
-    else if constexpr (!std::is_void_v<Result>)
-      std::memset(call.result().extend(sizeof(Result)), 0, sizeof(Result));
+    }
     chunk.item_threw(index, phase);
+  }
+  /// No values at all are plain ones, in either form.
+  static bool has_plain_values(ResultForm form) { return plain_result && (std::is_void_v<Result> || !form.objects); }
+
+  /// Arguments: the number of items, then all values of each item, the callable's own state first.
+  static std::span<const std::byte> take_count(std::span<const std::byte> in, std::uint64_t& count) {
+    if (in.size() < sizeof count) throw_wrong_message_size(in.size(), sizeof count);
+    std::memcpy(&count, in.data(), sizeof count);
+    return in.subspan(sizeof count);
   }
 
   static void trampoline(Call& call) {
-    // Arguments: the number of items, then all values of each item, the callable's own state first.
     std::uint64_t count = 0;
-    const auto in = call.arguments();
-    if (in.size() < sizeof count) throw_wrong_message_size(in.size(), sizeof count);
-    std::memcpy(&count, in.data(), sizeof count);
-    const auto body = in.subspan(sizeof count);
+    const auto body = take_count(call.arguments(), count);
     ChunkResult chunk(call.result(), count, plain_result);
     if constexpr (Values<All>::plain) {
       constexpr std::size_t size = Values<All>::plain_size;
@@ -142,26 +143,48 @@ struct ChunkType : TaskType<F, A...> {
         run_item(call, all, chunk, i);
       }
     } else {
-      const Message message(body);
-      const auto items = unpack_array(message.object(), count);
-      for (std::size_t i = 0; i < count; ++i) {
-        std::optional<All> all;
-        call.enter(Phase::decode);
-        try {
-          all.emplace(Values<All>::unpack_object(items[i]));
-        } catch (...) {
-          pack_failed_item(call, chunk, i, Phase::decode);
-          continue;
-        }
-        call.enter(Phase::run);
-        run_item(call, *all, chunk, i);
-      }
+      run_items(call, body, count, chunk, {});
     }
+    finish(call, chunk);
+  }
+  static void object_trampoline(Call& call) {
+    std::uint64_t count = 0;
+    const auto body = take_count(call.arguments(), count);
+    const ResultForm form{.objects = true};
+    ChunkResult chunk(call.result(), count, has_plain_values(form));
+    run_items(call, body, count, chunk, form);
+    finish(call, chunk);
+  }
+  static void run_items(Call& call, std::span<const std::byte> body, std::uint64_t count, ChunkResult& chunk,
+                        const ResultForm form) {
+    const Message message(body);
+    const auto items = unpack_array(message.object(), count);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::optional<All> all;
+      ResultForm of_item = form;
+      call.enter(Phase::decode);
+      try {
+        all.emplace(Values<All>::unpack_object(items[i], of_item));
+      } catch (...) {
+        pack_failed_item(call, chunk, i, Phase::decode, form);
+        continue;
+      }
+      call.enter(Phase::run);
+      run_item(call, *all, chunk, i, of_item);
+    }
+  }
+  static void finish(Call& call, ChunkResult& chunk) {
     call.enter(Phase::encode);
     chunk.finish();
     call.publish();
   }
   static inline Callable callable{&trampoline, &typeid(F)};
+  static inline Callable object_callable{.trampoline = &object_trampoline, .type = &typeid(F), .objects = true};
+  static const Callable& callable_for([[maybe_unused]] const std::optional<ObjectForm>& form) {
+    if constexpr (Base::has_object_form)
+      if (form) return object_callable;
+    return callable;
+  }
 };
 
 }  // namespace detail
@@ -213,21 +236,26 @@ class MapResults {
     if (!reader_) {
       run_->await(*chunk_);
       reader_.emplace(chunk_->task->value().view(), chunk_->count);
-      if constexpr (!std::is_void_v<R>)
-        if constexpr (!detail::is_plain<R>()) message_.emplace(reader_->values());
+      if (!plain_values()) message_.emplace(reader_->values());
     }
     if (auto error = reader_->error(index_, *chunk_->task)) std::rethrow_exception(error);
     if constexpr (std::is_void_v<R>) {
       return;
-    } else if constexpr (detail::is_plain<R>()) {
-      return detail::unpack_result<R>(reader_->values().subspan(index_ * sizeof(R), sizeof(R)));
     } else {
+      if constexpr (detail::is_plain<R>())
+        if (!message_) return detail::unpack_result<R>(reader_->values().subspan(index_ * sizeof(R), sizeof(R)));
       try {
         return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
       } catch (...) {
         detail::throw_serialization_error("a result", "unpacked");
       }
     }
+  }
+  bool plain_values() const {
+    if constexpr (std::is_void_v<R>)
+      return true;
+    else
+      return detail::is_plain<R>() && !chunk_->task->callable().objects;
   }
   void advance() {
     if (++index_ == chunk_->count) next_chunk();
@@ -264,7 +292,8 @@ std::optional<std::size_t> known_size(R& range) {
 
 /// Starts a map of `f` over the zipped ranges. Ranges given as lvalues are referred to, and must outlive a lazy map.
 template <class F, class... Ranges>
-auto start_map(std::function<void(TaskPtr)> send, int workers, const MapOptions& options, F&& f, Ranges&&... ranges) {
+auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOptions& options, F&& f,
+               Ranges&&... ranges) {
   static_assert(sizeof...(Ranges) > 0, "yoke: map needs at least one range");
   using C = CallableType<F>;
   check_callable<C>();
@@ -285,15 +314,17 @@ auto start_map(std::function<void(TaskPtr)> send, int workers, const MapOptions&
   if (!sized || options.buffersize) items.reset();
   auto cursors = std::apply(
       [](auto&... range) { return std::make_tuple(std::ranges::begin(range)...); }, *inputs);
-  ChunkSource source = [inputs, cursors = std::make_shared<decltype(cursors)>(std::move(cursors)), callable,
-                        fresh = true](PackBuffer& out, std::size_t most) mutable {
+  std::optional<ObjectForm> form = Type::form_for(pool);
+  ChunkSource source = [inputs, cursors = std::make_shared<decltype(cursors)>(std::move(cursors)), callable, form,
+                        reducers = pool.job_reducers(), fresh = true](PackBuffer& out, std::size_t most) mutable {
+    if (form && form->reducers) form->reducers = &reducers;  // a copy: the pool may be replaced meanwhile
     constexpr auto index = std::index_sequence_for<Ranges...>();
     const auto at_end = [&]<std::size_t... I>(std::index_sequence<I...>) {
       return ((std::get<I>(*cursors) == std::ranges::end(std::get<I>(*inputs))) || ...);
     };
     // The head is written last: the count, and, before msgpack items, the head of a msgpack array of 32-bit length.
-    constexpr bool plain = Values<typename Type::All>::plain;
-    constexpr std::size_t head = sizeof(std::uint64_t) + (plain ? 0 : 5);
+    const bool plain = Values<typename Type::All>::plain && !form;
+    const std::size_t head = sizeof(std::uint64_t) + (plain ? 0 : 5);
     std::uint64_t count = 0;
     out.extend(head);
     while (count < most) {
@@ -301,21 +332,21 @@ auto start_map(std::function<void(TaskPtr)> send, int workers, const MapOptions&
       fresh = true;
       if (at_end(index)) break;
       [&]<std::size_t... I>(std::index_sequence<I...>) {
-        Type::pack_arguments(out, callable, *std::get<I>(*cursors)...);
+        Type::pack_arguments(out, form ? &*form : nullptr, callable, *std::get<I>(*cursors)...);
       }(index);
       fresh = false;
       ++count;
     }
     std::memcpy(out.data(), &count, sizeof count);
-    if constexpr (!plain) {
+    if (!plain) {
       out.data()[8] = std::byte{0xdd};
       for (unsigned i = 0; i < 4; ++i) out.data()[9 + i] = static_cast<std::byte>(count >> (24 - 8 * i));
     }
     return static_cast<std::size_t>(count);
   };
   return MapResults<typename Type::Result>(
-      std::make_unique<MapRun>(std::move(send), Type::callable, Type::Cross::target(callable), std::move(source),
-                               options, items, workers));
+      std::make_unique<MapRun>(std::move(send), Type::callable_for(form), Type::Cross::target(callable), std::move(source), options, items,
+                               pool.max_workers()));
 }
 
 }  // namespace detail

@@ -53,7 +53,7 @@ inline Future<PackedValue> submit_named_chunk(Executor& executor, const TaskOpti
 namespace detail {
 
 template <>
-inline PackedValue unpack_result<PackedValue>(std::span<const std::byte> in) {
+inline PackedValue unpack_result<PackedValue>(std::span<const std::byte> in, bool) {
   return {Bytes(in)};
 }
 

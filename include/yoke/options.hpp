@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "yoke/initializer.hpp"
+#include "yoke/reducers.hpp"
 
 namespace yoke {
 
@@ -44,6 +45,8 @@ struct ExecutorOptions {
   std::optional<std::chrono::milliseconds> timeout{};  // idle time after which a worker leaves; empty: never
   std::map<std::string, std::string> env{};            // set in the worker before exec
   Initializer initializer{};                           // runs once in every worker before its first task
+  Reducers job_reducers{};                             // own ways to send values of some types: as arguments,
+  Reducers result_reducers{};                          // and as results
   CrashPolicy on_crash = CrashPolicy::fail_task;
   RestartBudget restart_budget{};
   std::optional<int> max_tasks_per_worker{};           // a worker is replaced after that many tasks

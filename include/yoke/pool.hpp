@@ -37,6 +37,7 @@ struct Callable {
   const std::type_info* type;                // of the callable, for names in errors
   std::atomic<std::uint64_t> token{0};       // the local pools' cached reference to the trampoline; 0: not yet asked for
   std::atomic<std::uint32_t> mean_ns{0};     // run time of one call as last measured, 0: unknown; a hint for map
+  const bool objects = false;                // its result is msgpack also where the type's bytes would do
 };
 
 /// Why a pool could not run a task. Immutable; shared by all tasks that one event failed.
@@ -177,6 +178,11 @@ class YOKE_API Pool {
  public:
   virtual ~Pool();
 
+  /// The executor's own ways to send some types. The typed face packs arguments by the first; whoever runs the tasks
+  /// gives the second to each Call.
+  const Reducers& job_reducers() const noexcept { return job_reducers_; }
+  const Reducers& result_reducers() const noexcept { return result_reducers_; }
+
   /// Takes a task over: it will be resolved exactly once. Does not wait for room or workers.
   /// Throws ShutdownExecutorError or BrokenProcessPool and has not taken the task then.
   virtual void submit(TaskPtr task) = 0;
@@ -197,6 +203,15 @@ class YOKE_API Pool {
   virtual void resize(int max_workers) = 0;  // throws std::invalid_argument below 1
   virtual int max_workers() const = 0;
   virtual Stats stats() const = 0;
+
+ protected:
+  Pool() = default;
+  Pool(Reducers job_reducers, Reducers result_reducers)
+      : job_reducers_(std::move(job_reducers)), result_reducers_(std::move(result_reducers)) {}
+
+ private:
+  const Reducers job_reducers_{};
+  const Reducers result_reducers_{};
 };
 
 }  // namespace yoke

@@ -17,6 +17,8 @@ struct ReusableOptions {
   std::optional<std::chrono::milliseconds> timeout = std::chrono::seconds(10);
   std::map<std::string, std::string> env{};
   Initializer initializer{};
+  Reducers job_reducers{};
+  Reducers result_reducers{};
   CrashPolicy on_crash = CrashPolicy::fail_task;
   RestartBudget restart_budget{};
   std::optional<int> max_tasks_per_worker{};

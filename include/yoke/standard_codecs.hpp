@@ -95,7 +95,10 @@ template <class T>
   requires(is_plain<std::remove_const_t<T>>())
 struct BuiltinCodec<std::span<T>> {  // a view into the message, aligned
   static_assert(std::is_const_v<T>, "yoke: a span parameter is a view into the message: write std::span<const T>");
-  static void pack(Packer& p, std::span<T> v) { pack_plain(p, v.data(), v.size_bytes()); }
+  static void pack(Packer& p, std::span<T> v) {
+    if (reduced_within<std::remove_const_t<T>>(p)) throw_reduced_span(typeid(T));
+    pack_plain(p, v.data(), v.size_bytes());
+  }
   static std::span<T> unpack(const Object& o) { return unpack_plain_as<std::remove_const_t<T>>(o); }
 };
 
@@ -113,7 +116,7 @@ struct BuiltinCodec<T> {
       requires(const T& t) { t.data(); } && is_plain<Item>() && !std::same_as<T, std::vector<bool>>;
   static void pack(Packer& p, const T& v) {
     if constexpr (contiguous_plain)
-      if (p.arrays() == Packer::Arrays::bytes) return pack_plain(p, v.data(), v.size() * sizeof(Item));
+      if (as_bytes<Item>(p)) return pack_plain(p, v.data(), v.size() * sizeof(Item));
     p.pack_array(static_cast<std::uint32_t>(v.size()));
     for (const auto& item : v) pack_value<Item>(p, item);
   }
@@ -149,7 +152,7 @@ template <class T, std::size_t N>
 struct BuiltinCodec<std::array<T, N>> {
   static void pack(Packer& p, const std::array<T, N>& v) {
     if constexpr (is_plain<T>())
-      if (p.arrays() == Packer::Arrays::bytes) return pack_plain(p, v.data(), N * sizeof(T));
+      if (as_bytes<T>(p)) return pack_plain(p, v.data(), N * sizeof(T));
     p.pack_array(N);
     for (const auto& item : v) pack_value(p, item);
   }

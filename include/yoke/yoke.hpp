@@ -14,9 +14,12 @@
 #include "yoke/observer.hpp"
 #include "yoke/options.hpp"
 #include "yoke/process.hpp"
+#include "yoke/reducers.hpp"
 #include "yoke/reusable.hpp"
+#include "yoke/serializer.hpp"
 #include "yoke/shared_array.hpp"
 #include "yoke/stats.hpp"
 #include "yoke/version.hpp"
+#include "yoke/wrap.hpp"
 
 #endif

@@ -47,6 +47,8 @@ static_assert(sizeof(TaskSlot) == 128);
 
 /// TaskSlot::flags: the worker takes no further task if this one throws.
 inline constexpr std::uint32_t flag_initializer = 1;
+/// The worker is told of reducers before the task's own arguments, and there may be no function behind them.
+inline constexpr std::uint32_t flag_reducers = 2;
 
 enum class ResultKind : std::uint32_t { value, exception };
 
@@ -107,7 +109,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 5;
+inline constexpr std::uint32_t layout_version = 6;
 
 struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent

@@ -50,6 +50,9 @@ class ParentChannel {
   enum class Push { done, full, broken };  // broken: the worker does not take control messages
   /// Gives the worker a task; `references` are of its trampoline and its target. The task's pool_word is not touched.
   Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint32_t flags);
+  /// Tells the worker of the module of a reference that is in the arguments of the next task; false if it takes no control
+  /// message.
+  bool introduce(wire::FunctionReference reference);
   /// Wakes the worker if it sleeps; true if it did. After one or several pushes.
   bool ring() noexcept;
   /// Takes back the task at `position` if it was not started. The caller knows that it is there.
@@ -106,7 +109,6 @@ class ParentChannel {
  private:
   Segment& segment() const noexcept { return *reinterpret_cast<Segment*>(mapping_.data()); }
   bool place_arguments(TaskSlot& slot, const Bytes& arguments, Push& failure);
-  bool introduce(wire::FunctionReference reference);
   bool hand_over_memory(const Bytes& arguments, TaskSlot& slot);
   bool send_memory(std::uint64_t number, int descriptor);
   bool memory_was_given_back() noexcept;

@@ -27,9 +27,12 @@ void check_size(int max_workers) {
 }  // namespace
 
 InProcessPool::InProcessPool(const ExecutorOptions& options, EventSink tell)
-    : shared_(std::make_shared<Shared>()), max_workers_(options.max_workers.value_or(cpu_count())) {
+    : Pool(options.job_reducers, options.result_reducers),
+      shared_(std::make_shared<Shared>()),
+      max_workers_(options.max_workers.value_or(cpu_count())) {
   check_size(max_workers_);
   shared_->initializer = options.initializer;
+  shared_->result_reducers = options.result_reducers;
   shared_->tell = std::move(tell);
 }
 
@@ -44,12 +47,12 @@ InProcessPool::~InProcessPool() {
   if (thread_.joinable()) thread_.detach();  // it finishes what there is; whoever wants to wait calls shutdown
 }
 
-Outcome InProcessPool::execute(const Task& task) {
+Outcome InProcessPool::execute(const Task& task, const Reducers& result_reducers) {
   Outcome outcome;
   PackBuffer result;
   std::atomic<std::uint8_t> phase{static_cast<std::uint8_t>(Phase::decode)};
   try {
-    DirectCall call(task.arguments().view(), task.target(), result, phase);
+    DirectCall call(task.arguments().view(), task.target(), result, phase, &result_reducers);
     task.callable().trampoline(call);
   } catch (...) {
     result.truncate(0);
@@ -65,7 +68,7 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
   if (const Initializer& call = shared->initializer) {
     lock.unlock();
     const TaskPtr task(new detail::TaskOf<void>(call.callable(), call.target(), call.arguments()));
-    Outcome outcome = execute(*task);
+    Outcome outcome = execute(*task, shared->result_reducers);
     lock.lock();
     if (outcome.kind == Outcome::Kind::exception)
       shared->broken = std::make_shared<InitializerFailure>(std::move(outcome.bytes), ::getpid());
@@ -83,7 +86,7 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
       if (shared->tell) shared->tell({kind, time, ::getpid(), 0, TaskName(*task), failed});
     };
     tell(EventKind::task_started, start, false);
-    Outcome outcome = shared->broken ? failed(shared->broken) : execute(*task);
+    Outcome outcome = shared->broken ? failed(shared->broken) : execute(*task, shared->result_reducers);
     task->elapsed_ns = static_cast<std::uint32_t>(
         std::min<std::int64_t>(std::chrono::nanoseconds(Clock::now() - start).count(), UINT32_MAX));
     lock.lock();

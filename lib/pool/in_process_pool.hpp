@@ -40,11 +40,12 @@ class InProcessPool final : public Pool {
     bool ended = false;
     Stats counts;
     Initializer initializer;
+    Reducers result_reducers;
     EventSink tell;  // empty: nobody listens
     std::shared_ptr<const Failure> broken;
   };
   static void run(const std::shared_ptr<Shared>& shared);
-  static Outcome execute(const Task& task);
+  static Outcome execute(const Task& task, const Reducers& result_reducers);
 
   std::shared_ptr<Shared> shared_;
   std::thread thread_;

@@ -80,7 +80,8 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
 }
 
 LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell)
-    : options_(options),
+    : Pool(options.job_reducers, options.result_reducers),
+      options_(options),
       tell_(std::move(tell)),
       depth_(this_worker::depth() + 1),
       cores_(static_cast<std::size_t>(system::usable_cpus())),

@@ -103,6 +103,7 @@ class LocalPool final : public Pool,
 
   // staffing.cpp: starting, retiring and dooming workers
   void start_worker(Lock& lock);
+  void prepare(Worker& worker) const;
   void launch_failed(const std::string& trouble);
   void retire_surplus(Clock::time_point now);
   Clock::time_point leaves_at(const Worker& worker) const;

@@ -9,6 +9,7 @@
 #include "lib/pool/log.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/launcher.hpp"
+#include "lib/wire/reducers.hpp"
 #include "lib/worker/worker_process.hpp"
 
 namespace yoke::pool {
@@ -52,6 +53,31 @@ int LocalPool::lowest_free_rank(int from, const Worker* but) const {
       return rank;
 }
 
+/// Gives a worker that is about to start what it does before its first task. Without the lock.
+void LocalPool::prepare(Worker& worker) const {
+  static const Callable no_call{nullptr, &typeid(Reducers)};
+  const Initializer& call = options_.initializer;
+  const bool reduces = !job_reducers().empty() || !result_reducers().empty();
+  if (!call && !reduces) return;
+  const void* const target = call ? call.target() : nullptr;
+  Bytes arguments = call ? call.arguments() : Bytes();
+  bool introduced = true;
+  if (reduces) {
+    PackBuffer all;
+    wire::describe_reducers(all, job_reducers(), result_reducers());
+    all.write(reinterpret_cast<const char*>(arguments.view().data()), arguments.size());
+    arguments = all.take();
+    for (const Reducers* reducers : {&job_reducers(), &result_reducers()})
+      for (const auto reference : wire::references_of(*reducers)) introduced &= worker.channel.introduce(reference);
+  }
+  worker.initializer = new detail::TaskOf<void>(call ? call.callable() : no_call, target, std::move(arguments));
+  const auto function = call ? wire::refer_to(reinterpret_cast<const void*>(call.callable().trampoline)) : 0;
+  const auto flags = channel::flag_initializer | (reduces ? channel::flag_reducers : 0);
+  if (!introduced || worker.channel.push(*worker.initializer, function, target ? wire::refer_to(target) : 0, flags) !=
+                         channel::ParentChannel::Push::done)
+    throw Error("the initializer's arguments, or the reducers, could not be handed to the worker");
+}
+
 void LocalPool::start_worker(Lock& lock) {
   const bool spare = !needs_worker();
   const int rank = lowest_free_rank(spare ? max_workers_ : 0);
@@ -67,15 +93,7 @@ void LocalPool::start_worker(Lock& lock) {
     worker->channel.set_spin(spin);
     worker->channel.set_recycle_limit(recycle_limit());
     worker->channel.watchdog_bell().arm();  // it rings when it is ready
-    if (options_.initializer) {
-      const Initializer& call = options_.initializer;
-      worker->initializer = new detail::TaskOf<void>(call.callable(), call.target(), call.arguments());
-      const auto function = wire::refer_to(reinterpret_cast<const void*>(call.callable().trampoline));
-      const auto target = call.target() ? wire::refer_to(call.target()) : 0;
-      if (worker->channel.push(*worker->initializer, function, target, channel::flag_initializer) !=
-          channel::ParentChannel::Push::done)
-        throw Error("the initializer's arguments could not be handed to the worker");
-    }
+    prepare(*worker);
     system::LaunchSpec spec;
     spec.executable_fd = system::own_executable_fd();
     spec.arguments = system::own_arguments();

@@ -8,6 +8,7 @@
 #include "lib/system/fault_point.hpp"
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
+#include "lib/wire/reducers.hpp"
 #include "lib/wire/shared_memory.hpp"
 #include "lib/worker/lifeline.hpp"
 #include "yoke/call.hpp"
@@ -21,11 +22,17 @@ std::int64_t now_ns() {
       .count();
 }
 
+/// Of the results of the pool that this worker belongs to; told before its first task.
+Reducers& told_reducers() {
+  static auto* all = new Reducers;  // used until the very end
+  return *all;
+}
+
 class RunningTask final : public Call {
  public:
   RunningTask(channel::WorkerChannel& channel, std::span<const std::byte> arguments, const void* target,
               PackBuffer& result, std::int64_t started_ns)
-      : Call(arguments, target, result, channel.status().phase),
+      : Call(arguments, target, result, channel.status().phase, &told_reducers()),
         channel_(channel),
         started_ns_(started_ns),
         ended_ns_(started_ns) {}
@@ -72,11 +79,14 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   PackBuffer result;
   bool threw = false;
   try {
+    std::span<const std::byte> arguments = channel.arguments(slot);
+    if ((slot.flags & channel::flag_reducers) != 0)
+      told_reducers() = wire::learn_reducers(arguments, [&](auto reference) { return channel.resolve(reference); });
     const auto function = reinterpret_cast<Trampoline>(const_cast<void*>(channel.resolve(slot.function)));
-    RunningTask task(channel, channel.arguments(slot), channel.resolve(slot.target), result, started);
+    RunningTask task(channel, arguments, channel.resolve(slot.target), result, started);
     YOKE_FAULT_POINT(before_decode);
     try {
-      function(task);
+      function ? function(task) : task.publish();
     } catch (...) {
       if (task.published()) std::terminate();  // from a destructor of an argument: nobody could be told
       threw = true;

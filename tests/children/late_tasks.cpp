@@ -1,4 +1,6 @@
 // A module that its test opens with dlopen, after the pool's workers have started.
+#include "tests/children/late_tasks.hpp"
+
 #include <string>
 
 #include "yoke/executor.hpp"
@@ -10,6 +12,11 @@ int sextuple(int value) { return 6 * value; }
 extern "C" [[gnu::visibility("default")]] void submit_late(yoke::Executor& executor, int value,
                                                            yoke::Future<int>& future) {
   future = executor.submit(sextuple, value);
+}
+
+/// A reducer that sends one more.
+extern "C" [[gnu::visibility("default")]] void add_late_reducer(yoke::Reducers& reducers) {
+  reducers.add<LateValue>([](const LateValue& late) { return late.value + 1; }, [](int value) { return LateValue{value}; });
 }
 
 /// Makes a pool, for a program that does not link the library: what came of it.
