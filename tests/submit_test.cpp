@@ -1,10 +1,14 @@
-// A1, A2, A13: what can be submitted, how arguments are converted, and what comes back. For every pool.
+// A1, A2, A13, G3: what can be submitted, how arguments are converted, and what comes back. For every pool.
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <functional>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/children/linked_tasks.hpp"
@@ -47,6 +51,23 @@ struct Halver {  // without a state
 };
 
 class SubmitTest : public AnyPoolTest {};
+TEST_P(SubmitTest, G3_views_are_valid_for_the_whole_call) {
+  const auto read_twice = [](std::string_view text, std::span<const double> values) {
+    const auto read = [&] {
+      return std::pair(std::hash<std::string_view>()(text), std::accumulate(values.begin(), values.end(), 0.0));
+    };
+    const auto before = read();
+    for (std::size_t size = 1; size < 4'000'000; size *= 2) std::vector<char>(size, 'x').back() = 'y';
+    return read() == before ? before : std::pair(std::size_t{0}, -1.0);
+  };
+  for (const std::size_t size : {std::size_t{0}, std::size_t{5}, std::size_t{1000}, std::size_t{1'000'000}}) {
+    const std::string text(size, 't');
+    const std::vector<double> values(size, 0.5);
+    EXPECT_EQ(soon(executor->submit(read_twice, text, values)).get(),
+              std::pair(std::hash<std::string>()(text), 0.5 * static_cast<double>(size))) << size;
+  }
+}
+
 YOKE_ANY_POOL(SubmitTest);
 
 TEST_P(SubmitTest, A1_a_function) { EXPECT_EQ(soon(executor->submit(add_one, 41)).get(), 42); }

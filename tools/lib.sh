@@ -19,7 +19,10 @@ runtime_packages=(
   libboost-dev libmsgpack-cxx-dev libfmt-dev libcli11-dev nlohmann-json3-dev
 )
 # llvm gives the symbolizer: without it a sanitizer's report has addresses and no lines.
-test_packages=(clang lld libclang-rt-dev llvm libgtest-dev libgmock-dev libbenchmark-dev valgrind cmake)
+test_packages=(
+  clang lld libclang-rt-dev llvm libgtest-dev libgmock-dev libbenchmark-dev valgrind cmake
+  libeigen3-dev libopencv-core-dev libprotobuf-dev
+)
 
 lock_wait=300 # seconds to wait for another apt or dpkg
 lock_held='could not get lock|unable to lock|unable to acquire the dpkg frontend lock'

@@ -148,26 +148,39 @@ struct BuiltinCodec<T> {
   }
 };
 
+/// Values side by side, for codecs of arrays and matrices: as bytes if they are plain, unless the packer wants elements.
+template <class T>
+void pack_block(Packer& p, std::span<const T> values) {
+  if constexpr (is_plain<T>())
+    if (as_bytes<T>(p)) return pack_plain(p, values.data(), values.size_bytes());
+  p.pack_array(static_cast<std::uint32_t>(values.size()));
+  for (const T& value : values) pack_value<T>(p, value);
+}
+/// How many there are.
+template <class T>
+std::size_t block_size(const Object& o) {
+  return is_plain<T>() && o.type == msgpack::type::BIN ? unpack_plain(o, sizeof(T)).size() / sizeof(T)
+                                                       : unpack_array(o).size();
+}
+template <class T>
+void unpack_block(const Object& o, std::span<T> into) {
+  if (block_size<T>(o) != into.size()) throw_mismatch("an array of the same length", o);
+  if constexpr (is_plain<T>())
+    if (o.type == msgpack::type::BIN) {
+      const auto bytes = unpack_plain(o, sizeof(T));
+      if (!into.empty()) std::memcpy(static_cast<void*>(into.data()), bytes.data(), bytes.size());
+      return;
+    }
+  const auto items = unpack_array(o);
+  for (std::size_t i = 0; i < into.size(); ++i) into[i] = unpack_value<T>(items[i]);
+}
+
 template <class T, std::size_t N>
 struct BuiltinCodec<std::array<T, N>> {
-  static void pack(Packer& p, const std::array<T, N>& v) {
-    if constexpr (is_plain<T>())
-      if (as_bytes<T>(p)) return pack_plain(p, v.data(), N * sizeof(T));
-    p.pack_array(N);
-    for (const auto& item : v) pack_value(p, item);
-  }
+  static void pack(Packer& p, const std::array<T, N>& v) { pack_block<T>(p, v); }
   static std::array<T, N> unpack(const Object& o) {
     std::array<T, N> v{};
-    if constexpr (is_plain<T>()) {
-      if (o.type == msgpack::type::BIN) {
-        const auto bytes = unpack_plain(o, sizeof(T));
-        if (bytes.size() != N * sizeof(T)) throw_mismatch("an array of the same length", o);
-        if constexpr (N > 0) std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
-        return v;
-      }
-    }
-    const auto items = unpack_array(o, N);
-    for (std::size_t i = 0; i < N; ++i) v[i] = unpack_value<T>(items[i]);
+    unpack_block<T>(o, v);
     return v;
   }
 };

@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <nlohmann/json.hpp>
 #include <yoke/codec.hpp>
+#include <yoke/codecs/nlohmann_json.hpp>
 
 #include "json_writer.hpp"
 
@@ -13,7 +13,6 @@ namespace yoke::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr int deepest = 500;
 
 Json parse(const std::string& text) {
   try {
@@ -29,48 +28,10 @@ Json parse(const std::string& text) {
   }
 }
 
-std::uint32_t size_of(const Json& json) {
-  if (json.size() > UINT32_MAX) throw SerializationError("the JSON value has too many elements");
-  return static_cast<std::uint32_t>(json.size());
-}
-
-/// As a float in any case: msgpack's packer would make an integer of 2.0.
-void pack_float(Packer& packer, double value) {
-  std::byte* out = packer.buffer().extend(1 + sizeof value);
-  const auto bits = std::bit_cast<std::uint64_t>(value);
-  out[0] = std::byte{0xcb};
-  for (unsigned i = 0; i < sizeof value; ++i) out[1 + i] = static_cast<std::byte>(bits >> (56 - 8 * i));
-}
-
-void pack(Packer& packer, const Json& json, int depth) {
-  if (depth > deepest) throw SerializationError(fmt::format("the JSON value nests deeper than {}", deepest));
-  switch (json.type()) {
-    case Json::value_t::null:
-    case Json::value_t::discarded: packer.pack_nil(); break;
-    case Json::value_t::boolean: pack_value(packer, json.get<bool>()); break;
-    case Json::value_t::number_integer: pack_value(packer, json.get<std::int64_t>()); break;
-    case Json::value_t::number_unsigned: pack_value(packer, json.get<std::uint64_t>()); break;
-    case Json::value_t::number_float: pack_float(packer, json.get<double>()); break;
-    case Json::value_t::string: pack_value(packer, json.get_ref<const std::string&>()); break;
-    case Json::value_t::binary: break;  // not in JSON text
-    case Json::value_t::array:
-      packer.pack_array(size_of(json));
-      for (const auto& item : json) pack(packer, item, depth + 1);
-      break;
-    case Json::value_t::object:
-      packer.pack_map(size_of(json));
-      for (const auto& item : json.items()) {
-        pack_value(packer, item.key());
-        pack(packer, item.value(), depth + 1);
-      }
-      break;
-  }
-}
-
 void pack_json_call(Packer& packer, const Json& json, const NamedTask& task) {
   if (task.parameters == 1) {
     packer.pack_array(1);
-    pack(packer, json, 0);
+    pack_value(packer, json);
     return;
   }
   if (!json.is_array() || json.size() != task.parameters)
@@ -78,7 +39,7 @@ void pack_json_call(Packer& packer, const Json& json, const NamedTask& task) {
                                          task.parameters, task.parameters,
                                          json.is_array() ? fmt::format("an array of {}", json.size())
                                                          : fmt::format("no array, but: {}", json.type_name())));
-  pack(packer, json, 0);
+  pack_value(packer, json);
 }
 
 }  // namespace
