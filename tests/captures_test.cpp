@@ -40,7 +40,7 @@ TEST(Captures, G7_references_and_pointers_are_refused) {
   expect_complaint(complaint([&local] { return local; }), "at byte 0, which looks like a pointer or a reference to");
   expect_complaint(complaint([&local] { return local; }), "stack");
   expect_complaint(complaint([pointer] { return *pointer; }), "stack");
-  const std::int64_t first = 5;
+  std::int64_t first = 5;
   expect_complaint(complaint([first, pointer] { return *pointer + first; }), "at byte 8");
   const std::array<const int*, 3> all{nullptr, nullptr, pointer};
   expect_complaint(complaint([all] { return all[2]; }), "at byte 16");
@@ -78,9 +78,9 @@ TEST(Captures, G7_values_pass) {
   EXPECT_EQ(complaint([none] { return none; }), "");
   const std::array<char, 16> text{"abcdefghijklmno"};
   EXPECT_EQ(complaint([text] { return text[0]; }), "");
-  const bool flag = true;
-  const int count = 3;
-  const float ratio = 0.5F;
+  bool flag = true;
+  int count = 3;
+  float ratio = 0.5F;
   EXPECT_EQ(complaint([flag, count, ratio] { return flag ? count : static_cast<int>(ratio); }), "");
 }
 

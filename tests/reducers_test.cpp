@@ -152,7 +152,7 @@ TEST_P(ReducersTest, G4_in_map_and_by_every_kind_of_callable) {
   EXPECT_EQ(*item, (Point{2, 2}));
   EXPECT_THROW(*++item, std::runtime_error);
   EXPECT_EQ(*++item, (Point{4, 4}));
-  const int offset = 7;
+  int offset = 7;
   EXPECT_EQ(own->submit(yoke::by_value([offset](Point p) { return p.x + offset; }), Point{1, 1}).get(), 9);
   EXPECT_EQ(own->submit(yoke::bind(sum, Point{1, 1})).get(), 4);
   EXPECT_EQ(own->submit(&Point::product, Point{1, 2}).get(), 6);

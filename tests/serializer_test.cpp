@@ -66,7 +66,7 @@ TEST_P(SerializerTest, G1_both_forms_carry_the_same_values) {
     EXPECT_EQ(executor->submit([](std::span<const double> v) { return v.size(); }, std::vector<double>(3)).get(), 3U);
     EXPECT_EQ(executor->map(swap, points).get(), (std::vector<Point>{{2, 1}, {4, 3}}));
     EXPECT_EQ(executor->submit(&std::vector<double>::size, std::vector<double>(4)).get(), 4U);
-    const int offset = 5;
+    int offset = 5;
     EXPECT_EQ(executor->submit(yoke::by_value([offset](Point p) { return p.x + offset; }), Point{1, 2}).get(), 6);
     EXPECT_NO_THROW(executor->submit([](const std::string&) {}, "nothing comes back").get());
   }

@@ -2,15 +2,19 @@
 #pragma once
 
 #include <cstddef>
+#include <exception>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 namespace yoke::detail {
 
+/// Never called. Defined all the same: clang wants it where a member is an optional of a type without linkage.
 struct AnyMember {
   template <class T>
-  operator T() const;
+  operator T() const {
+    std::terminate();
+  }
 };
 
 template <class T, std::size_t... I>
