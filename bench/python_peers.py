@@ -2,7 +2,7 @@
 """The process pools of Python on the tasks of yoke-bench's rows S1, S2, S3, S9, S11 and S12: loky and concurrent.futures.
 
 Needs Debian's python3 and, for loky, python3-joblib (which brings its own copy). One line a figure: the median and the
-spread of the repetitions; with --json, all samples. A peer that is not installed is left out.
+spread of the repetitions; with --json, all samples. A peer that is not installed is left out. yoke-bench runs it for S17.
 """
 
 import argparse
@@ -118,46 +118,67 @@ def spread(samples):
     return ordered[outside], ordered[-1 - outside]
 
 
+ROWS = ("S1", "S2", "S3", "S9", "S11", "S12")
+
+
+def measure(make, rows, tasks, trips, repetitions, deaths):
+    """(row, what, unit, samples) of one peer, each as soon as it is there."""
+    for row, workers in (("S1", 1), ("S2", 2)):
+        if row in rows:
+            yield (row, f"no-op submit then get, {tasks} tasks, {workers} worker(s)", "tasks/s",
+                   [tasks_per_second(make, workers, tasks) for _ in range(repetitions)])
+    if "S3" in rows:
+        yield "S3", "round trip, hot", "us", [round_trip_us(make, trips) for _ in range(repetitions)]
+    if "S9" in rows:
+        yield "S9", "first result, cold pool", "ms", [first_result_ms(make) for _ in range(deaths)]
+    if "S11" in rows or "S12" in rows:
+        pairs = [death_ms(make) for _ in range(deaths)]
+        yield "S11", "SIGKILL to the error", "ms", [error for error, _ in pairs]
+        yield "S12", "SIGKILL to a new pool's first result", "ms", [recovered for _, recovered in pairs]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", default=",".join(ROWS), help="such as S1,S3; default: all")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks of S1 and S2, 20000 at most")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: figures not to be quoted")
-    parser.add_argument("--json", metavar="FILE", help="write all samples")
+    parser.add_argument("--json", metavar="FILE", help="write all samples; to -: and print nothing else")
     arguments = parser.parse_args()
+    rows = arguments.rows.split(",")
+    if not set(rows) <= set(ROWS):
+        parser.error(f"--rows knows {', '.join(ROWS)}")
     tasks = min(arguments.tasks, 20_000) // (10 if arguments.quick else 1)
     trips = 200 if arguments.quick else 2000
     repetitions = 2 if arguments.quick else arguments.repetitions
     deaths = max(repetitions, 3 if arguments.quick else 20)
 
-    print(f"python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}")
-    print("median (quartiles)\n")
-    results = []
+    def say(line):
+        if arguments.json != "-":
+            print(line, flush=True)
 
-    def report(peer, row, what, unit, samples):
-        low, high = spread(samples)
-        print(f"{row:<4} {peer:<28} {what:<40} {text(statistics.median(samples)):>8} {unit} "
-              f"({text(low)}..{text(high)})", flush=True)
-        results.append({"id": row, "peer": peer, "what": what, "unit": unit, "samples": samples})
-
+    say(f"python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}")
+    say("median (quartiles)\n")
+    results, missing = [], {}
     for peer, make in PEERS.items():
         try:
             first_result_ms(make)
         except ImportError as error:
-            print(f"{peer} is left out: {error}")
+            missing[peer] = f"{error} (Debian: python3-joblib)"
+            say(f"{peer} is left out: {missing[peer]}")
             continue
-        for row, workers in (("S1", 1), ("S2", 2)):
-            report(peer, row, f"no-op submit then get, {tasks} tasks, {workers} worker(s)", "tasks/s",
-                   [tasks_per_second(make, workers, tasks) for _ in range(repetitions)])
-        report(peer, "S3", "round trip, hot", "us", [round_trip_us(make, trips) for _ in range(repetitions)])
-        report(peer, "S9", "first result, cold pool", "ms", [first_result_ms(make) for _ in range(deaths)])
-        pairs = [death_ms(make) for _ in range(deaths)]
-        report(peer, "S11", "SIGKILL to the error", "ms", [error for error, _ in pairs])
-        report(peer, "S12", "SIGKILL to a new pool's first result", "ms", [recovered for _, recovered in pairs])
+        for row, what, unit, samples in measure(make, rows, tasks, trips, repetitions, deaths):
+            low, high = spread(samples)
+            say(f"{row:<4} {peer:<28} {what:<40} {text(statistics.median(samples)):>8} {unit} "
+                f"({text(low)}..{text(high)})")
+            results.append({"id": row, "peer": peer, "what": what, "unit": unit, "samples": samples})
     if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"python": sys.version.split()[0], "results": results}, file, indent=2)
-            file.write("\n")
+        content = json.dumps({"python": sys.version.split()[0], "missing": missing, "results": results}, indent=1)
+        if arguments.json == "-":
+            print(content)
+        else:
+            with open(arguments.json, "w", encoding="utf-8") as file:
+                file.write(content + "\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,9 @@ struct Figure {
   std::vector<double> samples{};  // in the row's unit
 };
 
-/// What a row is measured against: the ratio to a peer, or the figure itself.
+/// What a row is measured against: the ratio to a peer, or the figure itself; or nothing, where no goal names the row.
 struct Reach {
-  enum class Of { ratio, figure } of = Of::ratio;
+  enum class Of { ratio, figure, nothing } of = Of::nothing;
   double limit = 0;
 };
 
@@ -55,18 +56,25 @@ struct Row {
   }
   /// Empty where there is nothing to judge by: no peer was built in.
   [[nodiscard]] std::optional<bool> reached() const {
-    if (ours.samples.empty()) return std::nullopt;
+    if (ours.samples.empty() || reach.of == Reach::Of::nothing) return std::nullopt;
     const auto value = reach.of == Reach::Of::figure ? std::optional(median(ours.samples)) : ratio();
     if (!value) return std::nullopt;
     return better == Better::higher ? *value >= reach.limit : *value <= reach.limit;
   }
 };
 
-/// A row that can be had: what it is called in docs/ and on the command line, and how to measure it.
-struct Measurement {
+/// Something that can be measured: what it is called in docs/ and on the command line, and how.
+template <class Result>
+struct MeasurementOf {
   const char* id;
-  Row (*measure)(const Effort&);
+  Result (*measure)(const Effort&);
   bool in_quick_run = true;
+};
+using Measurement = MeasurementOf<Row>;
+
+/// A measurement needs what is not on this machine; what() says what. No failure.
+struct NotToBeHad : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 /// rows/*.cpp.
@@ -74,8 +82,16 @@ std::vector<Measurement> throughput_rows();
 std::vector<Measurement> round_trip_rows();
 std::vector<Measurement> map_rows();
 std::vector<Measurement> large_argument_rows();
+std::vector<Measurement> shared_array_rows();
 std::vector<Measurement> start_rows();
 std::vector<Measurement> death_rows();
 std::vector<Measurement> idle_rows();
+std::vector<Measurement> python_rows();
+std::vector<Measurement> latency_rows();
+std::vector<Measurement> cost_per_byte_rows();
+std::vector<Measurement> mixed_load_rows();
+std::vector<Measurement> memory_rows();
+/// A few of all this, quick, against the naive way: for `--guard` alone.
+std::vector<Measurement> guard_rows();
 
 }  // namespace yoke::bench

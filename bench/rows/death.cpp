@@ -8,35 +8,35 @@
 
 #include "bench/row.hpp"
 #include "bench/rows/first_result.hpp"
+#include "bench/rows/kill.hpp"
+#include "bench/work.hpp"
 
 namespace yoke::bench {
-namespace {
 
-/// A pool of one worker that may be killed as often as we like.
-ProcessPoolExecutor make_executor(int spare_workers = 0) {
+ProcessPoolExecutor make_mortal_executor(int spare_workers) {
   return ProcessPoolExecutor(
       ExecutorOptions{.max_workers = 1, .restart_budget = {.deaths = 1'000'000}, .spare_workers = spare_workers});
 }
 
-/// Kills the worker in the middle of a task. Returns milliseconds until the task's future threw.
-double milliseconds_to_error(ProcessPoolExecutor& executor, int megabytes, const Stopwatch** since = nullptr) {
-  static Stopwatch watch;
+double milliseconds_to_error(ProcessPoolExecutor& executor, int megabytes, Stopwatch* since) {
   const int pid = executor.submit(own_pid).get();
   if (megabytes > 0) executor.submit(hold_memory, megabytes).get();
   auto doomed = executor.submit(spin_for_ever);
   while (!doomed.running()) std::this_thread::sleep_for(std::chrono::microseconds(100));
-  watch = Stopwatch();
+  const Stopwatch watch;
   ::kill(pid, SIGKILL);
   try {
     doomed.get();
   } catch (const TerminatedWorkerError& error) {
     const double milliseconds = watch.seconds() * 1e3;
     if (error.death().signal != SIGKILL) throw std::logic_error("the death is not told as SIGKILL");
-    if (since) *since = &watch;
+    if (since) *since = watch;
     return milliseconds;
   }
   throw std::logic_error("a task outlived its worker");
 }
+
+namespace {
 
 Row measure_error(const Effort& effort) {
   Row row{.id = "S11",
@@ -44,9 +44,9 @@ Row measure_error(const Effort& effort) {
           .unit = "ms",
           .better = Better::lower,
           .reach = {Reach::Of::figure, 0.5}};
-  auto executor = make_executor();
+  auto executor = make_mortal_executor();
   const int kills = effort.times(200);
-  for (int i = 0; i < kills; ++i) row.ours.samples.push_back(milliseconds_to_error(executor, 0));
+  for (int i = 0; i < kills; ++i) row.ours.samples.push_back(milliseconds_to_error(executor));
   // The first error in a process reads its debug information, to name the task.
   row.note = fmt::format("99th percentile of {} kills: {:.3g} ms, reach 5; the first one: {:.3g} ms", kills,
                          quantile(row.ours.samples, 0.99), row.ours.samples.front());
@@ -59,7 +59,7 @@ Row measure_large_worker(const Effort& effort) {
           .unit = "ms",
           .better = Better::lower,
           .reach = {Reach::Of::figure, 0.5}};
-  auto executor = make_executor();
+  auto executor = make_mortal_executor();
   for (int i = 0; i < std::max(effort.repetitions, effort.times(20)); ++i)
     row.ours.samples.push_back(milliseconds_to_error(executor, 1024));
   return row;
@@ -72,12 +72,12 @@ Row measure_recovery(const Effort& effort) {
           .better = Better::lower,
           .reach = {Reach::Of::ratio, 1.5},
           .peers = {{"S9", {}}}};
-  auto executor = make_executor();
+  auto executor = make_mortal_executor();
   for (int i = 0; i < std::max(effort.repetitions, effort.times(50)); ++i) {
-    const Stopwatch* since = nullptr;
+    Stopwatch since;
     milliseconds_to_error(executor, 0, &since);
     executor.submit(inc, 1).get();
-    row.ours.samples.push_back(since->seconds() * 1e3);
+    row.ours.samples.push_back(since.seconds() * 1e3);
     row.peers[0].samples.push_back(milliseconds_to_first_result());
   }
   return row;
@@ -96,16 +96,16 @@ Row measure_recovery_by_spare(const Effort& effort) {
           .better = Better::lower,
           .reach = {Reach::Of::ratio, 3},
           .peers = {{"S4", {}}}};
-  auto executor = make_executor(1);
-  auto asleep = make_executor();
+  auto executor = make_mortal_executor(1);
+  auto asleep = make_mortal_executor();
   asleep.submit(inc, 1).get();
   executor.submit(inc, 1).get();
   for (int i = 0; i < std::max(effort.repetitions, effort.times(50)); ++i) {
     wait_for_spare(executor);
-    const Stopwatch* since = nullptr;
+    Stopwatch since;
     milliseconds_to_error(executor, 0, &since);
     executor.submit(inc, 1).get();
-    row.ours.samples.push_back(since->seconds() * 1e3);
+    row.ours.samples.push_back(since.seconds() * 1e3);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     const Stopwatch watch;
     asleep.submit(inc, 1).get();

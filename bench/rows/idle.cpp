@@ -3,40 +3,19 @@
 #include <malloc.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <string>
-#include <string_view>
 #include <thread>
 
 #include "bench/peers/own_copy.hpp"
+#include "bench/proc.hpp"
 #include "bench/row.hpp"
 #include "bench/work.hpp"
 #include "yoke/yoke.hpp"
 
 namespace yoke::bench {
 namespace {
-
-/// The sum of the numbers of all lines of a /proc file that begin with one of the names.
-double sum_of_lines(const std::filesystem::path& path, std::initializer_list<std::string_view> names) {
-  std::ifstream file(path);
-  double sum = 0;
-  for (std::string line; std::getline(file, line);) {
-    for (const std::string_view name : names) {
-      if (!line.starts_with(name)) continue;
-      const std::size_t digits = line.find_first_of("0123456789", name.size());
-      if (digits != std::string::npos) sum += std::stod(line.substr(digits));
-    }
-  }
-  return sum;
-}
-
-double private_kilobytes(int pid) {
-  return sum_of_lines(fmt::format("/proc/{}/smaps_rollup", pid), {"Private_Clean:", "Private_Dirty:"});
-}
-double resident_kilobytes() { return sum_of_lines("/proc/self/smaps_rollup", {"Rss:"}); }
 
 /// Context switches of every thread of the process so far, by thread; without this thread, which is the one that looks.
 std::map<std::string, double> context_switches(int pid) {
@@ -95,11 +74,11 @@ Row measure_task_memory(const Effort& effort) {
     const auto blocker = executor.submit(sleep_for_ever);
     while (!blocker.running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     ::malloc_trim(0);
-    const double before = resident_kilobytes();
+    const double before = resident_kilobytes(::getpid());
     std::vector<Future<int>> futures;
     futures.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) futures.push_back(executor.submit(inc, i));
-    row.ours.samples.push_back((resident_kilobytes() - before) * 1024 / count);
+    row.ours.samples.push_back((resident_kilobytes(::getpid()) - before) * 1024 / count);
     executor.shutdown({.kill_workers = true});
   }
   return row;

@@ -1,9 +1,9 @@
 // S3, S4: the time of one task, submitted and waited for, one at a time: back to back, and with the worker asleep.
 #include <fmt/format.h>
 
-#include <stdexcept>
 #include <thread>
 
+#include "bench/burst.hpp"
 #include "bench/peers/futex_pair.hpp"
 #include "bench/peers/thread_pool.hpp"
 #include "bench/row.hpp"
@@ -12,18 +12,6 @@
 
 namespace yoke::bench {
 namespace {
-
-template <class Submit>
-double hot_microseconds(int count, const Submit& submit) {
-  const auto trips = [&](int n) {
-    for (int i = 0; i < n; ++i)
-      if (submit(i).get() != i + 1) throw std::logic_error("a task's result is wrong");
-  };
-  trips(std::min(count, 1000));
-  const Stopwatch watch;
-  trips(count);
-  return watch.seconds() * 1e6 / count;
-}
 
 /// The median of `count` trips with a pause before each.
 template <class Trip>

@@ -2,38 +2,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <stdexcept>
-#include <thread>
 
+#include "bench/burst.hpp"
 #include "bench/peers/thread_pool.hpp"
+#include "bench/ready_executor.hpp"
 #include "bench/row.hpp"
 #include "bench/work.hpp"
-#include "yoke/yoke.hpp"
 
 namespace yoke::bench {
 namespace {
 
-/// Millions of tasks a second. `submit` returns a future of inc(i).
-template <class Submit>
-double million_tasks_per_second(int count, const Submit& submit) {
-  const auto burst = [&](int tasks) {
-    std::vector<decltype(submit(0))> futures;
-    futures.reserve(static_cast<std::size_t>(tasks));
-    for (int i = 0; i < tasks; ++i) futures.push_back(submit(i));
-    for (int i = 0; i < tasks; ++i)
-      if (futures[static_cast<std::size_t>(i)].get() != i + 1) throw std::logic_error("a task's result is wrong");
-  };
-  burst(2000);  // workers and threads are up, and warm
-  const Stopwatch watch;
-  burst(count);
-  return count / watch.seconds() / 1e6;
-}
-
 double measure_yoke(int workers, int count) {
-  ProcessPoolExecutor executor(ExecutorOptions{.max_workers = workers, .spawn_eagerly = true});
-  const auto is_idle = [](const WorkerInfo& worker) { return worker.state == WorkerState::idle; };
-  while (std::ranges::count_if(executor.stats().workers, is_idle) < workers)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ProcessPoolExecutor executor = make_ready_executor(workers);
   return million_tasks_per_second(count, [&](int i) { return executor.submit(inc, i); });
 }
 
@@ -49,8 +29,10 @@ Row measure(const char* id, int workers, const Effort& effort) {
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     row.ours.samples.push_back(measure_yoke(workers, count));
     for (std::size_t k = 0; k < kinds.size(); ++k) {
+      if (workers > 1 && !kinds[k].counts_threads) continue;
       const auto pool = kinds[k].make(workers);
-      row.peers[k].samples.push_back(million_tasks_per_second(count, [&](int i) { return pool->submit(inc, i); }));
+      row.peers[k].samples.push_back(million_tasks_per_second(std::min(count, kinds[k].most_tasks),
+                                                              [&](int i) { return pool->submit(inc, i); }));
     }
   }
   return row;

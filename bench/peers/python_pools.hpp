@@ -1,0 +1,24 @@
+// Python's process pools, measured by python_peers.py once in a run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/measure.hpp"
+#include "bench/row.hpp"
+
+namespace yoke::bench {
+
+struct PythonFigures {
+  struct Entry {
+    std::string row;  // as the script calls it: S1, S3, S11
+    Figure figure;    // in the script's unit
+  };
+  std::vector<Entry> entries;
+  std::string missing;  // what is to be installed for those that are left out; empty: nothing
+};
+
+/// Throws NotToBeHad where there is no Python to ask, std::runtime_error when the script fails.
+const PythonFigures& python_figures(const Effort& effort);
+
+}  // namespace yoke::bench
