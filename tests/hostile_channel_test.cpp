@@ -15,7 +15,7 @@
 
 #include "lib/channel/parent_channel.hpp"
 #include "lib/channel/slot.hpp"
-#include "lib/wire/large_buffer.hpp"
+#include "lib/system/warm_memory.hpp"
 #include "yoke/yoke.hpp"
 
 namespace {

@@ -193,7 +193,7 @@ void* take_block(std::size_t size) {
 }
 
 void give_back_block(void* block, std::size_t size) noexcept {
-  if (size > largest) return ::operator delete(block, size);
+  if (size > largest) return ::operator delete(block);
   const std::size_t number = number_of(size);
   if (blocks().of(number).give_back(block, (number + 1) * step)) warm_memory::tell_keepers();
 }

@@ -22,7 +22,7 @@
 
 #include "lib/channel/parent_channel.hpp"
 #include "lib/channel/slot.hpp"
-#include "lib/wire/large_buffer.hpp"
+#include "lib/system/warm_memory.hpp"
 #include "tests/fuzz/input.hpp"
 #include "tests/fuzz/unpack.hpp"
 #include "yoke/yoke.hpp"
@@ -309,7 +309,7 @@ class Play {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto before = open_descriptors();
   Play(Input(data, size)).run();
-  LargeBuffer::trim({});
+  system::warm_memory::trim({});
   require(open_descriptors() == before, "no descriptor is left behind");
   return 0;
 }
