@@ -18,7 +18,8 @@
 
 namespace {
 
-int at_home = 0;  // in the program's data
+int at_home = 1;                       // in the program's data
+std::array<int, 1 << 20> much_at_home;  // in its zeroed data, most of which lies beyond the mapped file
 
 /// What by_value says; empty if it lets the lambda pass.
 template <class F>
@@ -51,8 +52,8 @@ TEST(Captures, G7_references_and_pointers_are_refused) {
 TEST(Captures, G7_it_says_what_they_point_to) {
   const auto small = std::make_unique<int>(1);
   expect_complaint(complaint([p = small.get()] { return *p; }), "heap");
-  int* const data = &at_home;
-  expect_complaint(complaint([data] { return *data; }), "code or data of ");
+  for (int* const data : {&at_home, &much_at_home[much_at_home.size() / 2]})
+    expect_complaint(complaint([data] { return *data; }), "code or data of ");
   int (*const code)(const char*) = std::atoi;
   expect_complaint(complaint([code] { return code("1"); }), "code or data of ");
   int local = 0;
