@@ -1,0 +1,36 @@
+// What programs for thread pools submit, closures above all, made into what crosses to a worker process.
+//
+// A thread shares its program's memory, a worker does not. So a closure may hold values, and must give back what it works
+// out: captures of strings and containers are refused by the compiler, captured references and pointers by a
+// SerializationError that says to what they point, at the submit.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "yoke/callable.hpp"
+
+namespace yoke::compat {
+
+template <class F>
+inline constexpr bool crosses_as_it_is =
+    std::is_function_v<std::remove_pointer_t<F>> || std::is_member_function_pointer_v<F> || detail::Stateless<F> ||
+    detail::is_by_value<F> || detail::is_bound<F> || detail::packable<F>();
+
+/// The callable itself, or its bytes by by_value().
+template <class F>
+auto crossing(F&& f) {
+  using C = detail::CallableType<F>;
+  if constexpr (crosses_as_it_is<C>) {
+    return C(std::forward<F>(f));
+  } else {
+    static_assert(std::is_trivially_copyable_v<C>,
+                  "yoke: this closure captures an object that cannot cross as bytes, such as a string or a container. "
+                  "A worker is another process: pass what it needs as arguments of the task, return what it works out, "
+                  "and write to a captured view of a yoke::SharedArray, not to variables of the caller");
+    detail::check_captures(f);
+    return by_value_unchecked(f);
+  }
+}
+
+}  // namespace yoke::compat

@@ -1,0 +1,166 @@
+// G9: programs written for std::async and for BS::thread_pool, with the include and the type changed.
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <future>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/pool_fixture.hpp"
+#include "yoke/compat/bs_thread_pool.hpp"
+#include "yoke/compat/std_async.hpp"
+
+namespace {
+
+using namespace yoke_test;
+
+int twice(int x) { return 2 * x; }
+std::string shout(const std::string& text) { return text + "!"; }
+void refuse() { throw std::out_of_range("refused"); }
+
+/// The same program for both: `async` is std's or yoke's.
+template <class Async>
+std::vector<std::string> program_for_async(const Async& async) {
+  std::vector<std::string> printed;
+  std::future<int> plain = async(std::launch::async, twice, 21);
+  printed.push_back(std::to_string(plain.get()));
+  int factor = 3;
+  std::vector<std::future<int>> squares;
+  for (int i = 0; i < 5; ++i) squares.push_back(async(std::launch::async, [factor, i] { return factor * i; }));
+  for (auto& square : squares) printed.push_back(std::to_string(square.get()));
+  std::future<std::string> text = async(std::launch::async, shout, "no less");
+  printed.push_back(text.get());
+  std::future<void> failing = async(std::launch::async, refuse);
+  try {
+    failing.get();
+  } catch (const std::out_of_range& error) {
+    printed.push_back(error.what());
+  }
+  return printed;
+}
+
+class StdAsync : public HouseTest {
+ protected:
+  void TearDown() override {
+    auto pool = yoke::get_reusable_executor({.reuse = yoke::Reuse::always});
+    pool.shutdown();
+    HouseTest::TearDown();
+  }
+};
+
+TEST_F(StdAsync, G9_the_same_program_gives_the_same) {
+  const auto by_std = program_for_async([](auto... what) { return std::async(what...); });
+  const auto by_yoke = program_for_async([](auto... what) { return yoke::async(what...); });
+  EXPECT_EQ(by_std, by_yoke);
+  EXPECT_EQ(by_yoke.size(), 8U);
+}
+
+TEST_F(StdAsync, G9_without_a_policy_and_as_a_future_of_yoke) {
+  yoke::Future<int> future = yoke::async(twice, 4);
+  EXPECT_EQ(soon(future).get(), 8);
+  auto dead = yoke::async([] { kill_self(SIGKILL); });
+  EXPECT_EQ(death_of(dead).signal, SIGKILL);
+}
+
+TEST_F(StdAsync, G7_a_captured_reference_is_refused) {
+  int sum = 0;
+  const auto error = thrown_by<yoke::SerializationError>([&] { yoke::async([&sum] { ++sum; }); });
+  EXPECT_NE(std::string(error->what()).find("stack"), std::string::npos) << error->what();
+}
+
+class BsThreadPool : public HouseTest {
+ protected:
+  std::optional<yoke::bs::thread_pool> pool{std::in_place, 3U};
+  void TearDown() override {
+    pool.reset();
+    HouseTest::TearDown();
+  }
+};
+
+TEST_F(BsThreadPool, G9_tasks) {
+  EXPECT_EQ(pool->get_thread_count(), 3U);
+  auto answer = pool->submit_task([] { return 42; });
+  EXPECT_EQ(soon(answer).get(), 42);
+  int x = 6, y = 7;
+  EXPECT_EQ(soon(pool->submit_task([x, y] { return x * y; }, 5)).get(), 42);
+  EXPECT_THROW(soon(pool->submit_task(refuse)).get(), std::out_of_range);
+  pool->reset(2);
+  EXPECT_EQ(pool->get_thread_count(), 2U);
+}
+
+TEST_F(BsThreadPool, G9_blocks_give_all_indices_once) {
+  auto sums = pool->submit_blocks(0, 1001, [](int first, int last) {
+    int sum = 0;
+    for (int i = first; i < last; ++i) sum += i;
+    return sum;
+  }, 7);
+  EXPECT_EQ(sums.size(), 7U);
+  EXPECT_TRUE(sums.valid());
+  EXPECT_TRUE(sums.wait_for(60s));
+  EXPECT_EQ(sums.ready_count(), 7U);
+  const std::vector<int> parts = sums.get();
+  EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), 0), 1000 * 1001 / 2);
+  EXPECT_EQ(pool->submit_blocks(-5, 5, [](int first, int last) { return last - first; }).size(), 3U);
+  EXPECT_EQ(pool->submit_blocks(5, 5, [](int, int) {}).size(), 0U);
+  EXPECT_EQ(pool->submit_blocks(0, 2, [](int, int) {}, 10).size(), 2U);
+}
+
+TEST_F(BsThreadPool, G9_loops_write_to_shared_arrays) {
+  const yoke::SharedArray<double> squares(10'000);
+  pool->submit_loop(0, 10'000, [view = squares.view()](int i) { view[static_cast<std::size_t>(i)] = i * i; }).get();
+  for (std::size_t i = 0; i < squares.size(); ++i) ASSERT_EQ(squares[i], static_cast<double>(i * i));
+  const yoke::SharedArray<int> counts(100);
+  pool->detach_loop(0U, 100U, [view = counts.view()](unsigned i) { ++view[i]; }, 10);
+  pool->detach_sequence(0U, 100U, [view = counts.view()](unsigned i) { std::atomic_ref(view[i]).fetch_add(1); });
+  pool->wait();
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0), 200);
+  auto texts = pool->submit_sequence(1, 4, [](int i) { return std::string(static_cast<std::size_t>(i), 'x'); });
+  EXPECT_EQ(texts.get(), (std::vector<std::string>{"x", "xx", "xxx"}));
+}
+
+TEST_F(BsThreadPool, G9_waiting_and_purging) {
+  pool->reset(1);
+  auto busy = pool->submit_task(yoke::bind(pass_gate, board, 0U, 1U));
+  board.wait_for(0);
+  auto dropped = pool->submit_sequence(0, 10, twice);
+  EXPECT_FALSE(pool->wait_for(1ms));
+  EXPECT_EQ(pool->get_tasks_running(), 1U);
+  EXPECT_EQ(pool->get_tasks_queued(), 10U);
+  EXPECT_EQ(pool->get_tasks_total(), 11U);
+  pool->purge();
+  for (auto& future : dropped) EXPECT_TRUE(future.cancelled());
+  board.add(1);
+  EXPECT_TRUE(pool->wait_for(60s));
+  EXPECT_GT(busy.get(), 0);
+}
+
+TEST_F(BsThreadPool, G9_what_a_detached_task_throws_is_told) {
+  std::promise<std::string> told;
+  yoke::set_error_handler([&](std::exception_ptr error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& thrown) {
+      told.set_value(thrown.what());
+    }
+  });
+  pool->detach_task(refuse);
+  EXPECT_EQ(told.get_future().get(), "refused");
+  yoke::set_error_handler(nullptr);
+}
+
+TEST_F(BsThreadPool, G9_its_end_waits_for_all) {
+  const yoke::SharedArray<int> done(20);
+  for (std::size_t i = 0; i < 20; ++i) pool->detach_task([view = done.view(), i] { view[i] = 1; });
+  pool.reset();
+  EXPECT_EQ(std::accumulate(done.begin(), done.end(), 0), 20);
+}
+
+TEST_F(BsThreadPool, G9_an_initializer_for_each_worker) {
+  pool.reset();
+  pool.emplace(2U, [] { ::setenv("YOKE_TEST_OF_BS", "on", 1); });
+  EXPECT_EQ(soon(pool->submit_task([] { return std::string(::getenv("YOKE_TEST_OF_BS")); })).get(), "on");
+}
+
+}  // namespace
