@@ -129,6 +129,25 @@ TEST(Channel, what_is_taken_back_is_not_run) {
   EXPECT_EQ(pair.parent.first_uncollected(), pair.parent.next_position());
 }
 
+TEST(Channel, a_patient_leader_is_rung_from_its_mark_on) {
+  Pair pair;
+  for (const char* text : {"a", "b", "c", "d", "e"}) pair.push(text);
+  const auto work_and_see = [&] {
+    pair.work();
+    return pair.parent.leader_bell().rung();
+  };
+  pair.parent.arm_leader_bell(2);
+  EXPECT_FALSE(work_and_see());
+  EXPECT_FALSE(work_and_see());
+  EXPECT_TRUE(work_and_see());
+  pair.parent.leader_bell().disarm();
+  pair.parent.arm_leader_bell(0);
+  EXPECT_TRUE(work_and_see());
+  pair.parent.leader_bell().disarm();
+  pair.work();
+  for (const char* text : {"a", "b", "c", "d", "e"}) EXPECT_EQ(pair.collect(), text);
+}
+
 TEST(Channel, taking_back_while_the_worker_runs) {
   Pair pair;
   std::thread worker([&] {

@@ -67,6 +67,20 @@ TEST_F(LifeCycle, D1_as_many_tasks_as_workers_run_at_once) {
   soon(more).wait();
 }
 
+/// Each wait but the last begins while most tasks of a deep ring are still out, and the long ones lie among them.
+TEST_F(LifeCycle, D1_long_tasks_hold_up_no_short_ones) {
+  for (int i = 0; i < 2000; ++i) soon(pool->submit(add_one, i)).get();  // so that many are given at once
+  std::vector<yoke::Future<int>> shorts, longs;
+  for (int i = 0; i < 5000; ++i) {
+    if (i % 1000 == 500 && longs.size() + 1 < size) longs.push_back(pool->submit(pass_gate, board, entered, gate));
+    shorts.push_back(pool->submit(add_one, i));
+  }
+  for (int i = 0; i < 5000; ++i) ASSERT_EQ(soon(shorts[static_cast<std::size_t>(i)]).get(), i + 1);
+  for (const auto& future : longs) EXPECT_FALSE(future.done());
+  board.add(gate);
+  for (auto& future : longs) soon(future).wait();
+}
+
 TEST_F(LifeCycle, D1_eager_workers_are_there_without_a_task) {
   restart({.max_workers = 3, .spawn_eagerly = true});
   wait_until([&] { return pool->stats().workers.size() == 3; }, "workers");

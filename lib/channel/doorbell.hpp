@@ -17,7 +17,7 @@ class Sleeper {
 
   void arm() noexcept {
     if (++number_ == 0) number_ = 1;
-    armed_->store(number_, std::memory_order_relaxed);
+    armed_->store(number_, std::memory_order_release);
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }
   /// After this, work that was not announced by a ring is seen by looking for it.

@@ -109,7 +109,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 6;
+inline constexpr std::uint32_t layout_version = 7;
 
 struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent
@@ -121,6 +121,7 @@ struct Segment {
   Word memory_given_back;                       // worker: how often it gave back the memory of large arguments
   alignas(64) Word leader_armed;                // parent
   Word watchdog_armed;                          // parent
+  std::atomic<std::uint64_t> leader_from;       // parent: results below this position need not ring the leader
   alignas(64) Word leader_rung;                 // worker
   Word watchdog_rung;                           // worker
   alignas(64) pthread_mutex_t life;             // worker, and the kernel at its death: see system/life_notice.hpp

@@ -84,6 +84,11 @@ class ParentChannel {
   bool collect(Collected& result);
 
   Sleeper& leader_bell() noexcept { return leader_bell_; }
+  /// For results from that position on; those below are found by looking.
+  void arm_leader_bell(std::uint64_t from) noexcept {
+    segment().leader_from.store(from, std::memory_order_relaxed);
+    leader_bell_.arm();
+  }
   Sleeper& watchdog_bell() noexcept { return watchdog_bell_; }
   const Word& life_word() const noexcept;
 

@@ -274,10 +274,10 @@ void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t e
   YOKE_FAULT_POINT(result_sequenced, &slot);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // A thread that waits for results itself goes first; the watchdog need not wake for it too.
-  if (segment_->leader_armed.load(std::memory_order_relaxed) != 0)
-    leader_bell_.ring_if_armed();
-  else
+  if (segment_->leader_armed.load(std::memory_order_acquire) == 0)
     watchdog_bell_.ring_if_armed();
+  else if (position_ >= segment_->leader_from.load(std::memory_order_relaxed))
+    leader_bell_.ring_if_armed();
   YOKE_FAULT_POINT(result_rung);
 }
 

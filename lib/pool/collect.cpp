@@ -11,6 +11,9 @@ namespace yoke::pool {
 namespace {
 
 constexpr double weight_of_latest = 1.0 / 8;
+constexpr double most_of_mean = 4;  // that one task counts for: a long one among short ones says little of the others
+constexpr std::chrono::milliseconds patience{1};
+constexpr std::size_t few_results = 2;  // that a worker still has to bring: each is waited for
 
 }  // namespace
 
@@ -25,6 +28,7 @@ bool LocalPool::collect_from(Worker& worker) {
   just_woken_.store(false, std::memory_order_relaxed);
   channel::ParentChannel::Collected result;
   while (worker.channel.collect(result)) finish(worker, result);
+  worker.slow = false;
   if (worker.idle()) may_be_imbalanced_ = true;  // it can run what waits elsewhere
   if (worker.idle() && options_.timeout) {
     worker.idle_since = Clock::now();
@@ -47,7 +51,9 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
   ++worker.done;
   ++collected_;
   const auto elapsed = static_cast<double>(result.elapsed_ns);
-  mean_task_ns_ += mean_task_ns_ == 0 ? elapsed : (elapsed - mean_task_ns_) * weight_of_latest;
+  mean_task_ns_ += mean_task_ns_ == 0
+                       ? elapsed
+                       : (std::min(elapsed, most_of_mean * mean_task_ns_) - mean_task_ns_) * weight_of_latest;
   if (!result.damage.empty()) {
     result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
         "the worker with pid " + std::to_string(worker.process.pid()) + " published " + result.damage +
@@ -106,14 +112,18 @@ void LocalPool::wait(const Task& task, Deadline deadline) {
 }
 
 /// The one waiter that collects, for all: first spinning, then asleep on the workers' doorbells and its own task.
+///
+/// Where all cores are taken, being woken for each of many results would cost the workers more than their tasks. While
+/// results flow it is then patient: woken once a worker has half of what it was given behind it, or after a moment.
 void LocalPool::lead(const Task& task, Deadline deadline) {
   for (;;) {
-    std::uint32_t looks = just_woken_.load(std::memory_order_relaxed) ? 1 : spin_looks_.load(std::memory_order_relaxed);
-    for (; looks != 0; --looks) {
+    const std::uint32_t spin = spin_looks_.load(std::memory_order_relaxed);
+    const bool patient = patient_ && spin == short_spin;
+    for (std::uint32_t looks = patient || just_woken_.load(std::memory_order_relaxed) ? 1 : spin; looks != 0; --looks) {
       if (task.done()) return;
       if (Lock lock(mutex_, std::try_to_lock); lock && collect_all()) {
         dispatch();
-        if (!task.done()) looks = spin_looks_.load(std::memory_order_relaxed);
+        if (!task.done() && !patient) looks = spin;
         continue;
       }
       system::pause();
@@ -121,21 +131,31 @@ void LocalPool::lead(const Task& task, Deadline deadline) {
     std::array<system::WaitWord, system::max_wait_words> words;
     std::size_t count = 0;
     std::vector<Worker*> armed;
+    Deadline wake_at = deadline;
+    bool many_outstanding = false;
+    std::uint64_t collected = 0;
     {
       const Lock lock(mutex_);
       for (const auto& worker : workers_) {
         if (worker->idle() || count + 1 >= words.size()) continue;
-        worker->channel.leader_bell().arm();
+        const std::size_t outstanding = worker->outstanding();
+        worker->channel.arm_leader_bell(patient ? worker->channel.next_position() - 1 - outstanding / 2 : 0);
         words[count++] = worker->channel.leader_bell().wait_word();
         armed.push_back(worker.get());
+        many_outstanding |= outstanding > few_results;
+      }
+      if (patient && many_outstanding) {
+        const auto soon = Clock::now() + patience;
+        wake_at = deadline ? std::min(*deadline, soon) : soon;
       }
       collect_all();  // what was published before the bells were armed
       dispatch();
+      collected = collected_;
     }
     const auto expected = task.mark_waited();
     if (expected) {
       words[count++] = {&task.state_word(), *expected, system::Sharing::process_private};
-      system::futex_wait_any(std::span(words.data(), count), deadline);
+      system::futex_wait_any(std::span(words.data(), count), wake_at);
     }
     {
       const Lock lock(mutex_);
@@ -143,6 +163,7 @@ void LocalPool::lead(const Task& task, Deadline deadline) {
         if (std::find(armed.begin(), armed.end(), worker.get()) != armed.end()) worker->channel.leader_bell().disarm();
       collect_all();  // what was published while the bells were ours
       dispatch();
+      patient_ = many_outstanding && (!patient || collected_ != collected);
     }
     if (task.done() || (deadline && Clock::now() >= *deadline)) return;
   }

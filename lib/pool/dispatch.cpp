@@ -12,6 +12,7 @@ namespace yoke::pool {
 namespace {
 
 constexpr double ahead_ns = 50'000;                   // work that a worker is given at once
+constexpr double most_ahead_ns = 2'000'000;           // the same, while more waits than all could be given
 constexpr std::chrono::microseconds slow_after{500};  // a task that runs longer keeps no others waiting
 constexpr double handling_ns = 400;                   // what a task costs this process, about
 constexpr std::size_t most_ahead = channel::slot_count - 1;
@@ -21,7 +22,9 @@ constexpr std::size_t most_ahead = channel::slot_count - 1;
 /// How many tasks a worker may have at once.
 std::size_t LocalPool::depth() const {
   if (mean_task_ns_ <= 0) return 1;
-  const double tasks = ahead_ns / mean_task_ns_;
+  // A share of what waits that leaves as much to come: so nobody has much left when the others are through.
+  const double share = static_cast<double>(backlog_.size()) / (2.0 * static_cast<double>(workers_.size() + 1));
+  const double tasks = std::max(ahead_ns / mean_task_ns_, std::min(most_ahead_ns / mean_task_ns_, share));
   return tasks < 2 ? 1 : static_cast<std::size_t>(std::min(tasks, static_cast<double>(most_ahead)));
 }
 
@@ -45,6 +48,7 @@ Worker* LocalPool::choose_worker() {
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t index = (preferred_ + i) % n;
     Worker& worker = *workers_[index];
+    if (worker.slow) continue;
     if (worker.takes_tasks() && worker.was_ready && !worker.hangs && !worker.idle()) ++awake;
     if (!room_for_more(worker, limit)) continue;
     if (!worker.was_ready) {
@@ -227,6 +231,7 @@ void LocalPool::rebalance(Clock::time_point now) {
     if (now - started < slow_after) continue;
     // a ring of short tasks met a long one: what was known of the mean is wrong now
     mean_task_ns_ = std::max(mean_task_ns_, static_cast<double>((now - started).count()));
+    worker->slow = true;
     take_back_unstarted(*worker);
   }
   dispatch();

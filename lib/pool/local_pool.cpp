@@ -100,12 +100,12 @@ LocalPool::~LocalPool() {
 
 bool LocalPool::in_other_process() const noexcept { return generation_ != system::fork_generation(); }
 
-/// Spinning before sleeping pays only where a core is free for each that spins: the waiter, and the workers that were
-/// given something since the last look.
+/// Spinning before sleeping pays only where a core is free for each that spins: the waiter, and the workers that have
+/// something to do, or were given something since the last look.
 void LocalPool::tune_spinning() {
   std::size_t spinners = 1;
   for (const auto& worker : workers_) {
-    if (worker->given != worker->given_before) ++spinners;
+    if (worker->given != worker->given_before || !worker->idle()) ++spinners;
     worker->given_before = worker->given;
   }
   const std::uint32_t looks = spinners <= cores_ ? long_spin : short_spin;

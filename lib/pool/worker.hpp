@@ -55,6 +55,7 @@ struct Worker {
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
   std::uint64_t seen_unbegun = 0;            // position + 1 of what it was to begin next, at the last roll call
   bool hangs = false;                        // it was the same at the one before: its start, or a destructor, takes long
+  bool slow = false;                         // its task runs long: tasks were taken back from behind it
   bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
   std::uint32_t life = 0;                    // the life word as it is while the worker lives; known once it was ready
 

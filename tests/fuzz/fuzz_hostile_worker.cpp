@@ -287,7 +287,7 @@ class Play {
 
   void ring() {
     parent_.ring();
-    parent_.leader_bell().arm();
+    parent_.arm_leader_bell(0);
     parent_.leader_bell().wait_word();
     parent_.leader_bell().disarm();
     parent_.watchdog_bell().arm();
