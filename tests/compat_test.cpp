@@ -11,6 +11,8 @@
 #include "tests/support/pool_fixture.hpp"
 #include "yoke/compat/bs_thread_pool.hpp"
 #include "yoke/compat/std_async.hpp"
+#include "yoke/compat/taskflow.hpp"
+#include "yoke/parallel_for.hpp"
 
 namespace {
 
@@ -40,6 +42,9 @@ std::vector<std::string> program_for_async(const Async& async) {
   }
   return printed;
 }
+
+using TaskflowFace = HouseTest;
+using ParallelFor = PoolTest;
 
 class StdAsync : public HouseTest {
  protected:
@@ -161,6 +166,67 @@ TEST_F(BsThreadPool, G9_an_initializer_for_each_worker) {
   pool.reset();
   pool.emplace(2U, [] { ::setenv("YOKE_TEST_OF_BS", "on", 1); });
   EXPECT_EQ(soon(pool->submit_task([] { return std::string(::getenv("YOKE_TEST_OF_BS")); })).get(), "on");
+}
+
+// As tf::Executor's documents show it, but for the arguments of closures.
+TEST_F(TaskflowFace, G9_async_and_wait_for_all) {
+  yoke::tf::Executor executor(2);
+  EXPECT_EQ(executor.num_workers(), 2U);
+  yoke::Future<int> future = executor.async([] { return 1; });
+  EXPECT_EQ(soon(future).get(), 1);
+  for (unsigned i = 0; i < 100; ++i)
+    executor.silent_async([](const Board& counts, unsigned word) { counts.add(word); }, board, i % 10);
+  executor.wait_for_all();
+  for (unsigned word = 0; word < 10; ++word) EXPECT_EQ(board.get(word), 10U);
+}
+
+TEST_F(TaskflowFace, G9_a_name_is_shown_by_errors) {
+  yoke::tf::Executor executor(1);
+  const auto dead = executor.async("the one that dies", [] { kill_self(SIGKILL); });
+  EXPECT_EQ(death_of(dead).task, "the one that dies");
+}
+
+TEST_F(TaskflowFace, G9_its_end_waits_for_all) {
+  {
+    yoke::tf::Executor executor(2);
+    for (int i = 0; i < 20; ++i) executor.silent_async([](const Board& counts) { counts.add(0); }, board);
+  }
+  EXPECT_EQ(board.get(0), 20U);
+}
+
+TEST_F(ParallelFor, G4_every_turn_is_run_once) {
+  for (const std::size_t count : {0U, 1U, 7U, 1000U}) {
+    yoke::SharedArray<int> turns(count);
+    yoke::parallel_for(*pool, std::size_t{0}, count, [view = turns.view()](std::size_t i) { view[i] += static_cast<int>(i) + 1; });
+    for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(turns[i], static_cast<int>(i) + 1);
+  }
+  yoke::SharedArray<int> turns(10);
+  yoke::parallel_for(*pool, -5, 5, [view = turns.view()](int i) { ++view[static_cast<std::size_t>(i + 5)]; }, {.blocks = 100});
+  EXPECT_EQ(std::accumulate(turns.begin(), turns.end(), 0), 10);
+}
+
+TEST_F(ParallelFor, G4_what_the_body_throws_comes_after_all_other_blocks) {
+  yoke::SharedArray<int> turns(100);
+  const auto body = [view = turns.view()](int i) {
+    if (i == 13) throw std::out_of_range("thirteen");
+    if (i == 80) throw std::out_of_range("eighty");
+    ++view[static_cast<std::size_t>(i)];
+  };
+  const auto error = thrown_by<std::out_of_range>([&] { yoke::parallel_for(*pool, 0, 100, body, {.blocks = 10}); });
+  EXPECT_STREQ(error->what(), "thirteen");
+  EXPECT_EQ(std::accumulate(turns.begin(), turns.end(), 0), 100 - 7 - 10);
+}
+
+TEST_F(ParallelFor, G4_a_worker_that_dies_costs_its_block) {
+  yoke::SharedArray<int> turns(100);
+  const auto body = [view = turns.view()](int i) {
+    if (i == 13) kill_self(SIGKILL);
+    ++view[static_cast<std::size_t>(i)];
+  };
+  const auto error = thrown_by<yoke::TerminatedWorkerError>(
+      [&] { yoke::parallel_for(*pool, 0, 100, body, {.blocks = 10, .task = {.name = "turns"}}); });
+  EXPECT_EQ(error->death().task, "turns");
+  EXPECT_EQ(std::accumulate(turns.begin(), turns.end(), 0), 100 - 7);
 }
 
 }  // namespace

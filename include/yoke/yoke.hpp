@@ -13,6 +13,7 @@
 #include "yoke/named_task.hpp"
 #include "yoke/observer.hpp"
 #include "yoke/options.hpp"
+#include "yoke/parallel_for.hpp"
 #include "yoke/process.hpp"
 #include "yoke/reducers.hpp"
 #include "yoke/reusable.hpp"

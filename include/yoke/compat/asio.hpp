@@ -19,7 +19,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "yoke/compat/closure.hpp"
+#include "yoke/crossing.hpp"
 #include "yoke/executor.hpp"
 
 namespace yoke {
@@ -72,7 +72,7 @@ void complete_by(const Future<R>& future, Handler handler) {
 /// Submits f(args...) to the pool, anything with submit().
 template <class Pool, class Token, class F, class... Args>
 auto asio_submit(Pool& pool, Token&& token, F&& f, Args&&... args) {
-  auto future = pool.submit(compat::crossing(std::forward<F>(f)), std::forward<Args>(args)...);
+  auto future = pool.submit(detail::crossing(std::forward<F>(f)), std::forward<Args>(args)...);
   using R = decltype(future.get());
   return ::asio::async_initiate<Token, typename detail::AsioSignature<R>::type>(
       [](auto&& handler, Future<R> submitted) {

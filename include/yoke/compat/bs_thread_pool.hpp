@@ -4,22 +4,21 @@
 //   yoke::bs::thread_pool pool(4);      // after
 //
 // What differs: a task that crashes costs its own future and no other; loops write to a captured view of a SharedArray,
-// and not to the caller's containers (closure.hpp); what a detached task throws goes to set_error_handler; purge() leaves
+// and not to the caller's containers (crossing.hpp); what a detached task throws goes to set_error_handler; purge() leaves
 // CancelledError in the futures of what it drops; a pool cannot be paused. Threads: every call may come from any thread.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <deque>
-#include <mutex>
-#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "yoke/compat/closure.hpp"
+#include "yoke/compat/pending_tasks.hpp"
+#include "yoke/crossing.hpp"
 #include "yoke/executor.hpp"
+#include "yoke/parallel_for.hpp"
 
 namespace yoke::bs {
 
@@ -80,69 +79,59 @@ class thread_pool {
   // One task. Further arguments are packed, as with submit().
   template <class F>
   auto submit_task(F&& task, priority_t priority = 0) {
-    return submit(priority, compat::crossing(std::forward<F>(task)));
+    return submit(priority, detail::crossing(std::forward<F>(task)));
   }
   template <class F>
   void detach_task(F&& task, priority_t priority = 0) {
-    detach(submit_task(std::forward<F>(task), priority));
+    compat::detach(submit_task(std::forward<F>(task), priority));
   }
 
   // Blocks [first, last) of indices: block(begin, end) for each of num_blocks (0: one a worker).
   template <class T1, class T2, class F>
   auto submit_blocks(T1 first, T2 last, F&& block, std::size_t num_blocks = 0, priority_t priority = 0) {
     using T = std::common_type_t<T1, T2>;
-    const auto task = compat::crossing(std::forward<F>(block));
+    const auto task = detail::crossing(std::forward<F>(block));
     multi_future<decltype(submit(priority, task, T(), T()).get())> futures;
-    each_block<T>(first, last, num_blocks, [&](T begin, T end) { futures.push_back(submit(priority, task, begin, end)); });
+    detail::each_block<T>(first, last, num_blocks != 0 ? num_blocks : get_thread_count(),
+                          [&](T begin, T end) { futures.push_back(submit(priority, task, begin, end)); });
     return futures;
   }
   template <class T1, class T2, class F>
   void detach_blocks(T1 first, T2 last, F&& block, std::size_t num_blocks = 0, priority_t priority = 0) {
-    for (auto& future : submit_blocks(first, last, std::forward<F>(block), num_blocks, priority)) detach(future);
+    for (auto& future : submit_blocks(first, last, std::forward<F>(block), num_blocks, priority)) compat::detach(future);
   }
 
   // The same with a function of one index.
   template <class T1, class T2, class F>
   multi_future<void> submit_loop(T1 first, T2 last, F&& loop, std::size_t num_blocks = 0, priority_t priority = 0) {
     using T = std::common_type_t<T1, T2>;
-    using C = std::remove_cvref_t<F>;
-    static_assert(std::is_class_v<C> && std::is_trivially_copyable_v<C>,
-                  "yoke: a loop is a lambda whose captures are plain values, such as a view of a yoke::SharedArray: a "
-                  "worker cannot see the caller's variables");
-    return submit_blocks(first, last, [loop](T begin, T end) {
-      for (T i = begin; i != end; ++i) loop(i);
-    }, num_blocks, priority);
+    return submit_blocks(first, last, detail::loop_over<T>(std::forward<F>(loop)), num_blocks, priority);
   }
   template <class T1, class T2, class F>
   void detach_loop(T1 first, T2 last, F&& loop, std::size_t num_blocks = 0, priority_t priority = 0) {
-    for (auto& future : submit_loop(first, last, std::forward<F>(loop), num_blocks, priority)) detach(future);
+    for (auto& future : submit_loop(first, last, std::forward<F>(loop), num_blocks, priority)) compat::detach(future);
   }
 
   // A task for each index.
   template <class T1, class T2, class F>
   auto submit_sequence(T1 first, T2 last, F&& sequence, priority_t priority = 0) {
     using T = std::common_type_t<T1, T2>;
-    const auto task = compat::crossing(std::forward<F>(sequence));
+    const auto task = detail::crossing(std::forward<F>(sequence));
     multi_future<decltype(submit(priority, task, T()).get())> futures;
     for (T i = first; i < static_cast<T>(last); ++i) futures.push_back(submit(priority, task, i));
     return futures;
   }
   template <class T1, class T2, class F>
   void detach_sequence(T1 first, T2 last, F&& sequence, priority_t priority = 0) {
-    for (auto& future : submit_sequence(first, last, std::forward<F>(sequence), priority)) detach(future);
+    for (auto& future : submit_sequence(first, last, std::forward<F>(sequence), priority)) compat::detach(future);
   }
 
   /// Waits for all that was submitted so far.
-  void wait() {
-    for (const TaskPtr& task : unfinished()) task->wait({});
-  }
+  void wait() { pending_.wait(); }
   /// True if all is done in time.
   template <class Rep, class Period>
   bool wait_for(const std::chrono::duration<Rep, Period>& timeout) {
-    const Deadline deadline = detail::deadline_in(timeout);
-    const auto tasks = unfinished();
-    for (const TaskPtr& task : tasks) task->wait(deadline);
-    return std::all_of(tasks.begin(), tasks.end(), [](const TaskPtr& task) { return task->done(); });
+    return pending_.wait(detail::deadline_in(timeout));
   }
   template <class C, class D>
   bool wait_until(const std::chrono::time_point<C, D>& time) {
@@ -150,7 +139,7 @@ class thread_pool {
   }
   /// Drops what no worker has started.
   void purge() {
-    for (const TaskPtr& task : unfinished()) task->cancel(CancelMode::if_not_started);
+    for (const TaskPtr& task : pending_.all()) task->cancel(CancelMode::if_not_started);
   }
 
   std::size_t get_tasks_queued() const { return pool_.stats().waiting; }
@@ -173,50 +162,19 @@ class thread_pool {
     if constexpr (std::is_same_v<std::remove_cvref_t<Init>, Initializer>)
       return std::forward<Init>(init);
     else
-      return initializer(compat::crossing(std::forward<Init>(init)));
+      return initializer(detail::crossing(std::forward<Init>(init)));
   }
 
   template <class F, class... Args>
   auto submit(priority_t priority, const F& task, Args&&... args) {
     auto future = priority == 0 ? pool_.submit(task, std::forward<Args>(args)...)
                                 : pool_.submit(TaskOptions{.priority = priority}, task, std::forward<Args>(args)...);
-    const std::lock_guard lock(mutex_);
-    while (!tasks_.empty() && tasks_.front()->done()) tasks_.pop_front();
-    tasks_.push_back(TaskPtr(&future.task()));
+    pending_.add(future);
     return future;
   }
 
-  /// What it throws goes to the error handler, as what a callback throws.
-  template <class T>
-  static void detach(const Future<T>& future) {
-    future.add_done_callback([](const Future<T>& done) {
-      if (!done.cancelled()) static_cast<void>(done.result());
-    });
-  }
-
-  /// Calls each(begin, end) for num_blocks blocks that differ by one index at most.
-  template <class T, class Each>
-  void each_block(T first, T last, std::size_t num_blocks, const Each& each) const {
-    if (!(first < last)) return;
-    const auto all = static_cast<std::size_t>(last - first);
-    const std::size_t blocks = std::min(all, num_blocks != 0 ? num_blocks : get_thread_count());
-    for (std::size_t i = 0; i < blocks; ++i) {
-      const auto at = [&](std::size_t n) { return static_cast<T>(first + static_cast<T>(all / blocks * n + std::min(n, all % blocks))); };
-      each(at(i), at(i + 1));
-    }
-  }
-
-  std::vector<TaskPtr> unfinished() {
-    const std::lock_guard lock(mutex_);
-    std::vector<TaskPtr> tasks;
-    for (const TaskPtr& task : tasks_)
-      if (!task->done()) tasks.push_back(task);
-    return tasks;
-  }
-
   ProcessPoolExecutor pool_;
-  std::mutex mutex_;
-  std::deque<TaskPtr> tasks_;  // in the order of their submits, from the first that is not done
+  compat::PendingTasks pending_;
 };
 
 }  // namespace yoke::bs

@@ -5,13 +5,13 @@
 //
 // What differs: a crash of `work` is an exception of the future; the launch policy is taken and changes nothing (a
 // deferred task starts too, as soon as a worker is free); the future's destructor does not wait; a std::future's wait_for
-// never says deferred. What a closure may capture: closure.hpp. Errors: as submit().
+// never says deferred. What a closure may capture: crossing.hpp. Errors: as submit().
 #pragma once
 
 #include <future>
 #include <utility>
 
-#include "yoke/compat/closure.hpp"
+#include "yoke/crossing.hpp"
 #include "yoke/reusable.hpp"
 
 namespace yoke {
@@ -20,7 +20,7 @@ template <class F, class... Args>
   requires(!std::same_as<std::remove_cvref_t<F>, std::launch>)
 auto async(F&& f, Args&&... args) {
   return get_reusable_executor({.reuse = Reuse::always})
-      .submit(compat::crossing(std::forward<F>(f)), std::forward<Args>(args)...);
+      .submit(detail::crossing(std::forward<F>(f)), std::forward<Args>(args)...);
 }
 
 template <class F, class... Args>
