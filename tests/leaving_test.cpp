@@ -76,7 +76,7 @@ TEST_F(Leaving, D15_an_idle_pool_survives_ctrl_c) {
 
 TEST_F(Leaving, D20_openmp_in_the_program_and_in_workers) {
 #ifdef WITH_OPENMP
-  EXPECT_EQ(run("", 0, child_path("test_openmp_program")), (Lines{"here 10510500, there 10010000"}));
+  EXPECT_EQ(run("", 0, child_path("test_openmp_program")), (Lines{"here 10510500, there 10010000", "threads of a worker: 3"}));
 #else
   GTEST_SKIP() << "this compiler has no OpenMP installed";
 #endif
@@ -86,10 +86,16 @@ TEST_F(Leaving, D20_a_fork_elsewhere) {
   EXPECT_EQ(run("forks"), (Lines{"the fork was refused", "the fork's own pool says 10", "the fork ended with 5", "42"}));
 }
 
-TEST_F(Leaving, D22_without_the_start_hook_it_says_what_to_do) {
+TEST_F(Leaving, D22_without_the_start_hook_yoke_worker_does_it) {
   ChildProgram program(child_path("test_hookless_program"), {LATE_TASKS});
+  EXPECT_EQ(program.read_line(), "six times seven is 42");
+  program.wait();
+}
+
+TEST_F(Leaving, D22_without_that_too_it_says_what_to_do) {
+  ChildProgram program(child_path("test_hookless_program"), {LATE_TASKS}, {"YOKE_WORKER_PROGRAM=/nowhere"});
   const std::string said = program.read_line();
-  EXPECT_NE(said.find("yoke::init"), std::string::npos) << said;
+  EXPECT_NE(said.find("Install yoke, put yoke-worker beside"), std::string::npos) << said;
   program.wait();
 }
 

@@ -231,15 +231,17 @@ for compiler in g++ clang++; do
   if has ld.lld; then fully_static "$compiler -static lld" $compiler '-O2' '-static -fuse-ld=lld'; fi
 done
 
-# A program that knows nothing of yoke and opens a library that does: the start hook cannot have run.
-printf '%s\n' '#include <dlfcn.h>' '#include <exception>' '#include <cstdio>' 'int main(int, char** argv) try {' \
-  'void* library = dlopen(argv[1], RTLD_NOW);' \
-  'return library ? reinterpret_cast<int (*)()>(dlsym(library, "sum_of_library_tasks"))() : 2;' \
-  '} catch (const std::exception& error) { std::puts(error.what()); return 1; }' >"$programs/host.cpp"
-printf 'build host.o: compile host.cpp\n  compiler = g++\nbuild host: link host.o\n  compiler = g++\n' >>"$rules"
+# Plug-ins, and a host that knows nothing of yoke: the start hook cannot have run.
+for kind in shared static; do
+  need_object g++ plug_in.cpp '-O2 -fPIC -fvisibility=hidden'
+  libraries=${kind}_libraries
+  printf 'build plug_in_%s.so: link %s\n  compiler = g++\n  flags = -shared -Wl,-z,defs\n  libraries = %s\n' "$kind" "$object" \
+    "${!libraries}" >>"$rules"
+done
+printf 'build plain_host: link %s\n  compiler = gcc\n  libraries = -ldl\n' "$children/plain_host.c" >>"$rules"
 
 # What an earlier run linked must not be taken for this one's.
-for name in "${names[@]}" "${static_names[@]}" host; do rm -f -- "$programs/${name// /_}"; done
+for name in "${names[@]}" "${static_names[@]}" plain_host plug_in_shared.so plug_in_static.so; do rm -f -- "$programs/${name// /_}"; done
 ninja -C "$programs" -k 0 >"$programs/ninja.log" 2>&1 || true
 
 # built NAME: false if it was not linked; then the reason is in the output.
@@ -258,14 +260,40 @@ for name in "${static_names[@]}"; do
   check_refusal "$name without it" 'Call yoke::init\(argc, argv\)|put -lc before -lyoke' "$programs/${name// /_}" no-init
 done
 
+# --- plug-ins in hosts that are not linked to yoke -------------------------------------------------------------------------
+
+check_says() { # NAME PATTERN COMMAND...: it must succeed and say so
+  local name=$1 pattern=$2 status=0 output=$work/output
+  shift 2
+  timeout 60 "$@" >"$output" 2>&1 || status=$?
+  grep -qE -e "$pattern" "$output" || status=1
+  verdict "$name" "$status" "$output"
+}
+of_plug_in='^sum 41, 2, 4, 6; nested 8; thrown refused; died: .*SIGSEGV at address 0x0 .* in .*fall_over'
+with_ctypes='import ctypes, sys
+function = ctypes.CDLL(sys.argv[1]).try_workers
+function.restype = ctypes.c_char_p
+print(function().decode())'
+for kind in shared static; do
+  built plug_in_$kind.so && built plain_host || continue
+  check_says "a plug-in with yoke $kind, in a C program" "$of_plug_in" "$programs/plain_host" "$programs/plug_in_$kind.so"
+  check_says "the same, by a relative path" "$of_plug_in" env --chdir="$programs" ./plain_host ./plug_in_$kind.so
+  if has python3; then
+    check_says "the same, in Python" "$of_plug_in" python3 -c "$with_ctypes" "$programs/plug_in_$kind.so"
+  else
+    skip "a plug-in with yoke $kind, in Python"
+  fi
+  check_says "the same, without yoke-worker" 'not linked to yoke.*there is none: /nowhere \(No such file.*YOKE_WORKER_PROGRAM' \
+    env YOKE_WORKER_PROGRAM=/nowhere "$programs/plain_host" "$programs/plug_in_$kind.so"
+done
+# The worker leaves word of what it cannot do.
+cp "$programs/plug_in_static.so" "$work/short_lived.so"
+check_says 'a plug-in whose file is gone' 'yoke-worker cannot open.*short_lived.so' \
+  "$programs/plain_host" "$work/short_lived.so" removed
+
 # --- what is refused ------------------------------------------------------------------------------------------------------
 
 check_refusal 'C++17' 'yoke needs C\+\+20: compile with -std=c\+\+20' \
   g++ -std=c++17 -fsyntax-only "-I$prefix/include" "$children/ten_lines.cpp"
-if built host; then
-  check_refusal 'a library with yoke, opened by a program without' "start hook did not run.*loaded by dlopen" \
-    "$programs/host" "$programs/libg++_tasks.so"
-fi
-
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 ((failed == 0))

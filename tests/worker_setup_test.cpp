@@ -172,6 +172,28 @@ TEST_F(WorkerSetup, D18_ten_executors_with_different_environments_at_once) {
   for (auto& thread : threads) thread.join();
 }
 
+/// OMP_NUM_THREADS and OPENBLAS_NUM_THREADS of a pool's worker, while this process has the one set to `own`.
+std::string thread_variables(const yoke::ExecutorOptions& options, const char* own) {
+  if (own) ::setenv("OMP_NUM_THREADS", own, 1);
+  yoke::ProcessPoolExecutor pool(options);
+  const std::string omp = soon(pool.submit(variable, "OMP_NUM_THREADS")).get();
+  ::unsetenv("OMP_NUM_THREADS");
+  return omp + " " + soon(pool.submit(variable, "OPENBLAS_NUM_THREADS")).get();
+}
+
+TEST_F(WorkerSetup, D18_inner_threads_share_the_processors) {
+  ::setenv("YOKE_MAX_CPU_COUNT", "1", 1);
+  EXPECT_EQ(thread_variables({.max_workers = 3}, nullptr), "1 1");
+  ::unsetenv("YOKE_MAX_CPU_COUNT");
+  const std::string all = std::to_string(yoke::cpu_count());
+  EXPECT_EQ(thread_variables({.max_workers = 1}, nullptr), all + " " + all);
+  EXPECT_EQ(thread_variables({.max_workers = 1}, "7"), "7 " + all) << "what is set stays";
+  EXPECT_EQ(thread_variables({.max_workers = 1, .inner_max_num_threads = 5}, "7"), "5 5") << "unless a number is given";
+  EXPECT_EQ(thread_variables({.max_workers = 1, .env = {{"OMP_NUM_THREADS", "3"}}, .inner_max_num_threads = 5}, "7"),
+            "3 5");
+  EXPECT_THROW(yoke::ProcessPoolExecutor({.inner_max_num_threads = 0}), std::invalid_argument);
+}
+
 TEST_F(WorkerSetup, D19_limits_are_in_force) {
   auto limited = options();
   limited.limits = {.cpu_seconds = 1000, .open_files = 100, .core_size = 0, .file_size = 1'000'000};

@@ -44,6 +44,9 @@ struct ExecutorOptions {
   std::optional<int> max_workers{};                    // default: cpu_count()
   std::optional<std::chrono::milliseconds> timeout{};  // idle time after which a worker leaves; empty: never
   std::map<std::string, std::string> env{};            // set in the worker before exec
+  std::optional<int> inner_max_num_threads{};          // of OpenMP, BLAS and the like, in each worker: given to them as
+                                                       // OMP_NUM_THREADS, OPENBLAS_NUM_THREADS and so on. Empty:
+                                                       // cpu_count() / max_workers, but for variables that are set
   Initializer initializer{};                           // runs once in every worker before its first task
   Reducers job_reducers{};                             // own ways to send values of some types: as arguments,
   Reducers result_reducers{};                          // and as results

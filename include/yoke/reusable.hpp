@@ -16,6 +16,7 @@ struct ReusableOptions {
   std::optional<int> max_workers{};
   std::optional<std::chrono::milliseconds> timeout = std::chrono::seconds(10);
   std::map<std::string, std::string> env{};
+  std::optional<int> inner_max_num_threads{};
   Initializer initializer{};
   Reducers job_reducers{};
   Reducers result_reducers{};

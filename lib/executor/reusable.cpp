@@ -18,7 +18,8 @@ Current& current() {
 }
 
 ExecutorOptions pool_options(const ReusableOptions& o) {
-  return {.max_workers = o.max_workers, .timeout = o.timeout, .env = o.env, .initializer = o.initializer,
+  return {.max_workers = o.max_workers, .timeout = o.timeout, .env = o.env,
+          .inner_max_num_threads = o.inner_max_num_threads, .initializer = o.initializer,
           .job_reducers = o.job_reducers, .result_reducers = o.result_reducers,
           .on_crash = o.on_crash, .restart_budget = o.restart_budget, .max_tasks_per_worker = o.max_tasks_per_worker,
           .recycle_worker_memory = o.recycle_worker_memory, .max_worker_memory = o.max_worker_memory, .limits = o.limits,
@@ -29,7 +30,8 @@ ExecutorOptions pool_options(const ReusableOptions& o) {
 
 /// All but the size.
 bool same_kind(const ExecutorOptions& a, const ExecutorOptions& b) {
-  return a.timeout == b.timeout && a.env == b.env && a.initializer == b.initializer &&
+  return a.timeout == b.timeout && a.env == b.env &&
+         a.inner_max_num_threads == b.inner_max_num_threads && a.initializer == b.initializer &&
          a.job_reducers == b.job_reducers && a.result_reducers == b.result_reducers && a.on_crash == b.on_crash &&
          a.restart_budget == b.restart_budget && a.max_tasks_per_worker == b.max_tasks_per_worker &&
          a.recycle_worker_memory == b.recycle_worker_memory && a.max_worker_memory == b.max_worker_memory &&

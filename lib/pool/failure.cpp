@@ -17,6 +17,7 @@ namespace {
 /// behind a call, which may be another line's, or after a call that does not return another function's.
 std::string describe_frame(const channel::LastWords::Frame& frame, bool innermost) {
   if (frame.module.empty()) return fmt::format("{:#x}", frame.offset);
+  if (frame.module == "/" && !system::program_is_ours()) return fmt::format("yoke-worker+{:#x}", frame.offset);
   const auto base = system::base_of(frame.module == "/" ? std::string() : frame.module);
   if (!base) return fmt::format("{}+{:#x}", frame.module, frame.offset);
   return system::describe_code(reinterpret_cast<const void*>(*base + frame.offset - (innermost ? 0 : 1)));

@@ -10,8 +10,10 @@
 
 #include "lib/system/cpu_count.hpp"
 #include "lib/system/fork_guard.hpp"
+#include "lib/system/modules.hpp"
 #include "lib/system/process_stat.hpp"
 #include "lib/system/thread.hpp"
+#include "lib/system/worker_program.hpp"
 #include "lib/worker/lifeline.hpp"
 #include "lib/worker/worker_process.hpp"
 #include "yoke/process.hpp"
@@ -34,6 +36,19 @@ int allowed_depth() {
   return value > 0 ? value : 10;
 }
 
+/// This program did not begin with our start hook: another one must run as worker.
+void check_foreign_program() {
+  if (system::home_module().is_executable)
+    throw BrokenProcessPool(
+        "this program cannot start workers: yoke's start hook did not run in it, as in a fully static link. Call "
+        "yoke::init(argc, argv) in the first line of main");
+  try {
+    system::worker_program();
+  } catch (const std::exception& error) {
+    throw BrokenProcessPool(error.what());
+  }
+}
+
 struct AllPools {
   std::mutex mutex;
   std::vector<std::weak_ptr<LocalPool>> pools;
@@ -52,16 +67,15 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
                        "when it is first used\n");
     std::abort();
   }
-  if (!worker::hook_ran())
-    throw BrokenProcessPool(
-        "this program cannot start workers: yoke's start hook did not run in it, as in a fully static link or when "
-        "the library was loaded by dlopen. Call yoke::init(argc, argv) in the first line of main");
+  if (!system::program_is_ours()) check_foreign_program();
   const int depth = this_worker::depth() + 1;
   if (depth > allowed_depth())
     throw RecursionError(fmt::format(
         "a pool inside a worker inside a pool, {} deep: at most {} are allowed (YOKE_MAX_DEPTH)", depth, allowed_depth()));
   if (options.max_tasks_per_worker && *options.max_tasks_per_worker < 1)
     throw std::invalid_argument("max_tasks_per_worker must be at least 1");
+  if (options.inner_max_num_threads && *options.inner_max_num_threads < 1)
+    throw std::invalid_argument("inner_max_num_threads must be at least 1");
   if (options.spare_workers < 0)
     throw std::invalid_argument(fmt::format("spare_workers must not be negative, and is {}", options.spare_workers));
   if (options.restart_budget.deaths < 0) throw std::invalid_argument("restart_budget.deaths must not be negative");
@@ -85,8 +99,9 @@ LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell)
       tell_(std::move(tell)),
       depth_(this_worker::depth() + 1),
       cores_(static_cast<std::size_t>(system::usable_cpus())),
+      cpus_(cpu_count()),
       generation_(system::fork_generation()),
-      max_workers_(checked_size(options.max_workers.value_or(cpu_count()))) {
+      max_workers_(checked_size(options.max_workers.value_or(cpus_))) {
   tune_spinning();
 }
 

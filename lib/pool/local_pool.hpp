@@ -136,6 +136,7 @@ class LocalPool final : public Pool,
   const EventSink tell_;  // empty: nobody listens
   const int depth_;       // of the workers: one more than this process's
   const std::size_t cores_;
+  const int cpus_;        // cpu_count()
   const unsigned generation_;  // of the process that made the pool: a fork has another
 
   mutable std::mutex mutex_;  // guards everything below but what is said to be atomic

@@ -4,11 +4,14 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/launcher.hpp"
+#include "lib/system/worker_program.hpp"
 #include "lib/wire/reducers.hpp"
 #include "lib/worker/worker_process.hpp"
 
@@ -29,6 +32,19 @@ std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   add(RLIMIT_CORE, limits.core_size);
   add(RLIMIT_FSIZE, limits.file_size);
   return all;
+}
+
+/// Where numerical libraries read, as they start, how many threads they may have.
+constexpr std::array thread_variables{"OMP_NUM_THREADS",     "OPENBLAS_NUM_THREADS",   "MKL_NUM_THREADS",
+                                      "BLIS_NUM_THREADS",    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
+                                      "NUMBA_NUM_THREADS"};
+
+/// So that the workers together have as many threads as there are processors, unless somebody wants it otherwise.
+void limit_inner_threads(std::vector<std::pair<std::string, std::string>>& variables, const ExecutorOptions& options,
+                         int threads) {
+  for (const char* name : thread_variables)
+    if (!options.env.contains(name) && (options.inner_max_num_threads || !std::getenv(name)))
+      variables.emplace_back(name, fmt::format("{}", options.inner_max_num_threads.value_or(threads)));
 }
 
 }  // namespace
@@ -82,23 +98,26 @@ void LocalPool::start_worker(Lock& lock) {
   const bool spare = !needs_worker();
   const int rank = lowest_free_rank(spare ? max_workers_ : 0);
   const std::uint32_t spin = spin_looks_.load(std::memory_order_relaxed);
+  const int max_workers = max_workers_;
   lock.unlock();
   std::unique_ptr<Worker> worker;
   std::string trouble;
   try {
-    static const auto& program =  // never destroyed: workers start during static destruction too
-        *new system::ModuleIdentity(system::main_module().identity);
-    worker = std::make_unique<Worker>(rank, depth_, program);
+    static const auto& home =  // never destroyed: workers start during static destruction too
+        *new system::ModuleIdentity(system::home_module().identity);
+    worker = std::make_unique<Worker>(rank, depth_, home);
     worker->spare = spare;
     worker->channel.set_spin(spin);
     worker->channel.set_recycle_limit(recycle_limit());
     worker->channel.watchdog_bell().arm();  // it rings when it is ready
     prepare(*worker);
     system::LaunchSpec spec;
-    spec.executable_fd = system::own_executable_fd();
-    spec.arguments = system::own_arguments();
+    const system::WorkerProgram program = system::worker_program();
+    spec.executable_fd = program.fd;
+    spec.arguments = program.arguments;
     spec.keep_fds = {worker->channel.segment_fd(), worker->channel.worker_socket(), life_fd_.get()};
     std::vector<std::pair<std::string, std::string>> variables(options_.env.begin(), options_.env.end());
+    limit_inner_threads(variables, options_, std::max(1, cpus_ / max_workers));
     variables.emplace_back(worker::bootstrap_variable, fmt::format("{},{},{}", spec.keep_fds[0], spec.keep_fds[1],
                                                                    spec.keep_fds[2]));
     spec.environment = system::child_environment(variables, {});

@@ -5,6 +5,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <exception>
 #include <filesystem>
@@ -15,6 +16,8 @@
 
 namespace yoke::system {
 namespace {
+
+std::atomic<bool> ours{false};
 
 constexpr std::size_t longest_identity = 32;
 
@@ -163,8 +166,25 @@ std::optional<Module> find_loaded(const ModuleIdentity& identity) {
   return found;
 }
 
+bool program_is_ours() noexcept { return ours.load(std::memory_order_relaxed); }
+void note_program_is_ours() noexcept { ours.store(true, std::memory_order_relaxed); }
+
+Module home_module() {
+  if (program_is_ours()) return main_module();
+  static const auto& home = *new Module([] {  // never destroyed: workers start during static destruction too
+    auto found = module_of(reinterpret_cast<const void*>(&note_program_is_ours));
+    if (!found) return main_module();
+    std::error_code error;  // the host may have opened it by a relative path, and may change its folder yet
+    auto absolute = std::filesystem::absolute(found->path, error).lexically_normal();
+    if (!error) found->path = absolute.string();
+    return std::move(*found);
+  }());
+  return home;
+}
+
 std::optional<std::uintptr_t> base_of(const std::string& path) {
   std::optional<std::uintptr_t> base;
+  if (!program_is_ours() && path == home_module().path) return home_module().base;
   visit_modules([&](const dl_phdr_info& info, bool is_executable) {
     if (path.empty() ? is_executable : info.dlpi_name != nullptr && path == info.dlpi_name)
       base = static_cast<std::uintptr_t>(info.dlpi_addr);

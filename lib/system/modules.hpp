@@ -27,6 +27,14 @@ std::optional<Module> module_of(const void* address);
 /// The main program.
 Module main_module();
 
+/// Main was entered through this library's start hook or yoke::init, so each copy of the program becomes a worker.
+bool program_is_ours() noexcept;
+void note_program_is_ours() noexcept;
+
+/// What parent and worker have in common from the start: the program, or, in a program that is not ours but opened a
+/// plug-in with dlopen, the shared object that holds this very code, by its absolute path.
+Module home_module();
+
 /// The loaded module with this identity; empty if there is none.
 std::optional<Module> find_loaded(const ModuleIdentity& identity);
 

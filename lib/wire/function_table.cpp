@@ -13,7 +13,7 @@ namespace {
 
 struct ModuleNumbers {
   std::mutex mutex;
-  std::vector<system::Module> modules{{}, system::main_module()};  // 0 is no module, 1 the program
+  std::vector<system::Module> modules{{}, system::home_module()};  // 0 is no module, 1 home
 };
 ModuleNumbers& numbers() {
   static auto* table = new ModuleNumbers;
@@ -54,7 +54,7 @@ std::vector<std::byte> describe_module(std::uint32_t number) {
   return body;
 }
 
-FunctionResolver::FunctionResolver() : modules_(2) { modules_[1] = {true, system::main_module().base, {}}; }
+FunctionResolver::FunctionResolver() : modules_(2) { modules_[1] = {true, system::home_module().base, {}}; }
 
 void FunctionResolver::add_module(std::uint32_t number, std::span<const std::byte> description) {
   if (number >= modules_.size()) modules_.resize(number + 1);

@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 
+#include "lib/system/modules.hpp"
 #include "lib/worker/worker_process.hpp"
 #include "yoke/export.hpp"
 
@@ -23,7 +24,7 @@ Main program_main = nullptr;
 __attribute__((no_sanitize("function")))  // a main without parameters is called with them, as libc does
 #endif
 int hooked_main(int argc, char** argv, char** environment) {
-  yoke::worker::note_hook_ran();
+  yoke::system::note_program_is_ours();
   if (yoke::worker::start_pending()) yoke::worker::run();
   return program_main(argc, argv, environment);
 }

@@ -20,6 +20,7 @@
 #include "lib/worker/lifeline.hpp"
 #include "lib/worker/task_loop.hpp"
 #include "yoke/error.hpp"
+#include "yoke/export.hpp"
 #include "yoke/process.hpp"
 
 namespace yoke {
@@ -28,7 +29,6 @@ namespace {
 int this_depth = 0;
 const std::atomic<std::int32_t>* this_rank = nullptr;  // of a spare worker it changes when it takes a place
 channel::WorkerStatus* this_status = nullptr;
-std::atomic<bool> hook_has_run{false};
 
 }  // namespace
 
@@ -65,8 +65,6 @@ Descriptors take_bootstrap() {
 }  // namespace
 
 bool start_pending() noexcept { return std::getenv(bootstrap_variable) != nullptr; }
-bool hook_ran() noexcept { return hook_has_run.load(); }
-void note_hook_ran() noexcept { hook_has_run.store(true); }
 
 void run() {
   Descriptors descriptors = take_bootstrap();
@@ -78,13 +76,14 @@ void run() {
   system::hold_life_notice(channel.life());
   YOKE_FAULT_POINT(life_notice_held);
   const channel::Bootstrap& bootstrap = channel.bootstrap();
-  const system::ModuleIdentity identity = system::main_module().identity;
+  const system::ModuleIdentity identity = system::home_module().identity;
   if (bootstrap.version != channel::layout_version)
     fail_start(channel, fmt::format("the worker speaks version {} of the segment, its parent version {}",
                                     channel::layout_version, bootstrap.version));
   if (identity != system::ModuleIdentity(bootstrap.identity, bootstrap.identity + bootstrap.identity_length))
-    fail_start(channel, fmt::format("the worker runs another build of the program (build-id {}) than its parent: the "
-                                    "program was replaced while it ran. Start it again",
+    fail_start(channel, fmt::format("the worker runs another build of {} (build-id {}) than its parent: it was replaced "
+                                    "while the program ran. Start the program again",
+                                    system::program_is_ours() ? "the program" : system::home_module().path,
                                     system::to_hex(identity)));
   YOKE_FAULT_POINT(identity_compared);
   this_rank = &bootstrap.rank;
@@ -124,8 +123,11 @@ void heartbeat() noexcept {
 }  // namespace this_worker
 
 void init(int&, char**&) {
-  worker::note_hook_ran();
+  system::note_program_is_ours();
   if (worker::start_pending()) worker::run();
 }
+
+/// For yoke-worker.
+extern "C" YOKE_API void yoke_worker_main() { worker::run(); }
 
 }  // namespace yoke

@@ -9,10 +9,6 @@ bool start_pending() noexcept;
 /// Begins: takes the bootstrap out of the environment, runs tasks until the parent asks to stop, exits. Does not return.
 [[noreturn]] void run();
 
-/// The start hook or yoke::init ran, so a copy of this program would become a worker.
-bool hook_ran() noexcept;
-void note_hook_ran() noexcept;
-
 /// In the environment of a worker until run() begins: the descriptors of segment, control socket and parent's life
 /// notice, separated by commas.
 inline constexpr char bootstrap_variable[] = "YOKE_WORKER";

@@ -15,6 +15,8 @@ long sum_up_to(int last) {
   return sum;
 }
 
+int most_threads() { return omp_get_max_threads(); }
+
 }  // namespace
 
 int main() {
@@ -26,4 +28,6 @@ int main() {
   long sum = 0;
   for (auto& future : there) sum += future.get();
   std::printf("here %ld, there %ld\n", here, sum);
+  yoke::ProcessPoolExecutor with_three({.max_workers = 1, .inner_max_num_threads = 3});
+  std::printf("threads of a worker: %d\n", with_three.submit(most_threads).get());
 }
