@@ -20,8 +20,8 @@ runtime_packages=(
 )
 # llvm gives the symbolizer: without it a sanitizer's report has addresses and no lines.
 test_packages=(
-  clang lld libclang-rt-dev llvm libgtest-dev libgmock-dev libbenchmark-dev valgrind cmake
-  libeigen3-dev libopencv-core-dev libprotobuf-dev
+  clang lld libclang-rt-dev llvm libgtest-dev libgmock-dev libbenchmark-dev valgrind cmake doxygen
+  libasio-dev libeigen3-dev libopencv-core-dev libprotobuf-dev
 )
 
 lock_wait=300 # seconds to wait for another apt or dpkg
