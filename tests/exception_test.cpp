@@ -16,6 +16,7 @@
 #include <variant>
 
 #include "tests/support/any_pool.hpp"
+#include "tests/support/sanitized.hpp"
 
 struct PlainError : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -64,6 +65,30 @@ template <class T>
   throw value;
 }
 [[noreturn]] void throw_c_string() { throw "a C string"; }
+
+constexpr int line_of_throw = __LINE__ + 1;
+[[gnu::noinline]] void dig(int depth) { if (depth == 0) throw PlainError("rock"); dig(depth - 1); }
+[[gnu::noinline]] int go_digging(int depth) {
+  dig(depth);
+  return depth;
+}
+int dig_again() {
+  try {
+    go_digging(1);
+  } catch (const PlainError&) {
+    try {
+      throw std::runtime_error("of no interest");
+    } catch (const std::runtime_error&) {
+    }
+    throw;
+  }
+  return 0;
+}
+int dig_elsewhere() { return std::async(std::launch::async, go_digging, 1).get(); }
+int dig_in_pool_below() {
+  yoke::ProcessPoolExecutor inner(1);
+  return inner.submit(go_digging, 1).get();
+}
 
 class ExceptionTest : public AnyPoolTest {
  protected:
@@ -260,6 +285,40 @@ int fail_in_pool_below(const std::string& text) {
 }
 TEST_P(ExceptionTest, G6_through_two_pools) {
   EXPECT_EQ(expect<PlainError>(from(fail_in_pool_below, "far away"), "PlainError"), "far away");
+}
+
+std::vector<std::string> frames_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const yoke::RemoteException& remote) {
+    return remote.frames();
+  } catch (...) {
+    return {"it does not tell where it comes from"};
+  }
+}
+
+TEST_P(ExceptionTest, G6_frames_of_the_place_that_threw) {
+  const auto frames = frames_of(from(go_digging, 1));
+  if (in_process() || sanitized) {
+    EXPECT_TRUE(frames.empty());
+    return;
+  }
+  ASSERT_EQ(frames.size(), 3U);
+  const std::string here = "exception_test.cpp:" + std::to_string(line_of_throw);
+  for (int i : {0, 1}) {
+    EXPECT_NE(frames[static_cast<std::size_t>(i)].find("dig(int) at "), std::string::npos) << frames[0];
+    EXPECT_NE(frames[static_cast<std::size_t>(i)].find(here), std::string::npos) << frames[0];
+  }
+  EXPECT_NE(frames[2].find("go_digging(int) at "), std::string::npos) << frames[2];
+}
+
+TEST_P(ExceptionTest, G6_frames_of_what_is_thrown_on_and_of_a_nested_pool) {
+  for (const auto& frames : {frames_of(from(dig_again)), frames_of(from(dig_in_pool_below))}) {
+    if (in_process() || sanitized) continue;  // no places of throws are known here
+    ASSERT_GE(frames.size(), 3U);
+    EXPECT_NE(frames[0].find("dig(int) at "), std::string::npos) << frames[0];
+  }
+  EXPECT_TRUE(frames_of(from(dig_elsewhere)).empty()) << "another thread threw it";
 }
 
 }  // namespace

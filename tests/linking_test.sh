@@ -178,6 +178,7 @@ for compiler in g++ clang++; do
     program "$name -no-pie" $compiler $kind '-O2 -fno-pie' '-no-pie'
     program "$name gc-sections" $compiler $kind '-O2 -ffunction-sections -fdata-sections' '-Wl,--gc-sections'
     program "$name NDEBUG as-needed" $compiler $kind '-O2 -DNDEBUG' '-Wl,--as-needed'
+    program "$name -static-libstdc++" $compiler $kind '-O2' '-static-libstdc++'
     program "$name bind now" $compiler $kind '-O2' '-Wl,-z,relro,-z,now'
     if has ld.gold; then program "$name gold" $compiler $kind '-O2' '-fuse-ld=gold'; else skip "$name gold"; fi
     if has ld.lld; then

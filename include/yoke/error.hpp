@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -13,6 +14,11 @@
 #include "yoke/export.hpp"
 
 namespace yoke {
+
+namespace detail {
+struct ThrowPlace;
+struct ThrowPlaces;
+}  // namespace detail
 
 class YOKE_API Error : public std::runtime_error {
  public:
@@ -119,11 +125,17 @@ class YOKE_API RemoteException {
   const std::string& type_name() const noexcept { return type_name_; }
   const std::string& task_name() const noexcept { return task_name_; }
   int worker_pid() const noexcept { return worker_pid_; }
+  /// Where it was thrown, "function at file:line", innermost first, down to the task's function. Empty where that is not
+  /// known: of what another thread of the worker threw, of YOKE_IN_PROCESS, of programs with a static C++ runtime or a
+  /// sanitizer. Slow at first: reads debug information.
+  std::vector<std::string> frames() const;
 
  private:
+  friend detail::ThrowPlaces;
   std::string type_name_;
   std::string task_name_;
   int worker_pid_;
+  std::shared_ptr<const detail::ThrowPlace> place_;
 };
 
 /// The task threw something that has no type here. what() is its text, or says that it had none.

@@ -395,7 +395,7 @@ LastWords ParentChannel::last_words() const {
   if (read_once(box.has_address) != 0) words.fault_address = read_once(box.address);
   const std::size_t count = std::min<std::size_t>(read_once(box.frame_count), BlackBox::max_frames);
   for (std::size_t i = 0; i < count; ++i) {
-    LastWords::Frame frame{read_once(box.frames[i].offset), {}};
+    system::Frame frame{read_once(box.frames[i].offset), {}};
     const std::uint32_t module = read_once(box.frames[i].module);
     if (module < BlackBox::max_modules) {
       char path[sizeof box.modules[0]];

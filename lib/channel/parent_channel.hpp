@@ -14,6 +14,7 @@
 #include "lib/channel/control_socket.hpp"
 #include "lib/channel/doorbell.hpp"
 #include "lib/channel/layout.hpp"
+#include "lib/system/frames.hpp"
 #include "lib/system/memfd.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/wire/function_table.hpp"
@@ -27,11 +28,7 @@ struct LastWords {
   std::optional<std::uint64_t> fault_address;
   int code = 0;
   std::uint64_t peak_memory = 0;  // 0: not told
-  struct Frame {
-    std::uint64_t offset;
-    std::string module;  // path; empty if unknown
-  };
-  std::vector<Frame> frames;
+  std::vector<system::Frame> frames;
   std::string reason;
   Phase phase = Phase::idle;
   bool ready = false;

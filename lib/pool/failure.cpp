@@ -6,35 +6,12 @@
 
 #include <algorithm>
 
-#include "lib/system/modules.hpp"
+#include "lib/system/frames.hpp"
 #include "lib/system/symbols.hpp"
 #include "yoke/map.hpp"
 
 namespace yoke::pool {
 namespace {
-
-/// Of a frame told by the worker: the same module is loaded here, as a rule. All but the innermost frame tell the address
-/// behind a call, which may be another line's, or after a call that does not return another function's.
-std::string describe_frame(const channel::LastWords::Frame& frame, bool innermost) {
-  if (frame.module.empty()) return fmt::format("{:#x}", frame.offset);
-  if (frame.module == "/" && !system::program_is_ours()) return fmt::format("yoke-worker+{:#x}", frame.offset);
-  const auto base = system::base_of(frame.module == "/" ? std::string() : frame.module);
-  if (!base) return fmt::format("{}+{:#x}", frame.module, frame.offset);
-  return system::describe_code(reinterpret_cast<const void*>(*base + frame.offset - (innermost ? 0 : 1)));
-}
-
-/// std::terminate's way to the library's handler and on to abort says nothing to the user.
-bool is_terminate_handler(const std::string& frame) {
-  return frame.starts_with("yoke::worker::") && frame.find("handle_terminate") != std::string::npos;
-}
-
-/// The library's own frames below the task's function say nothing to the user.
-bool is_below_task(const std::string& frame) {
-  const std::string_view function = std::string_view(frame).substr(0, frame.find('(', 1));
-  for (const std::string_view own : {"yoke::detail::", "yoke::worker::", "std::__invoke", "4yoke6detail"})
-    if (function.find(own) != std::string_view::npos) return true;
-  return false;
-}
 
 void fill_status(const system::ExitStatus& status, const channel::LastWords& words, WorkerDeath& death) {
   if (const auto* signaled = std::get_if<system::Signaled>(&status)) {
@@ -88,15 +65,7 @@ WorkerDeath Death::report() const {
   if (words.signal && *words.signal == death.signal) {
     death.fault_address = words.fault_address;
     death.signal_code = words.code;
-    for (const auto& frame : words.frames) {
-      std::string text = describe_frame(frame, &frame == &words.frames.front());
-      if (is_terminate_handler(text)) {
-        death.frames.clear();
-        continue;
-      }
-      if (is_below_task(text)) break;
-      death.frames.push_back(std::move(text));
-    }
+    death.frames = system::describe_frames(words.frames, false);
   }
   return death;
 }

@@ -1,11 +1,12 @@
-// Exceptions on the wire: an array of the type's name, what(), the registered type's key, its payload, and the nested
-// exception, packed in the worker by the catch block and made again in the caller.
+// Exceptions on the wire: an array of the type's name, what(), the registered type's key, its payload, the nested
+// exception, and where it was thrown, packed in the worker by the catch block and made again in the caller.
 #include "yoke/exception.hpp"
 
 #include <any>
 #include <cxxabi.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -20,8 +21,28 @@
 #include <variant>
 
 #include "lib/system/symbols.hpp"
+#include "lib/wire/throw_place.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
+
+namespace yoke {
+namespace detail {
+
+struct ThrowPlace {
+  std::vector<system::Frame> frames;
+};
+struct ThrowPlaces {
+  static std::shared_ptr<const ThrowPlace>& of(RemoteException& error) { return error.place_; }
+  static const std::shared_ptr<const ThrowPlace>& of(const RemoteException& error) { return error.place_; }
+};
+
+}  // namespace detail
+
+std::vector<std::string> RemoteException::frames() const {
+  return place_ ? system::describe_frames(place_->frames, true) : std::vector<std::string>();
+}
+
+}  // namespace yoke
 
 namespace yoke::detail {
 namespace {
@@ -156,8 +177,29 @@ std::string thrown_type(const std::exception& error) {
   return name.substr(wrapper.size(), name.size() - wrapper.size() - 1);
 }
 
-constexpr std::size_t fields = 5;
+constexpr std::size_t fields = 6;
 constexpr int max_nesting = 16;
+
+/// The paths of the modules, then offset and number of the module for each frame; nil if the place is not known.
+void pack_place(Packer& packer, const std::vector<system::Frame>& frames) {
+  if (frames.empty()) return static_cast<void>(packer.pack_nil());
+  std::vector<std::string> modules;
+  std::vector<std::pair<std::uint64_t, std::size_t>> places;
+  for (const system::Frame& frame : frames) {
+    const auto known = std::find(modules.begin(), modules.end(), frame.module);
+    places.emplace_back(frame.offset, static_cast<std::size_t>(known - modules.begin()));
+    if (known == modules.end()) modules.push_back(frame.module);
+  }
+  pack_value(packer, std::pair(modules, places));
+}
+std::shared_ptr<const ThrowPlace> unpack_place(const Object& object) {
+  if (object.type == msgpack::type::NIL) return nullptr;
+  using Places = std::vector<std::pair<std::uint64_t, std::size_t>>;
+  const auto [modules, places] = unpack_value<std::pair<std::vector<std::string>, Places>>(object);
+  auto place = std::make_shared<ThrowPlace>();
+  for (const auto& [offset, module] : places) place->frames.push_back({offset, modules.at(module)});
+  return place;
+}
 
 void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting);
 
@@ -203,11 +245,16 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
       pack_exception(packer, nested->nested_ptr(), nesting + 1);
     else
       packer.pack_nil();
+    if (remote)
+      pack_place(packer, ThrowPlaces::of(*remote) ? ThrowPlaces::of(*remote)->frames : std::vector<system::Frame>());
+    else
+      pack_place(packer, wire::throw_place(error));
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     pack_text(packer, type ? system::demangle(type->name()) : "an exception of another language");
     pack_text(packer, text_of_value(std::current_exception()));
-    for (std::size_t i = 2; i < fields; ++i) packer.pack_nil();
+    for (std::size_t i = 2; i < fields - 1; ++i) packer.pack_nil();
+    pack_place(packer, wire::throw_place(error));
   }
 }
 
@@ -267,7 +314,8 @@ void throw_serialization_error(const char* what, const char* deed) {
 
 std::exception_ptr unpack_exception_object(const Object& object, int worker_pid, const std::string& task_name) {
   const auto items = unpack_array(object, fields);
-  const RemoteException origin(std::string(unpack_string(items[0])), task_name, worker_pid);
+  RemoteException origin(std::string(unpack_string(items[0])), task_name, worker_pid);
+  ThrowPlaces::of(origin) = unpack_place(items[5]);
   const std::string text(unpack_string(items[1]));
   std::exception_ptr nested;
   if (items[4].type != msgpack::type::NIL) nested = unpack_exception_object(items[4], worker_pid, task_name);

@@ -16,6 +16,7 @@
 #include "lib/system/fault_point.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/wire/throw_place.hpp"
 #include "lib/worker/crash_handler.hpp"
 #include "lib/worker/lifeline.hpp"
 #include "lib/worker/task_loop.hpp"
@@ -95,6 +96,7 @@ void run() {
     start_lifeline(std::move(descriptors.parent_life), this_worker::rank());
     YOKE_FAULT_POINT(lifeline_started);
     install_crash_handler(channel);
+    wire::note_throws();
     YOKE_FAULT_POINT(crash_handler_installed);
   } catch (const std::exception& error) {
     fail_start(channel, error.what());

@@ -1,0 +1,64 @@
+#include "lib/system/frames.hpp"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <link.h>
+
+#include <string_view>
+
+#include "lib/system/modules.hpp"
+#include "lib/system/symbols.hpp"
+
+namespace yoke::system {
+namespace {
+
+/// All frames that are calls tell the address behind the call, which may be another line's, or after a call that does not
+/// return another function's.
+std::string describe_frame(const Frame& frame, bool is_call) {
+  if (frame.module.empty()) return fmt::format("{:#x}", frame.offset);
+  const bool of_program = frame.module == "/";
+  if (of_program && !program_is_ours()) return fmt::format("yoke-worker+{:#x}", frame.offset);
+  const auto base = base_of(of_program ? std::string() : frame.module);
+  if (!base) return fmt::format("{}+{:#x}", frame.module, frame.offset);
+  return describe_code(reinterpret_cast<const void*>(*base + frame.offset - (is_call ? 1 : 0)));
+}
+
+bool is_terminate_handler(std::string_view frame) {
+  return frame.starts_with("yoke::worker::") && frame.find("handle_terminate") != std::string_view::npos;
+}
+
+/// The library's own frames below the task's function.
+bool is_below_task(std::string_view frame) {
+  const std::string_view function = frame.substr(0, frame.find('(', 1));
+  for (const std::string_view own : {"yoke::detail::", "yoke::worker::", "std::__invoke", "4yoke6detail"})
+    if (function.find(own) != std::string_view::npos) return true;
+  return false;
+}
+
+}  // namespace
+
+Frame frame_of(const void* address) {
+  Frame frame{reinterpret_cast<std::uintptr_t>(address), {}};
+  dl_find_object object;
+  if (_dl_find_object(const_cast<void*>(address), &object) == 0 && object.dlfo_link_map) {
+    frame.offset -= object.dlfo_link_map->l_addr;
+    frame.module = object.dlfo_link_map->l_name[0] != 0 ? object.dlfo_link_map->l_name : "/";
+  }
+  return frame;
+}
+
+std::vector<std::string> describe_frames(const std::vector<Frame>& frames, bool innermost_is_a_call) {
+  std::vector<std::string> described;
+  for (const Frame& frame : frames) {
+    std::string text = describe_frame(frame, innermost_is_a_call || &frame != &frames.front());
+    if (is_terminate_handler(text)) {
+      described.clear();
+      continue;
+    }
+    if (is_below_task(text)) break;
+    described.push_back(std::move(text));
+  }
+  return described;
+}
+
+}  // namespace yoke::system

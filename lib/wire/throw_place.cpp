@@ -1,0 +1,77 @@
+#include "lib/wire/throw_place.hpp"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <boost/stacktrace/safe_dump_to.hpp>
+#include <cstring>
+#include <exception>
+#include <typeinfo>
+
+#include "yoke/export.hpp"
+
+namespace yoke::wire {
+namespace {
+
+constexpr std::size_t most_frames = 24;
+
+struct Throw {
+  const void* object = nullptr;
+  std::array<const void*, most_frames> frames{};  // up to the first null
+};
+
+std::atomic<bool> noting{false};
+thread_local std::array<Throw, 4> last_throws;  // one may be thrown while another is handled
+thread_local std::size_t next_throw = 0;
+
+}  // namespace
+
+void note_throws() noexcept {
+  // Of the runtime's object file that has its __cxa_throw: where the runtime is linked statically, this brings that in.
+  [[maybe_unused]] static auto* const volatile beside_it = &__cxxabiv1::__cxa_init_primary_exception;
+  noting.store(true, std::memory_order_relaxed);
+}
+
+std::vector<system::Frame> throw_place(const std::exception_ptr& error) {
+  const void* object = nullptr;
+  static_assert(sizeof error == sizeof object, "libstdc++'s exception_ptr is the address of what was thrown");
+  std::memcpy(&object, &error, sizeof object);
+  std::vector<system::Frame> place;
+  const auto found = std::find_if(last_throws.begin(), last_throws.end(), [&](const Throw& t) { return t.object == object; });
+  if (!object || found == last_throws.end()) return place;
+  for (const void* address : found->frames) {
+    if (!address) break;
+    place.push_back(system::frame_of(address));
+  }
+  return place;
+}
+
+}  // namespace yoke::wire
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define YOKE_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define YOKE_SANITIZED
+#endif
+#endif
+
+#ifndef YOKE_SANITIZED
+
+extern "C" YOKE_API __attribute__((weak, noreturn)) void __cxa_throw(void* object, std::type_info* type,
+                                                                     void (*destroy)(void*)) {
+  using CxaThrow = void (*)(void*, std::type_info*, void (*)(void*));
+  static const auto next = reinterpret_cast<CxaThrow>(dlsym(RTLD_NEXT, "__cxa_throw"));
+  if (yoke::wire::noting.load(std::memory_order_relaxed)) {
+    auto& noted = yoke::wire::last_throws[yoke::wire::next_throw++ % yoke::wire::last_throws.size()];
+    noted.object = object;
+    noted.frames = {};
+    boost::stacktrace::safe_dump_to(1, noted.frames.data(), sizeof noted.frames);  // 1: this function
+  }
+  next(object, type, destroy);
+  __builtin_unreachable();
+}
+
+#endif

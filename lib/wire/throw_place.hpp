@@ -1,0 +1,21 @@
+// Where exceptions were thrown. In a worker, the place of each throw is kept until the thread's next few.
+//
+// Throwing goes through __cxa_throw, which this library defines as well as the C++ runtime: its own notes the caller's
+// frames and passes on. The definition is weak: in programs with a static C++ runtime, the runtime's takes its place, and
+// no places are known. Nor are they under a sanitizer, which has a definition of its own to the same end.
+#pragma once
+
+#include <exception>
+#include <vector>
+
+#include "lib/system/frames.hpp"
+
+namespace yoke::wire {
+
+/// From now on, on every thread of this process.
+void note_throws() noexcept;
+
+/// Where this thread threw it; empty if that is not known.
+std::vector<system::Frame> throw_place(const std::exception_ptr& error);
+
+}  // namespace yoke::wire
