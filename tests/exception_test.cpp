@@ -67,7 +67,7 @@ template <class T>
 [[noreturn]] void throw_c_string() { throw "a C string"; }
 
 constexpr int line_of_throw = __LINE__ + 1;
-[[gnu::noinline]] void dig(int depth) { if (depth == 0) throw PlainError("rock"); dig(depth - 1); }
+[[gnu::noinline]] void dig(int depth) { depth == 0 ? throw PlainError("rock") : dig(depth - 1); asm volatile(""); }
 [[gnu::noinline]] int go_digging(int depth) {
   dig(depth);
   return depth;
