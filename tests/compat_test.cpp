@@ -3,6 +3,7 @@
 #include <chrono>
 #include <csignal>
 #include <future>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -117,7 +118,7 @@ TEST_F(BsThreadPool, G9_loops_write_to_shared_arrays) {
   pool->submit_loop(0, 10'000, [view = squares.view()](int i) { view[static_cast<std::size_t>(i)] = i * i; }).get();
   for (std::size_t i = 0; i < squares.size(); ++i) ASSERT_EQ(squares[i], static_cast<double>(i * i));
   const yoke::SharedArray<int> counts(100);
-  pool->detach_loop(0U, 100U, [view = counts.view()](unsigned i) { ++view[i]; }, 10);
+  pool->detach_loop(0U, 100U, [view = counts.view()](unsigned i) { std::atomic_ref(view[i]).fetch_add(1); }, 10);
   pool->detach_sequence(0U, 100U, [view = counts.view()](unsigned i) { std::atomic_ref(view[i]).fetch_add(1); });
   pool->wait();
   EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0), 200);
@@ -194,7 +195,7 @@ TEST_F(TaskflowFace, G9_its_end_waits_for_all) {
   EXPECT_EQ(board.get(0), 20U);
 }
 
-TEST_F(ParallelFor, G4_every_turn_is_run_once) {
+TEST_F(ParallelFor, G9_every_turn_is_run_once) {
   for (const std::size_t count : {0U, 1U, 7U, 1000U}) {
     yoke::SharedArray<int> turns(count);
     yoke::parallel_for(*pool, std::size_t{0}, count, [view = turns.view()](std::size_t i) { view[i] += static_cast<int>(i) + 1; });
@@ -205,7 +206,40 @@ TEST_F(ParallelFor, G4_every_turn_is_run_once) {
   EXPECT_EQ(std::accumulate(turns.begin(), turns.end(), 0), 10);
 }
 
-TEST_F(ParallelFor, G4_what_the_body_throws_comes_after_all_other_blocks) {
+TEST(Blocks, G9_they_cover_all_indices_of_a_type) {
+  std::vector<std::pair<int, int>> blocks;
+  constexpr int least = std::numeric_limits<int>::min();
+  constexpr int most = std::numeric_limits<int>::max();
+  yoke::detail::each_block<int>(least, most, 3, [&](int begin, int end) { blocks.emplace_back(begin, end); });
+  ASSERT_EQ(blocks.size(), 3U);
+  EXPECT_EQ(blocks[0].first, least);
+  EXPECT_EQ(blocks[0].second, blocks[1].first);
+  EXPECT_EQ(blocks[1].second, blocks[2].first);
+  EXPECT_EQ(blocks[2].second, most);
+  EXPECT_LT(blocks[0].second, 0);
+  EXPECT_GT(blocks[2].first, 0);
+}
+
+/// A pool that takes three tasks.
+struct ShortLived {
+  yoke::ProcessPoolExecutor& pool;
+  int left = 3;
+  int max_workers() const { return pool.max_workers(); }
+  template <class... What>
+  auto submit(What&&... what) {
+    if (left-- == 0) throw yoke::ShutdownExecutorError("no more");
+    return pool.submit(std::forward<What>(what)...);
+  }
+};
+
+TEST_F(ParallelFor, G9_a_pool_that_ends_meanwhile_is_waited_for) {
+  ShortLived short_lived{*pool};
+  const auto body = [where = board](int) { where.add(0); };
+  EXPECT_THROW(yoke::parallel_for(short_lived, 0, 10, body, {.blocks = 10}), yoke::ShutdownExecutorError);
+  EXPECT_EQ(board.get(0), 3U);
+}
+
+TEST_F(ParallelFor, G9_what_the_body_throws_comes_after_all_other_blocks) {
   yoke::SharedArray<int> turns(100);
   const auto body = [view = turns.view()](int i) {
     if (i == 13) throw std::out_of_range("thirteen");
@@ -217,7 +251,7 @@ TEST_F(ParallelFor, G4_what_the_body_throws_comes_after_all_other_blocks) {
   EXPECT_EQ(std::accumulate(turns.begin(), turns.end(), 0), 100 - 7 - 10);
 }
 
-TEST_F(ParallelFor, G4_a_worker_that_dies_costs_its_block) {
+TEST_F(ParallelFor, G9_a_worker_that_dies_costs_its_block) {
   yoke::SharedArray<int> turns(100);
   const auto body = [view = turns.view()](int i) {
     if (i == 13) kill_self(SIGKILL);

@@ -312,6 +312,32 @@ TEST_P(ExceptionTest, G6_frames_of_the_place_that_threw) {
   EXPECT_NE(frames[2].find("go_digging(int) at "), std::string::npos) << frames[2];
 }
 
+[[gnu::noinline]] void fall_here() { throw std::runtime_error("here"); }
+[[gnu::noinline]] void fall_there() { throw std::runtime_error("there"); }
+
+/// The allocator gives out the memory of the one before.
+TEST_P(ExceptionTest, G6_frames_are_those_of_the_last_throw) {
+  for (int i = 0; i < 8; ++i) {
+    const auto frames = frames_of(from(i % 2 == 0 ? fall_here : fall_there));
+    if (in_process() || sanitized) continue;  // no places of throws are known here
+    ASSERT_FALSE(frames.empty());
+    EXPECT_NE(frames[0].find(i % 2 == 0 ? "fall_here()" : "fall_there()"), std::string::npos) << frames[0];
+  }
+}
+
+TEST_P(ExceptionTest, G6_an_exception_that_was_never_thrown_has_no_frames) {
+  const auto frames = frames_of(from([] {
+    try {
+      fall_here();
+    } catch (const std::exception&) {
+    }
+    std::promise<int> promise;
+    promise.set_exception(std::make_exception_ptr(std::logic_error("never thrown")));
+    promise.get_future().get();
+  }));
+  EXPECT_TRUE(frames.empty());
+}
+
 TEST_P(ExceptionTest, G6_frames_of_what_is_thrown_on_and_of_a_nested_pool) {
   for (const auto& frames : {frames_of(from(dig_again)), frames_of(from(dig_in_pool_below))}) {
     if (in_process() || sanitized) continue;  // no places of throws are known here

@@ -86,6 +86,13 @@ TEST_F(Leaving, D20_a_fork_elsewhere) {
   EXPECT_EQ(run("forks"), (Lines{"the fork was refused", "the fork's own pool says 10", "the fork ended with 5", "42"}));
 }
 
+TEST_F(Leaving, D22_before_main_it_says_what_to_do) {
+  ChildProgram program(child_path("test_leaving_program"), {"before_main"}, {"YOKE_TEST_POOL_BEFORE_MAIN=1"});
+  const std::string said = program.read_line();
+  EXPECT_NE(said.find("Make it in main"), std::string::npos) << said;
+  EXPECT_EQ(program.wait(), 0);
+}
+
 TEST_F(Leaving, D22_without_the_start_hook_yoke_worker_does_it) {
   ChildProgram program(child_path("test_hookless_program"), {LATE_TASKS});
   EXPECT_EQ(program.read_line(), "six times seven is 42");

@@ -30,11 +30,13 @@ namespace detail {
 /// Calls each(begin, end) for `blocks` blocks of [first, last), none empty, whose sizes differ by one at most.
 template <class T, class Each>
 void each_block(T first, T last, std::size_t blocks, const Each& each) {
+  static_assert(std::is_integral_v<T>, "yoke: a loop runs over integers");
+  using U = std::make_unsigned_t<T>;  // the difference of two T may be no T
   if (!(first < last)) return;
-  const auto all = static_cast<std::size_t>(last - first);
+  const std::size_t all = static_cast<U>(static_cast<U>(last) - static_cast<U>(first));
   blocks = std::clamp<std::size_t>(blocks, 1, all);
   const auto begin_of = [&](std::size_t n) {
-    return static_cast<T>(first + static_cast<T>(all / blocks * n + std::min(n, all % blocks)));
+    return static_cast<T>(static_cast<U>(static_cast<U>(first) + static_cast<U>(all / blocks * n + std::min(n, all % blocks))));
   };
   for (std::size_t n = 0; n < blocks; ++n) each(begin_of(n), begin_of(n + 1));
 }
@@ -60,9 +62,17 @@ void parallel_for(Pool& pool, T1 first, T2 last, F&& body, const ParallelForOpti
   const auto loop = detail::loop_over<T>(std::forward<F>(body));
   const std::size_t blocks = options.blocks != 0 ? options.blocks : 4 * static_cast<std::size_t>(pool.max_workers());
   std::vector<Future<void>> futures;
-  detail::each_block<T>(first, last, blocks,
-                        [&](T begin, T end) { futures.push_back(pool.submit(options.task, loop, begin, end)); });
-  for (const auto& future : futures) future.wait();
+  const auto wait_for_all = [&] {  // nothing writes to the arrays any more
+    for (const auto& future : futures) future.wait();
+  };
+  try {
+    detail::each_block<T>(first, last, blocks,
+                          [&](T begin, T end) { futures.push_back(pool.submit(options.task, loop, begin, end)); });
+  } catch (...) {
+    wait_for_all();
+    throw;
+  }
+  wait_for_all();
   for (auto& future : futures) future.get();
 }
 

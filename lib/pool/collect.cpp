@@ -104,6 +104,7 @@ void LocalPool::tell_done(const Worker& worker, const Task& task, bool failed) {
 }
 
 void LocalPool::wait(const Task& task, Deadline deadline) {
+  check_process();
   const std::unique_lock leading(leader_, std::try_to_lock);
   if (leading)
     lead(task, deadline);
@@ -139,10 +140,11 @@ void LocalPool::lead(const Task& task, Deadline deadline) {
       for (const auto& worker : workers_) {
         if (worker->idle() || count + 1 >= words.size()) continue;
         const std::size_t outstanding = worker->outstanding();
-        worker->channel.arm_leader_bell(patient ? worker->channel.next_position() - 1 - outstanding / 2 : 0);
+        const bool many = outstanding > few_results;
+        worker->channel.arm_leader_bell(patient && many ? worker->channel.next_position() - 1 - outstanding / 2 : 0);
         words[count++] = worker->channel.leader_bell().wait_word();
         armed.push_back(worker.get());
-        many_outstanding |= outstanding > few_results;
+        many_outstanding |= many;
       }
       if (patient && many_outstanding) {
         const auto soon = Clock::now() + patience;

@@ -38,10 +38,15 @@ int allowed_depth() {
 
 /// This program did not begin with our start hook: another one must run as worker.
 void check_foreign_program() {
+  if (system::program_will_be_ours())
+    throw BrokenProcessPool(
+        "a static object's constructor makes a process pool before main, when no worker can start yet. Make it in main, or "
+        "when it is first used");
   if (system::home_module().is_executable)
     throw BrokenProcessPool(
         "this program cannot start workers: yoke's start hook did not run in it, as in a fully static link. Call "
         "yoke::init(argc, argv) in the first line of main");
+  system::keep_home_loaded();
   try {
     system::worker_program();
   } catch (const std::exception& error) {
@@ -131,6 +136,10 @@ void LocalPool::tune_spinning() {
 void LocalPool::check_accepting() const {
   if (broken_) std::rethrow_exception(broken_->make(""));
   if (!accepting_) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
+  check_process();
+}
+
+void LocalPool::check_process() const {
   if (in_other_process())
     throw BrokenProcessPool("this process was forked from the one that made the pool: make a pool of its own");
 }

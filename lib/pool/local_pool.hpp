@@ -61,6 +61,7 @@ class LocalPool final : public Pool,
   Worker* worker_of(const Task& task) const;
   std::uint64_t position_of(const Task& task) const;
   bool in_other_process() const noexcept;
+  void check_process() const;
   void cancel_unstarted();
   void fail_unfinished(const std::shared_ptr<const Failure>& failure);
 

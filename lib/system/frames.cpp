@@ -12,15 +12,18 @@
 namespace yoke::system {
 namespace {
 
-/// All frames that are calls tell the address behind the call, which may be another line's, or after a call that does not
-/// return another function's.
-std::string describe_frame(const Frame& frame, bool is_call) {
-  if (frame.module.empty()) return fmt::format("{:#x}", frame.offset);
+/// Where it is in this process; null if its module is not loaded here. All frames that are calls tell the address behind the
+/// call, which may be another line's, or after a call that does not return another function's.
+const void* address_of(const Frame& frame, bool is_call) {
   const bool of_program = frame.module == "/";
-  if (of_program && !program_is_ours()) return fmt::format("yoke-worker+{:#x}", frame.offset);
+  if (frame.module.empty() || (of_program && !program_is_ours())) return nullptr;
   const auto base = base_of(of_program ? std::string() : frame.module);
-  if (!base) return fmt::format("{}+{:#x}", frame.module, frame.offset);
-  return describe_code(reinterpret_cast<const void*>(*base + frame.offset - (is_call ? 1 : 0)));
+  return base ? reinterpret_cast<const void*>(*base + frame.offset - (is_call ? 1 : 0)) : nullptr;
+}
+
+std::string describe_unknown(const Frame& frame) {
+  if (frame.module.empty()) return fmt::format("{:#x}", frame.offset);
+  return fmt::format("{}+{:#x}", frame.module == "/" ? "yoke-worker" : frame.module, frame.offset);
 }
 
 bool is_terminate_handler(std::string_view frame) {
@@ -50,12 +53,18 @@ Frame frame_of(const void* address) {
 std::vector<std::string> describe_frames(const std::vector<Frame>& frames, bool innermost_is_a_call) {
   std::vector<std::string> described;
   for (const Frame& frame : frames) {
-    std::string text = describe_frame(frame, innermost_is_a_call || &frame != &frames.front());
+    const void* const address = address_of(frame, innermost_is_a_call || &frame != &frames.front());
+    std::string text = address ? describe_code(address) : describe_unknown(frame);
     if (is_terminate_handler(text)) {
       described.clear();
       continue;
     }
-    if (is_below_task(text)) break;
+    if (is_below_task(text)) {
+      // The task's function may have been inlined into the library's.
+      if (&frame == &frames.front()) text = describe_inlined_code(address);
+      if (described.empty() && !text.empty() && !is_below_task(text)) described.push_back(std::move(text));
+      break;
+    }
     described.push_back(std::move(text));
   }
   return described;

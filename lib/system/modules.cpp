@@ -1,6 +1,7 @@
 // The loader's list of modules, and their identities from notes and program headers.
 #include "lib/system/modules.hpp"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 
@@ -13,6 +14,8 @@
 #include <span>
 #include <system_error>
 #include <utility>
+
+#include "lib/system/memory_map.hpp"
 
 namespace yoke::system {
 namespace {
@@ -124,8 +127,20 @@ void visit_modules(const std::function<bool(const dl_phdr_info&, bool is_executa
   if (call.error) std::rethrow_exception(call.error);
 }
 
-Module describe(const dl_phdr_info& info, bool is_executable) {
+// As the loader has it; where that is relative, and the process may have changed its folder since, as the kernel has it.
+std::string path_of(const dl_phdr_info& info) {
   std::string path = info.dlpi_name != nullptr ? info.dlpi_name : "";
+  if (path.empty() || path.front() == '/') return path;
+  for (const ElfW(Phdr) & header : headers_of(info)) {
+    if (header.p_type != PT_LOAD) continue;
+    const auto place = find_place(static_cast<std::uintptr_t>(info.dlpi_addr + header.p_vaddr));
+    return place.file.empty() ? path : place.file;
+  }
+  return path;
+}
+
+Module describe(const dl_phdr_info& info, bool is_executable) {
+  std::string path = path_of(info);
   if (is_executable) {
     std::error_code error;
     const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -169,24 +184,28 @@ std::optional<Module> find_loaded(const ModuleIdentity& identity) {
 bool program_is_ours() noexcept { return ours.load(std::memory_order_relaxed); }
 void note_program_is_ours() noexcept { ours.store(true, std::memory_order_relaxed); }
 
+bool program_will_be_ours() {
+  // The first definition that the program's own start finds; the libraries of a plug-in come behind libc's.
+  const void* const start = dlsym(RTLD_DEFAULT, "__libc_start_main");
+  const auto module = start ? module_of(start) : std::nullopt;
+  return !program_is_ours() && module && module->base == home_module().base;
+}
+
 Module home_module() {
   if (program_is_ours()) return main_module();
-  static const auto& home = *new Module([] {  // never destroyed: workers start during static destruction too
-    auto found = module_of(reinterpret_cast<const void*>(&note_program_is_ours));
-    if (!found) return main_module();
-    std::error_code error;  // the host may have opened it by a relative path, and may change its folder yet
-    auto absolute = std::filesystem::absolute(found->path, error).lexically_normal();
-    if (!error) found->path = absolute.string();
-    return std::move(*found);
-  }());
-  return home;
+  auto home = module_of(reinterpret_cast<const void*>(&note_program_is_ours));
+  return home ? std::move(*home) : main_module();
+}
+
+void keep_home_loaded() {
+  const std::string path = home_module().path;
+  if (!dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE)) static_cast<void>(dlerror());
 }
 
 std::optional<std::uintptr_t> base_of(const std::string& path) {
   std::optional<std::uintptr_t> base;
-  if (!program_is_ours() && path == home_module().path) return home_module().base;
   visit_modules([&](const dl_phdr_info& info, bool is_executable) {
-    if (path.empty() ? is_executable : info.dlpi_name != nullptr && path == info.dlpi_name)
+    if (path.empty() ? is_executable : path == path_of(info))
       base = static_cast<std::uintptr_t>(info.dlpi_addr);
     return base.has_value();
   });

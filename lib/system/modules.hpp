@@ -30,10 +30,14 @@ Module main_module();
 /// Main was entered through this library's start hook or yoke::init, so each copy of the program becomes a worker.
 bool program_is_ours() noexcept;
 void note_program_is_ours() noexcept;
+/// It will be: the program is linked to this library, but still constructs its static objects.
+bool program_will_be_ours();
 
 /// What parent and worker have in common from the start: the program, or, in a program that is not ours but opened a
-/// plug-in with dlopen, the shared object that holds this very code, by its absolute path.
+/// plug-in with dlopen, the shared object that holds this very code.
 Module home_module();
+/// Whatever the host does: threads of this library may outlive its dlclose.
+void keep_home_loaded();
 
 /// The loaded module with this identity; empty if there is none.
 std::optional<Module> find_loaded(const ModuleIdentity& identity);

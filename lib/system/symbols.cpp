@@ -19,6 +19,8 @@
 namespace yoke::system {
 namespace {
 
+enum class CodeLevel { function, inlined };
+
 std::mutex& lookup_mutex() {
   static auto* mutex = new std::mutex;
   return *mutex;
@@ -47,11 +49,14 @@ struct CodePlace {
   std::string function;
   std::string file;
   int line = 0;
+  CodeLevel level = CodeLevel::function;
 };
 
-/// What debug information and symbol tables tell; of calls that were inlined, the function that they are in. Locked.
-CodePlace look_up(const void* address) {
+/// What debug information and symbol tables tell; of calls that were inlined, the function that they are in, or the
+/// innermost of them. Locked.
+CodePlace look_up(const void* address, CodeLevel level = CodeLevel::function) {
   CodePlace place;
+  place.level = level;
   const auto pc = reinterpret_cast<std::uintptr_t>(address);
   backtrace_state* const state = debug_information();
   if (!state) return place;
@@ -62,9 +67,10 @@ CodePlace look_up(const void* address) {
         if (function) at.function = function;
         if (file) at.file = file;
         at.line = line;
-        return 0;
+        return at.level == CodeLevel::inlined ? 1 : 0;  // the innermost comes first
       },
       &ignore_error, &place);
+  if (level == CodeLevel::inlined) return place;
   backtrace_syminfo(
       state, pc,
       [](void* found, std::uintptr_t, const char* symbol, std::uintptr_t, std::uintptr_t) {
@@ -108,6 +114,13 @@ std::string function_name(const void* address) {
   if (dladdr(address, &info) != 0 && info.dli_sname) return demangle(info.dli_sname);
   const CodePlace place = look_up(address);
   return place.function.empty() ? std::string() : demangle(place.function.c_str());
+}
+
+std::string describe_inlined_code(const void* address) {
+  const std::lock_guard lock(lookup_mutex());
+  const CodePlace place = look_up(address, CodeLevel::inlined);
+  if (place.line == 0 || place.function.empty()) return {};
+  return fmt::format("{} at {}:{}", demangle(place.function.c_str()), place.file, place.line);
 }
 
 std::string describe_code(const void* address) {

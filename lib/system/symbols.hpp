@@ -15,4 +15,7 @@ std::string function_name(const void* address);
 /// "function at file:line", with what of it is known; "module+0x1234" if nothing is.
 std::string describe_code(const void* address);
 
+/// The same of the innermost function that was inlined there; empty if debug information does not tell.
+std::string describe_inlined_code(const void* address);
+
 }  // namespace yoke::system

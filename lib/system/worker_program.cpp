@@ -13,8 +13,9 @@
 #include "lib/system/launcher.hpp"
 #include "lib/system/modules.hpp"
 
-#ifndef YOKE_INSTALLED_WORKER
-#error "the build names the file that yoke-worker is installed as: YOKE_INSTALLED_WORKER"
+// The build says where yoke-worker is installed: its path, and that from the library's folder, for trees that are moved.
+#if !defined YOKE_INSTALLED_WORKER || !defined YOKE_WORKER_FROM_LIBRARY
+#error "YOKE_INSTALLED_WORKER and YOKE_WORKER_FROM_LIBRARY are not defined"
 #endif
 
 namespace yoke::system {
@@ -22,8 +23,9 @@ namespace {
 
 /// Where it may be, in order.
 std::vector<std::string> places(const std::string& home) {
-  if (const char* named = std::getenv(worker_program_variable); named && *named) return {named};
-  return {std::filesystem::path(home).parent_path() / "yoke-worker", YOKE_INSTALLED_WORKER};
+  if (const char* named = ::secure_getenv(worker_program_variable); named && *named) return {named};
+  const std::filesystem::path folder = std::filesystem::path(home).parent_path();
+  return {folder / "yoke-worker", folder / YOKE_WORKER_FROM_LIBRARY, YOKE_INSTALLED_WORKER};
 }
 
 /// Of the program that opens the module at `home`.

@@ -28,8 +28,10 @@
 namespace yoke {
 namespace detail {
 
+/// As a worker tells it: paths of modules, then offset and number of the module for each frame.
 struct ThrowPlace {
-  std::vector<system::Frame> frames;
+  std::vector<std::string> modules;
+  std::vector<std::pair<std::uint64_t, std::size_t>> frames;
 };
 struct ThrowPlaces {
   static std::shared_ptr<const ThrowPlace>& of(RemoteException& error) { return error.place_; }
@@ -39,7 +41,10 @@ struct ThrowPlaces {
 }  // namespace detail
 
 std::vector<std::string> RemoteException::frames() const {
-  return place_ ? system::describe_frames(place_->frames, true) : std::vector<std::string>();
+  std::vector<system::Frame> frames;
+  if (place_)
+    for (const auto& [offset, module] : place_->frames) frames.push_back({offset, place_->modules.at(module)});
+  return system::describe_frames(frames, true);
 }
 
 }  // namespace yoke
@@ -180,25 +185,30 @@ std::string thrown_type(const std::exception& error) {
 constexpr std::size_t fields = 6;
 constexpr int max_nesting = 16;
 
-/// The paths of the modules, then offset and number of the module for each frame; nil if the place is not known.
-void pack_place(Packer& packer, const std::vector<system::Frame>& frames) {
-  if (frames.empty()) return static_cast<void>(packer.pack_nil());
-  std::vector<std::string> modules;
-  std::vector<std::pair<std::uint64_t, std::size_t>> places;
-  for (const system::Frame& frame : frames) {
-    const auto known = std::find(modules.begin(), modules.end(), frame.module);
-    places.emplace_back(frame.offset, static_cast<std::size_t>(known - modules.begin()));
-    if (known == modules.end()) modules.push_back(frame.module);
+ThrowPlace place_of(const std::exception_ptr& error) {
+  ThrowPlace place;
+  for (const system::Frame& frame : wire::throw_place(error)) {
+    const auto known = std::find(place.modules.begin(), place.modules.end(), frame.module);
+    place.frames.emplace_back(frame.offset, static_cast<std::size_t>(known - place.modules.begin()));
+    if (known == place.modules.end()) place.modules.push_back(frame.module);
   }
-  pack_value(packer, std::pair(modules, places));
+  return place;
+}
+/// Nil if it is not known.
+void pack_place(Packer& packer, const ThrowPlace* place) {
+  if (place && !place->frames.empty())
+    pack_value(packer, std::tie(place->modules, place->frames));
+  else
+    packer.pack_nil();
 }
 std::shared_ptr<const ThrowPlace> unpack_place(const Object& object) {
   if (object.type == msgpack::type::NIL) return nullptr;
-  using Places = std::vector<std::pair<std::uint64_t, std::size_t>>;
-  const auto [modules, places] = unpack_value<std::pair<std::vector<std::string>, Places>>(object);
-  auto place = std::make_shared<ThrowPlace>();
-  for (const auto& [offset, module] : places) place->frames.push_back({offset, modules.at(module)});
-  return place;
+  auto [modules, frames] = unpack_value<std::pair<decltype(ThrowPlace::modules), decltype(ThrowPlace::frames)>>(object);
+  // What a worker tells may be anything: each of these costs a look into debug information.
+  if (frames.size() > wire::most_frames_of_a_throw ||
+      std::any_of(frames.begin(), frames.end(), [&](const auto& frame) { return frame.second >= modules.size(); }))
+    throw SerializationError("the place of the throw is damaged");
+  return std::make_shared<const ThrowPlace>(ThrowPlace{std::move(modules), std::move(frames)});
 }
 
 void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting);
@@ -245,16 +255,15 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
       pack_exception(packer, nested->nested_ptr(), nesting + 1);
     else
       packer.pack_nil();
-    if (remote)
-      pack_place(packer, ThrowPlaces::of(*remote) ? ThrowPlaces::of(*remote)->frames : std::vector<system::Frame>());
-    else
-      pack_place(packer, wire::throw_place(error));
+    const ThrowPlace here = remote ? ThrowPlace() : place_of(error);
+    pack_place(packer, remote ? ThrowPlaces::of(*remote).get() : &here);
   } catch (...) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     pack_text(packer, type ? system::demangle(type->name()) : "an exception of another language");
     pack_text(packer, text_of_value(std::current_exception()));
     for (std::size_t i = 2; i < fields - 1; ++i) packer.pack_nil();
-    pack_place(packer, wire::throw_place(error));
+    const ThrowPlace here = place_of(error);
+    pack_place(packer, &here);
   }
 }
 

@@ -33,6 +33,9 @@ FunctionReference refer_to(const void* function) {
   const auto module = system::module_of(function);
   if (!module)
     throw Error("the function to be run lies in no loaded module (generated code?), so a worker cannot find it");
+  if (module->is_executable && !system::program_is_ours())
+    throw Error("the function to be run lies in the program itself, whose main was not entered through yoke's start hook: "
+                "link yoke before libc, or call yoke::init(argc, argv) in the first line of main");
   const std::lock_guard lock(numbers().mutex);
   auto& modules = numbers().modules;
   std::size_t number = 1;

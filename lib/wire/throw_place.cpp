@@ -7,7 +7,6 @@
 #include <atomic>
 #include <boost/stacktrace/safe_dump_to.hpp>
 #include <cstring>
-#include <exception>
 #include <typeinfo>
 
 #include "yoke/export.hpp"
@@ -15,11 +14,10 @@
 namespace yoke::wire {
 namespace {
 
-constexpr std::size_t most_frames = 24;
-
 struct Throw {
   const void* object = nullptr;
-  std::array<const void*, most_frames> frames{};  // up to the first null
+  const std::type_info* type = nullptr;
+  std::array<const void*, most_frames_of_a_throw> frames{};  // up to the first null
 };
 
 std::atomic<bool> noting{false};
@@ -28,10 +26,12 @@ thread_local std::size_t next_throw = 0;
 
 }  // namespace
 
-void note_throws() noexcept {
-  // Of the runtime's object file that has its __cxa_throw: where the runtime is linked statically, this brings that in.
-  [[maybe_unused]] static auto* const volatile beside_it = &__cxxabiv1::__cxa_init_primary_exception;
-  noting.store(true, std::memory_order_relaxed);
+void note_throws() noexcept { noting.store(true, std::memory_order_relaxed); }
+
+void forget_throws() noexcept {
+  if (next_throw == 0) return;
+  last_throws = {};
+  next_throw = 0;
 }
 
 std::vector<system::Frame> throw_place(const std::exception_ptr& error) {
@@ -39,7 +39,9 @@ std::vector<system::Frame> throw_place(const std::exception_ptr& error) {
   static_assert(sizeof error == sizeof object, "libstdc++'s exception_ptr is the address of what was thrown");
   std::memcpy(&object, &error, sizeof object);
   std::vector<system::Frame> place;
-  const auto found = std::find_if(last_throws.begin(), last_throws.end(), [&](const Throw& t) { return t.object == object; });
+  const auto found = std::find_if(last_throws.begin(), last_throws.end(), [&](const Throw& t) {
+    return t.object == object && t.type && *t.type == *error.__cxa_exception_type();
+  });
   if (!object || found == last_throws.end()) return place;
   for (const void* address : found->frames) {
     if (!address) break;
@@ -64,10 +66,12 @@ extern "C" YOKE_API __attribute__((weak, noreturn)) void __cxa_throw(void* objec
                                                                      void (*destroy)(void*)) {
   using CxaThrow = void (*)(void*, std::type_info*, void (*)(void*));
   static const auto next = reinterpret_cast<CxaThrow>(dlsym(RTLD_NEXT, "__cxa_throw"));
+  if (!next) std::terminate();  // the runtime lies before this library in the search: then nobody comes here
   if (yoke::wire::noting.load(std::memory_order_relaxed)) {
+    for (auto& old : yoke::wire::last_throws)
+      if (old.object == object) old = {};  // its memory is used again
     auto& noted = yoke::wire::last_throws[yoke::wire::next_throw++ % yoke::wire::last_throws.size()];
-    noted.object = object;
-    noted.frames = {};
+    noted = {object, type, {}};
     boost::stacktrace::safe_dump_to(1, noted.frames.data(), sizeof noted.frames);  // 1: this function
   }
   next(object, type, destroy);

@@ -16,6 +16,11 @@ namespace yoke::wire {
 /// From now on, on every thread of this process.
 void note_throws() noexcept;
 
+/// When a task begins: what this thread threw before is of no interest.
+void forget_throws() noexcept;
+
+inline constexpr std::size_t most_frames_of_a_throw = 24;
+
 /// Where this thread threw it; empty if that is not known.
 std::vector<system::Frame> throw_place(const std::exception_ptr& error);
 

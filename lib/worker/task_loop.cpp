@@ -10,6 +10,7 @@
 #include "lib/system/warm_memory.hpp"
 #include "lib/wire/reducers.hpp"
 #include "lib/wire/shared_memory.hpp"
+#include "lib/wire/throw_place.hpp"
 #include "lib/worker/lifeline.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
@@ -78,6 +79,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   status.phase.store(static_cast<std::uint8_t>(Phase::decode), std::memory_order_relaxed);
   PackBuffer result;
   bool threw = false;
+  wire::forget_throws();
   try {
     std::span<const std::byte> arguments = channel.arguments(slot);
     if ((slot.flags & channel::flag_reducers) != 0)

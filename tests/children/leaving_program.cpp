@@ -29,6 +29,21 @@ void say_late(int milliseconds, const std::string& text) {
 }
 void say(const std::string& text) { say_late(0, text); }
 
+/// What a pool said that is made before main, if the test asks for one.
+const std::string said_before_main = []() -> std::string {
+  if (!std::getenv("YOKE_TEST_POOL_BEFORE_MAIN")) return "";
+  try {
+    yoke::ProcessPoolExecutor pool(1);
+    return "a pool";
+  } catch (const yoke::BrokenProcessPool& error) {
+    return error.what();
+  }
+}();
+int before_main() {
+  say(said_before_main);
+  return 0;
+}
+
 struct AtEnd {
   std::function<void()> act;
   ~AtEnd() {
@@ -181,7 +196,7 @@ int forks() {
 
 int main(int argc, char** argv) {
   const std::map<std::string, int (*)()> modes{
-      {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
+      {"before_main", before_main}, {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
       {"exit_from_callback", exit_from_callback}, {"static_executor", static_executor},
       {"submit_at_end", submit_at_end}, {"result_at_end", result_at_end}, {"crash_pending", crash_pending}, {"quick", quick}, {"reusable", reusable},
       {"nested", nested}, {"replaced", replaced}, {"interrupted", interrupted}, {"forks", forks}};

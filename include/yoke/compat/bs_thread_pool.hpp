@@ -32,6 +32,7 @@ class multi_future : public std::vector<Future<T>> {
 
   /// Waits for all; throws what the first of them threw.
   auto get() {
+    wait();
     if constexpr (std::is_void_v<T>) {
       for (auto& future : *this) future.get();
     } else {
@@ -64,7 +65,7 @@ class multi_future : public std::vector<Future<T>> {
 
 class thread_pool {
  public:
-  /// As many workers as cpu_count().
+  /// As many workers as cpu_count(). The end waits for all tasks, as that of an executor does.
   thread_pool() = default;
   explicit thread_pool(std::size_t workers) : thread_pool(workers, Initializer()) {}
   /// `init` runs once in every worker: a function, or what initializer() makes.
@@ -72,11 +73,10 @@ class thread_pool {
   thread_pool(std::size_t workers, Init&& init)
       : pool_(ExecutorOptions{.max_workers = static_cast<int>(workers), .initializer = as_initializer(init)}) {}
   explicit thread_pool(ExecutorOptions options) : pool_(std::move(options)) {}
-  ~thread_pool() { wait(); }
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
 
-  // One task. Further arguments are packed, as with submit().
+  // One task.
   template <class F>
   auto submit_task(F&& task, priority_t priority = 0) {
     return submit(priority, detail::crossing(std::forward<F>(task)));

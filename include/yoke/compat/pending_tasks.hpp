@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <deque>
+#include <iterator>
 #include <mutex>
 #include <vector>
 
@@ -15,7 +15,10 @@ class PendingTasks {
   template <class T>
   void add(const Future<T>& future) {
     const std::lock_guard lock(mutex_);
-    while (!tasks_.empty() && tasks_.front()->done()) tasks_.pop_front();
+    if (tasks_.size() >= prune_at_) {
+      std::erase_if(tasks_, [](const TaskPtr& task) { return task->done(); });
+      prune_at_ = 2 * tasks_.size() + 64;
+    }
     tasks_.push_back(TaskPtr(&future.task()));
   }
   std::vector<TaskPtr> all() {
@@ -33,7 +36,8 @@ class PendingTasks {
 
  private:
   std::mutex mutex_;
-  std::deque<TaskPtr> tasks_;  // in the order of their submits, from the first that is not done
+  std::vector<TaskPtr> tasks_;  // in the order of their submits
+  std::size_t prune_at_ = 64;   // of what is done
 };
 
 /// For a future that nobody looks at: what its task throws goes to the error handler, as what a callback throws.

@@ -25,7 +25,6 @@ class Executor {
   Executor() = default;
   explicit Executor(std::size_t workers) : pool_(static_cast<int>(workers)) {}
   explicit Executor(ExecutorOptions options) : pool_(std::move(options)) {}
-  ~Executor() { wait_for_all(); }
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
