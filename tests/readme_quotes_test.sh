@@ -35,7 +35,7 @@ quoted() {
 
 # links PAGE: the targets of its relative links, outside of blocks of code.
 links() {
-  awk '/^```/ { code = !code } !code' "$1" | grep -oE '\]\([^)]+\)' | sed -E 's/^\]\(//; s/\)$//; s/#.*//' |
+  awk '/^```/ { code = !code } !code' "$1" | sed 's/`[^`]*`//g' | grep -oE '\]\([^)]+\)' | sed -E 's/^\]\(//; s/\)$//; s/#.*//' |
     grep -vE '^([a-z]+:|$)' || true
 }
 
