@@ -12,7 +12,7 @@ pages=("$@")
 (($#)) || pages=("$root/README.md" "$root/include/README.md" "$root"/include/guide/*.md)
 failed=0
 complain() {
-  printf "$1\n" "${@:2}"
+  printf '%s\n' "$*"
   failed=1
 }
 
@@ -35,32 +35,32 @@ quoted() {
 
 # links PAGE: the targets of its relative links, outside of blocks of code.
 links() {
-  awk '/^```/ { code = !code } !code' "$1" | sed 's/`[^`]*`//g' | grep -oE '\]\([^)]+\)' | sed -E 's/^\]\(//; s/\)$//; s/#.*//' |
-    grep -vE '^([a-z]+:|$)' || true
+  awk '/^```/ { code = !code } !code' "$1" | sed 's/`[^`]*`//g' | grep -oE '\]\([^)]+\)' |
+    sed -E 's/^\]\(//; s/\)$//; s/#.*//' | grep -vE '^([a-z]+:|$)' || true
 }
 
 for page in "${pages[@]}"; do
-  [[ -r $page ]] || { complain 'there is no %s' "$page"; continue; }
+  [[ -r $page ]] || { complain "there is no $page"; continue; }
   shown=${page#"$root/"}
   while read -r kind name; do
     file=$root/$name
     [[ $kind == file ]] || file=$examples/$name.expected
     if [[ ! -r $file ]]; then
-      complain '%s quotes %s %s, and there is no %s' "$shown" "$kind" "$name" "$file"
+      complain "$shown quotes $kind $name, and there is no $file"
     elif ! diff -u --label "$shown: $kind $name" --label "$file" \
       <(quoted "$page" "$kind" "$name") <(sed -E 's/[ \t]+$//' "$file"); then
       failed=1
     fi
   done < <(quotes "$page")
   while read -r target; do
-    [[ -e $(dirname "$page")/$target ]] || complain '%s: a link leads to nothing: %s' "$shown" "$target"
+    [[ -e $(dirname "$page")/$target ]] || complain "$shown: a link leads to nothing: $target"
   done < <(links "$page")
 done
 
 all=$(for page in "${pages[@]}"; do [[ ! -r $page ]] || quotes "$page"; done)
 for source in "$examples"/*.cpp; do
   for wanted in "file ${source#"$root/"}" "output $(basename "$source" .cpp)"; do
-    grep -qxF -- "$wanted" <<<"$all" || complain 'no page quotes: %s' "$wanted"
+    grep -qxF -- "$wanted" <<<"$all" || complain "no page quotes: $wanted"
   done
 done
 exit "$failed"
