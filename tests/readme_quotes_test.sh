@@ -1,57 +1,66 @@
 #!/usr/bin/env bash
-# What README.md quotes is what there is: each example of tools/examples, and what it prints, stands in it word for
-# word, in a fenced block behind a comment that names it:
-#   <!-- file: tools/examples/hello.cpp -->      the source
+# What README.md and the guide (include/README.md, include/guide/*.md) quote is what there is: a file, or what an example
+# prints, word for word, in a fenced block behind a comment that names it:
+#   <!-- file: tools/examples/hello.cpp -->      the source; any other file of the repository too
 #   <!-- output: hello -->                       tools/examples/hello.expected
-# Any other file of the repository may be quoted by `file:` as well. usage: readme_quotes_test.sh [README [EXAMPLES]]
+# Each example of tools/examples is quoted by one page at least, with its output; and relative links lead to files.
+# usage: readme_quotes_test.sh [PAGE...]
 set -euo pipefail
 root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-readme=${1:-$root/README.md}
-examples=${2:-$root/tools/examples}
-[[ -r $readme ]] || { printf 'there is no %s\n' "$readme"; exit 1; }
-
-# quotes: a line "KIND NAME" for each comment.
-quotes() {
-  sed -nE 's/^<!-- (file|output): (.*[^ ]) *-->$/\1 \2/p' "$readme"
+examples=$root/tools/examples
+pages=("$@")
+(($#)) || pages=("$root/README.md" "$root/include/README.md" "$root"/include/guide/*.md)
+failed=0
+complain() {
+  printf '%s\n' "$*"
+  failed=1
 }
 
-# quoted KIND NAME: the block behind that comment; blank lines may stand between the two.
+# quotes PAGE: a line "KIND NAME" for each comment.
+quotes() {
+  sed -nE 's/^<!-- (file|output): (.*[^ ]) *-->$/\1 \2/p' "$1"
+}
+
+# quoted PAGE KIND NAME: the block behind that comment; blank lines may stand between the two.
 quoted() {
-  awk -v comment="<!-- $1: $2 -->" '
+  awk -v comment="<!-- $2: $3 -->" '
     { sub(/[ \t]+$/, "", $0) }
     state == "inside" && /^```$/ { exit }
     state == "inside" { print; next }
     state == "behind" && /^```/ { state = "inside"; next }
     state == "behind" && !/^$/ { exit }
     $0 == comment { state = "behind" }
-  ' "$readme"
+  ' "$1"
 }
 
-failed=0
-check() {
-  local kind=$1 name=$2 file=$3
-  if [[ ! -r $file ]]; then
-    printf 'README quotes %s %s, and there is no %s\n' "$kind" "$name" "$file"
-    failed=1
-  elif ! diff -u --label "README: $kind $name" --label "$file" \
-    <(quoted "$kind" "$name") <(sed -E 's/[ \t]+$//' "$file"); then
-    failed=1
-  fi
+# links PAGE: the targets of its relative links, outside of blocks of code.
+links() {
+  awk '/^```/ { code = !code } !code' "$1" | sed 's/`[^`]*`//g' | grep -oE '\]\([^)]+\)' |
+    sed -E 's/^\]\(//; s/\)$//; s/#.*//' | grep -vE '^([a-z]+:|$)' || true
 }
 
-while read -r kind name; do
-  case $kind in
-    file) check file "$name" "$root/$name" ;;
-    output) check output "$name" "$examples/$name.expected" ;;
-  esac
-done < <(quotes)
+for page in "${pages[@]}"; do
+  [[ -r $page ]] || { complain "there is no $page"; continue; }
+  shown=${page#"$root/"}
+  while read -r kind name; do
+    file=$root/$name
+    [[ $kind == file ]] || file=$examples/$name.expected
+    if [[ ! -r $file ]]; then
+      complain "$shown quotes $kind $name, and there is no $file"
+    elif ! diff -u --label "$shown: $kind $name" --label "$file" \
+      <(quoted "$page" "$kind" "$name") <(sed -E 's/[ \t]+$//' "$file"); then
+      failed=1
+    fi
+  done < <(quotes "$page")
+  while read -r target; do
+    [[ -e $(dirname "$page")/$target ]] || complain "$shown: a link leads to nothing: $target"
+  done < <(links "$page")
+done
 
+all=$(for page in "${pages[@]}"; do [[ ! -r $page ]] || quotes "$page"; done)
 for source in "$examples"/*.cpp; do
-  name=$(basename "$source" .cpp)
-  for wanted in "file ${source#"$root/"}" "output $name"; do
-    grep -qxF -- "$wanted" <(quotes) && continue
-    printf 'README does not quote: %s\n' "$wanted"
-    failed=1
+  for wanted in "file ${source#"$root/"}" "output $(basename "$source" .cpp)"; do
+    grep -qxF -- "$wanted" <<<"$all" || complain "no page quotes: $wanted"
   done
 done
 exit "$failed"
