@@ -62,6 +62,8 @@ expect 'an argument without a codec' 'this type cannot cross to a worker: it has
   'pool.submit(take, give());'
 expect 'a result without a codec' 'this type cannot cross to a worker: it has no codec' \
   'pool.submit(give).get();'
+expect 'a view as result' 'a task cannot return a view' \
+  'pool.submit([](const std::string& s) { return std::string_view(s); }, std::string());'
 expect 'too few arguments' 'called with another number of arguments' 'pool.submit(add, 1);'
 expect 'too many arguments' 'called with another number of arguments' 'pool.submit(add, 1, 2, 3);'
 expect 'a span that could be written to' 'a span parameter is a view into the message: write std::span<const T>' \

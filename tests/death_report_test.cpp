@@ -1,9 +1,13 @@
 // C2, C16: what a death report says: who died, of what, where, and while doing what.
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -227,6 +231,34 @@ TEST_F(DeathReport, C16_the_users_handler_is_chained) {
   EXPECT_EQ(death.signal, SIGSEGV);
   ASSERT_FALSE(death.frames.empty());
   EXPECT_TRUE(mentions(death.frames[0], "read_header(")) << death.frames[0];
+}
+
+/// Crashes with much memory in use, in a folder of its own.
+int crash_in(const std::string& folder) {
+  std::filesystem::current_path(folder);
+  static const std::vector<char> much(64'000'000, 'x');
+  return *reinterpret_cast<const volatile int*>(8) + much[0];
+}
+
+TEST_F(DeathReport, C16_a_core_file_is_written_to_its_end) {
+  NEEDS_CRASH_HANDLER();
+  std::ifstream setting("/proc/sys/kernel/core_pattern");
+  std::string pattern;
+  std::getline(setting, pattern);
+  rlimit limit{};
+  ::getrlimit(RLIMIT_CORE, &limit);
+  if (pattern.empty() || pattern.find_first_of("|/%") != std::string::npos || limit.rlim_max < 200'000'000)
+    GTEST_SKIP() << "core files of this system go elsewhere: " << pattern;
+  char folder[] = "/tmp/yoke-core-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  {
+    yoke::ProcessPoolExecutor dumps({.max_workers = 1, .limits = {.core_size = 200'000'000}});
+    EXPECT_EQ(death_of(dumps.submit(crash_in, folder)).signal, SIGSEGV);
+  }  // waits for the worker's end
+  std::uintmax_t largest = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) largest = std::max(largest, file.file_size());
+  EXPECT_GT(largest, 64'000'000U);
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

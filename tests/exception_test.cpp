@@ -262,9 +262,34 @@ TEST_P(ExceptionTest, G6_nested_chains_are_kept) {
   EXPECT_EQ(texts, (std::vector<std::string>{"level 3", "level 2", "level 1", "the root"}));
 }
 
-TEST_P(ExceptionTest, G6_a_nested_exception_is_still_what_it_was) {
-  const auto error = from(throw_chain, 1);
-  EXPECT_THROW(std::rethrow_exception(error), std::runtime_error);
+template <class E>
+[[noreturn]] void throw_around_another(const E& error) {
+  try {
+    throw std::out_of_range("the root");
+  } catch (...) {
+    std::throw_with_nested(error);
+  }
+}
+
+TEST_P(ExceptionTest, G6_an_exception_that_nests_another_is_what_it_was) {
+  const auto check = [&](const std::exception_ptr& error, const std::string& type, auto expected) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const decltype(expected)& e) {
+      EXPECT_STREQ(e.what(), expected.what());
+      EXPECT_EQ(dynamic_cast<const yoke::RemoteException&>(e).type_name(), type);
+      EXPECT_THROW(std::rethrow_if_nested(e), std::out_of_range);
+    } catch (...) {
+      ADD_FAILURE() << type << " arrived as another";
+    }
+  };
+  check(from([] { throw_around_another(std::invalid_argument("no")); }), "std::invalid_argument", std::invalid_argument("no"));
+  check(from([] { throw_around_another(PlainError("no")); }), "PlainError", PlainError("no"));
+  check(from([] { throw_around_another(std::bad_alloc()); }), "std::bad_alloc", std::bad_alloc());
+  check(from([] { throw_around_another(deep::Derived(7)); }), "deep::Derived", deep::Derived(7));
+  const auto code = std::make_error_code(std::errc::io_error);
+  check(from([] { throw_around_another(std::system_error(std::make_error_code(std::errc::io_error), "disk")); }),
+        "std::system_error", std::system_error(code, "disk"));
 }
 
 TEST_P(ExceptionTest, G6_long_texts_and_zeros) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -162,6 +163,10 @@ template <class F>
 inline constexpr bool is_bound = false;
 template <class F, class... B>
 inline constexpr bool is_bound<BoundCall<F, B...>> = true;
+template <class T>
+inline constexpr bool is_view = std::is_same_v<T, std::string_view>;
+template <class T, std::size_t N>
+inline constexpr bool is_view<std::span<T, N>> = true;
 template <class F>
 constexpr void check_callable() {
   static_assert(std::is_function_v<std::remove_pointer_t<F>> || std::is_member_function_pointer_v<F> || Stateless<F> ||
@@ -458,6 +463,8 @@ struct TaskType {
 
   using Returned = decltype(invoke(nullptr, std::declval<All&>()));
   using Result = std::remove_cvref_t<Returned>;
+  static_assert(!is_view<Result>, "yoke: a task cannot return a view: what it points to is gone when the caller has it. Return "
+                                  "a std::string, a std::vector or a yoke::SharedArray");
   /// Whether the object form differs for this task; those of numbers alone have no second trampoline.
   static constexpr bool has_object_form = any_class<Arguments> || any_reducible<Own> || std::is_class_v<Result>;
 

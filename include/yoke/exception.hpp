@@ -16,16 +16,30 @@
 namespace yoke::detail {
 
 template <class E>
-class RemoteOf final : public E, public RemoteException {
+class RemoteOf : public E, public RemoteException {
  public:
   RemoteOf(E error, RemoteException origin) : E(std::move(error)), RemoteException(std::move(origin)) {}
 };
 
-/// How one exception type crosses: `pack` gets the object that was caught, `make` builds the one that is thrown again.
+/// The same with the exception that is being handled nested in it.
+template <class Remote>
+class Nesting final : public Remote, public std::nested_exception {
+ public:
+  explicit Nesting(Remote error) : Remote(std::move(error)) {}
+};
+
+template <class Remote>
+std::exception_ptr deliver(Remote error, bool nests) {
+  if (nests) return std::make_exception_ptr(Nesting<Remote>(std::move(error)));
+  return std::make_exception_ptr(std::move(error));
+}
+
+/// How one exception type crosses: `pack` gets the object that was caught, `make` builds the one that is thrown again; it
+/// is called while the nested exception is handled, if one `nests`.
 struct ExceptionType {
   const std::type_info* type;
   void (*pack)(Packer&, const std::exception& error);
-  std::exception_ptr (*make)(const Object& packed, const RemoteException& origin);
+  std::exception_ptr (*make)(const Object& packed, const RemoteException& origin, bool nests);
 };
 
 YOKE_API bool register_exception(const ExceptionType& type);
@@ -40,11 +54,11 @@ struct ExceptionCrossing {
     else
       pack_value<std::string>(packer, error.what());
   }
-  static std::exception_ptr make(const Object& packed, const RemoteException& origin) {
+  static std::exception_ptr make(const Object& packed, const RemoteException& origin, bool nests) {
     if constexpr (OwnCodec<E> || MsgpackDefined<E>)
-      return std::make_exception_ptr(RemoteOf<E>(unpack_value<E>(packed), origin));
+      return deliver(RemoteOf<E>(unpack_value<E>(packed), origin), nests);
     else
-      return std::make_exception_ptr(RemoteOf<E>(E(unpack_value<std::string>(packed)), origin));
+      return deliver(RemoteOf<E>(E(unpack_value<std::string>(packed)), origin), nests);
   }
 };
 

@@ -25,6 +25,8 @@ void let_go_of_memory() {
   while (Clock::now() < until) system::pause();
 }
 
+constexpr std::chrono::seconds core_patience{60};  // for a core file
+
 std::string describe(const system::ExitStatus& status) {
   if (const auto* exited = std::get_if<system::Exited>(&status)) return fmt::format("exit code {}", exited->code);
   if (const auto* signaled = std::get_if<system::Signaled>(&status)) return fmt::format("signal {}", signaled->signal);
@@ -35,7 +37,8 @@ std::string describe(const system::ExitStatus& status) {
 
 /// When a worker that is not yet ready has had its time. One that stops itself for a debugger has any time.
 Clock::time_point LocalPool::ready_at_latest(const Worker& worker) const {
-  static const bool stops = std::getenv("YOKE_WORKER_STOP") != nullptr;
+  static const char* const stop = std::getenv("YOKE_WORKER_STOP");
+  static const bool stops = stop && std::string_view(stop) == "1";
   if (worker.was_ready || stops) return Clock::time_point::max();
   return worker.started_at + options_.start_timeout;
 }
@@ -128,7 +131,12 @@ void LocalPool::bury(std::size_t index) {
     death->out_of_memory = true;
     death->words.reason = "the kernel killed it for want of memory: its oom counter rose";
   }
-  worker->process.signal_group(SIGKILL);  // what its tasks have left running
+  // What its tasks have left running ends with it: but not before the kernel has written its core file.
+  std::optional<Clock::time_point> ends_at;
+  if (death->words.signal && worker->process.may_write_core())
+    ends_at = Clock::now() + core_patience;
+  else
+    worker->process.signal_group(SIGKILL);
   YOKE_FAULT_POINT(burial_group_ended, 0);
 
   TaskPtr lost;
@@ -163,7 +171,7 @@ void LocalPool::bury(std::size_t index) {
     lose_task(*worker, std::move(lost), death);
     YOKE_FAULT_POINT(burial_task_lost, 0);
   }
-  corpses_.push_back(std::move(worker->process));
+  corpses_.push_back({std::move(worker->process), ends_at});
   reap();
   YOKE_FAULT_POINT(after_burial, 0);
 }
@@ -262,7 +270,13 @@ void LocalPool::break_pool(std::shared_ptr<const Failure> failure) {
 }
 
 void LocalPool::reap() {
-  std::erase_if(corpses_, [](system::ProcessHandle& corpse) { return corpse.try_reap().has_value(); });
+  std::erase_if(corpses_, [&](Corpse& corpse) {
+    if (corpse.ends_at && (killing_ || corpse.process.can_be_reaped() || Clock::now() >= *corpse.ends_at)) {
+      corpse.process.signal_group(SIGKILL);
+      corpse.ends_at.reset();
+    }
+    return corpse.process.try_reap().has_value();
+  });
 }
 
 }  // namespace yoke::pool

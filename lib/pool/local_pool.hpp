@@ -151,7 +151,11 @@ class LocalPool final : public Pool,
   bool fully_staffed_ = false;               // surely: max_workers_ of them take tasks; false until counted again
   bool may_be_imbalanced_ = false;           // since it was looked at last
   bool balance_is_watched_ = false;          // the watchdog will look in time
-  std::vector<system::ProcessHandle> corpses_;  // dead, not yet reaped
+  struct Corpse {
+    system::ProcessHandle process;
+    std::optional<Clock::time_point> ends_at;  // its group, at the latest: a core file may be written until then
+  };
+  std::vector<Corpse> corpses_;              // dead, not yet reaped
   double mean_task_ns_ = 0;                  // of late; 0: unknown
   std::unordered_map<const Task*, std::vector<DeathPtr>> deaths_of_;  // of tasks that are tried again
   std::deque<std::pair<Clock::time_point, DeathPtr>> recent_deaths_;

@@ -95,7 +95,6 @@ bool ProcessHandle::reaped() const noexcept {
   return start_time_of(pid_) != start_time_;
 }
 
-// True when its last thread is dead, whoever reaps it.
 bool ProcessHandle::can_be_reaped() const noexcept {
   if (pidfd_) {
     pollfd look{pidfd_.get(), POLLIN, 0};
@@ -126,6 +125,10 @@ bool ProcessHandle::dying_or_dead() const {
   if (pid_ == 0 || status_ || can_be_reaped()) return true;
   const auto end = look_for_end(pid_);
   return reaped() || (end && end->begun);  // whether the answer was of this process shows afterwards
+}
+
+bool ProcessHandle::may_write_core() const {
+  return pid_ != 0 && !status_ && !can_be_reaped() && system::may_write_core(pid_) && !reaped();
 }
 
 bool ProcessHandle::stopped() const { return pid_ != 0 && !status_ && is_stopped(pid_); }

@@ -55,6 +55,12 @@ class ProcessHandle {
   /// True while a stop signal holds it, not a debugger (reads /proc; no waiting).
   [[nodiscard]] bool stopped() const;
 
+  /// True while the kernel may be writing a core file of it, which SIGKILL would cut (reads /proc; no waiting).
+  [[nodiscard]] bool may_write_core() const;
+
+  /// True when its last thread is dead, whoever reaps it (no waiting).
+  [[nodiscard]] bool can_be_reaped() const noexcept;
+
   /// The exit status from /proc/PID/stat as soon as the process is ending, before it can be reaped; empty while it
   /// lives or where /proc does not tell. core_dumped may be false still when in the end it is true.
   [[nodiscard]] std::optional<ExitStatus> early_status() const;
@@ -67,7 +73,6 @@ class ProcessHandle {
 
  private:
   [[nodiscard]] bool reaped() const noexcept;
-  [[nodiscard]] bool can_be_reaped() const noexcept;
 
   pid_t pid_ = 0;
   UniqueFd pidfd_;

@@ -137,6 +137,12 @@ std::optional<std::uint64_t> start_time_of(pid_t child) noexcept {
   return stat->start_time;
 }
 
+bool may_write_core(pid_t child) {
+  const auto stat = read_stat_of_child(child);
+  return stat && stat->state != 'Z' && stat->state != 'X' && (stat->flags & (pf_dumpcore | pf_signaled)) != 0 &&
+         (stat->flags & pf_exiting) == 0;
+}
+
 bool is_stopped(pid_t child) {
   const auto stat = read_stat_of_child(child);
   return stat && stat->state == 'T';

@@ -22,6 +22,9 @@ std::optional<ProcessEnd> look_for_end(pid_t child);
 /// When it started, in clock ticks since the machine did: with the pid, its identity. Empty if it is no child of the caller.
 std::optional<std::uint64_t> start_time_of(pid_t child) noexcept;
 
+/// True from a signal that ends it, with a core file if the kernel writes one for that signal, until that is written.
+bool may_write_core(pid_t child);
+
 /// True while a stop signal holds it; a debugger does not count.
 bool is_stopped(pid_t child);
 

@@ -54,7 +54,7 @@ namespace {
 
 /// An exception type that takes no text: keeps the text that it had in the worker beside it.
 template <class E>
-class RemoteTextless final : public E, public RemoteException {
+class RemoteTextless : public E, public RemoteException {
  public:
   RemoteTextless(E error, std::string text, RemoteException origin)
       : E(std::move(error)), RemoteException(std::move(origin)), text_(std::move(text)) {}
@@ -68,8 +68,8 @@ void pack_what(Packer& packer, const std::exception& error) { pack_text(packer, 
 
 template <class E>
 ExceptionType textless() {
-  return {&typeid(E), &pack_what, [](const Object& packed, const RemoteException& origin) {
-            return std::make_exception_ptr(RemoteTextless<E>(E(), std::string(unpack_string(packed)), origin));
+  return {&typeid(E), &pack_what, [](const Object& packed, const RemoteException& origin, bool nests) {
+            return deliver(RemoteTextless<E>(E(), std::string(unpack_string(packed)), origin), nests);
           }};
 }
 template <class E>
@@ -100,18 +100,19 @@ void pack_code(Packer& packer, const std::exception& error) {
   pack_value(packer, packed);
 }
 template <class E>
-std::exception_ptr make_code(const Object& object, const RemoteException& origin) {
+std::exception_ptr make_code(const Object& object, const RemoteException& origin, bool nests) {
   const auto packed = unpack_value<PackedCode>(object);
-  if constexpr (std::is_same_v<E, std::filesystem::filesystem_error>)
-    return std::make_exception_ptr(RemoteTextless<E>(E({}, packed.path1, packed.path2, code_of(packed)), packed.text,
-                                                     origin));
-  else if constexpr (std::is_same_v<E, std::future_error>)
-    return std::make_exception_ptr(
-        RemoteTextless<E>(E(static_cast<std::future_errc>(packed.value)), packed.text, origin));
-  else if constexpr (std::is_same_v<E, std::ios_base::failure>)
-    return std::make_exception_ptr(RemoteTextless<E>(E("", code_of(packed)), packed.text, origin));
-  else
-    return std::make_exception_ptr(RemoteTextless<E>(E(code_of(packed)), packed.text, origin));
+  const auto error = [&] {
+    if constexpr (std::is_same_v<E, std::filesystem::filesystem_error>)
+      return E({}, packed.path1, packed.path2, code_of(packed));
+    else if constexpr (std::is_same_v<E, std::future_error>)
+      return E(static_cast<std::future_errc>(packed.value));
+    else if constexpr (std::is_same_v<E, std::ios_base::failure>)
+      return E("", code_of(packed));
+    else
+      return E(code_of(packed));
+  };
+  return deliver(RemoteTextless<E>(error(), packed.text, origin), nests);
 }
 template <class E>
 ExceptionType with_code() {
@@ -121,10 +122,10 @@ ExceptionType with_code() {
 void pack_regex(Packer& packer, const std::exception& error) {
   pack_value(packer, std::pair<int, std::string>(dynamic_cast<const std::regex_error&>(error).code(), error.what()));
 }
-std::exception_ptr make_regex(const Object& packed, const RemoteException& origin) {
+std::exception_ptr make_regex(const Object& packed, const RemoteException& origin, bool nests) {
   const auto [code, text] = unpack_value<std::pair<int, std::string>>(packed);
-  return std::make_exception_ptr(RemoteTextless<std::regex_error>(
-      std::regex_error(static_cast<std::regex_constants::error_type>(code)), text, origin));
+  const std::regex_error error(static_cast<std::regex_constants::error_type>(code));
+  return deliver(RemoteTextless<std::regex_error>(error, text, origin), nests);
 }
 
 struct Registry {
@@ -179,7 +180,17 @@ std::string thrown_type(const std::exception& error) {
   const std::string name = system::demangle(typeid(error).name());
   constexpr std::string_view wrapper = "std::_Nested_exception<";
   if (!name.starts_with(wrapper) || !name.ends_with('>')) return name;
-  return name.substr(wrapper.size(), name.size() - wrapper.size() - 1);
+  const std::string wrapped = name.substr(wrapper.size(), name.size() - wrapper.size() - 1);
+  return wrapped.ends_with(" const") ? wrapped.substr(0, wrapped.rfind(' ')) : wrapped;
+}
+
+/// Mangled, and without std::throw_with_nested's wrapper.
+std::string registered_name(const std::exception& error) {
+  const std::string_view name = typeid(error).name();
+  constexpr std::string_view wrapper = "St17_Nested_exceptionI";
+  if (!name.starts_with(wrapper) || !name.ends_with('E')) return std::string(name);
+  const std::string_view wrapped = name.substr(wrapper.size(), name.size() - wrapper.size() - 1);
+  return std::string(wrapped.starts_with('K') ? wrapped.substr(1) : wrapped);  // K: it was thrown from a const object
 }
 
 constexpr std::size_t fields = 6;
@@ -219,7 +230,7 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
   } catch (const std::exception& e) {
     // What crossed before (a nested pool) is sent on under its own type, not under that of its carrier.
     const auto* remote = dynamic_cast<const RemoteException*>(&e);
-    std::string key = typeid(e).name();
+    std::string key = registered_name(e);
     auto type = find_type(key);
     if (!type && remote) {
       const std::lock_guard lock(registry().mutex);
@@ -272,18 +283,14 @@ void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting
   pack_exception_fields(packer, error, nesting);
 }
 
-/// What std::throw_with_nested makes of a RemoteError.
-class NestedRemoteError final : public RemoteError, public std::nested_exception {
- public:
-  using RemoteError::RemoteError;
-};
-
-std::exception_ptr make_remote(const std::string& text, const RemoteException& origin, std::exception_ptr nested) {
-  if (!nested) return std::make_exception_ptr(RemoteError(text, origin));
+/// Calls make() while `nested`, if there is one, is handled: std::nested_exception takes that.
+template <class Make>
+std::exception_ptr make_handling(const std::exception_ptr& nested, const Make& make) {
+  if (!nested) return make();
   try {
     std::rethrow_exception(nested);
-  } catch (...) {  // nested_exception takes the exception in flight
-    return std::make_exception_ptr(NestedRemoteError(text, origin));
+  } catch (...) {
+    return make();
   }
 }
 
@@ -328,16 +335,17 @@ std::exception_ptr unpack_exception_object(const Object& object, int worker_pid,
   const std::string text(unpack_string(items[1]));
   std::exception_ptr nested;
   if (items[4].type != msgpack::type::NIL) nested = unpack_exception_object(items[4], worker_pid, task_name);
-  if (items[2].type == msgpack::type::STR && !nested) {
+  const bool nests = nested != nullptr;
+  if (items[2].type == msgpack::type::STR) {
     if (const auto type = find_type(unpack_string(items[2]))) {
       try {
-        return type->make(items[3], origin);
+        return make_handling(nested, [&] { return type->make(items[3], origin, nests); });
       } catch (const std::exception&) {
         // its payload cannot be unpacked here: type and text are enough for a RemoteError
       }
     }
   }
-  return make_remote(text, origin, nested);
+  return make_handling(nested, [&] { return deliver(RemoteError(text, origin), nests); });
 }
 
 std::exception_ptr unpack_exception(std::span<const std::byte> packed, int worker_pid, const std::string& task_name) {

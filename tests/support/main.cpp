@@ -23,7 +23,9 @@ class WarmUp : public testing::Environment {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  const rlimit no_cores{0, 0};  // tests crash workers by the hundred
+  rlimit no_cores{};  // tests crash workers by the hundred
+  ::getrlimit(RLIMIT_CORE, &no_cores);
+  no_cores.rlim_cur = 0;
   ::setrlimit(RLIMIT_CORE, &no_cores);
   yoke_test::mark_descendants();
   testing::AddGlobalTestEnvironment(new WarmUp);
