@@ -270,7 +270,7 @@ check_says() { # NAME PATTERN COMMAND...: it must succeed and say so
   grep -qE -e "$pattern" "$output" || status=1
   verdict "$name" "$status" "$output"
 }
-of_plug_in='^sum 41, 2, 4, 6; nested 8; thrown refused; died: .*SIGSEGV at address 0x0 .* in .*fall_over'
+of_plug_in='^sum 41, 2, 4, 6; nested 8; thrown refused by .*refuse\(\).*; died: .*SIGSEGV at address 0x0 .* in .*fall_over'
 with_ctypes='import ctypes, sys
 function = ctypes.CDLL(sys.argv[1]).try_workers
 function.restype = ctypes.c_char_p

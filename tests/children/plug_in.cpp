@@ -22,7 +22,8 @@ std::string error_of(yoke::ProcessPoolExecutor& pool, F task) {
   try {
     pool.submit(task).get();
   } catch (const std::exception& error) {
-    return error.what();
+    const auto* thrown = dynamic_cast<const yoke::RemoteException*>(&error);
+    return error.what() + (thrown && !thrown->frames().empty() ? " by " + thrown->frames().front() : "");
   }
   return "nothing was thrown";
 }
