@@ -214,12 +214,15 @@ void pack_place(Packer& packer, const ThrowPlace* place) {
 }
 std::shared_ptr<const ThrowPlace> unpack_place(const Object& object) {
   if (object.type == msgpack::type::NIL) return nullptr;
-  auto [modules, frames] = unpack_value<std::pair<decltype(ThrowPlace::modules), decltype(ThrowPlace::frames)>>(object);
+  auto place = std::make_shared<ThrowPlace>();
+  std::tie(place->modules, place->frames) =
+      unpack_value<std::pair<decltype(ThrowPlace::modules), decltype(ThrowPlace::frames)>>(object);
   // What a worker tells may be anything: each of these costs a look into debug information.
-  if (frames.size() > wire::most_frames_of_a_throw ||
-      std::any_of(frames.begin(), frames.end(), [&](const auto& frame) { return frame.second >= modules.size(); }))
+  if (place->frames.size() > wire::most_frames_of_a_throw ||
+      std::any_of(place->frames.begin(), place->frames.end(),
+                  [&](const auto& frame) { return frame.second >= place->modules.size(); }))
     throw SerializationError("the place of the throw is damaged");
-  return std::make_shared<const ThrowPlace>(ThrowPlace{std::move(modules), std::move(frames)});
+  return place;
 }
 
 void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting);
