@@ -406,11 +406,18 @@ TEST_F(SingleFault, C8_a_worker_stopped_before_it_tells_its_tasks_start_is_caugh
   shut_down_in_time(pool);
 }
 
+/// And the task that the worker had begun by the time that this was seen, if any.
 TEST_F(SingleFault, C9_a_scribbled_result_of_an_initializer_costs_its_worker) {
   const Faults faults({{.point = result_written, .act = Act::scribble, .scribble = Scribble::endless}});
   yoke::ProcessPoolExecutor pool({.max_workers = 1, .env = faults.env(), .initializer = yoke::initializer([] {})});
-  EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
+  auto first = pool.submit(add_one, 1);
+  try {
+    EXPECT_EQ(soon(first).get(), 2);
+  } catch (const yoke::TerminatedWorkerError& error) {
+    EXPECT_NE(error.death().reason.find("its initializer left a result that cannot be"), std::string::npos);
+  }
   wait_until([&] { return pool.stats().deaths == 1; }, "the death of the worker that scribbled");
+  EXPECT_EQ(soon(pool.submit(add_one, 2)).get(), 3);
   shut_down_in_time(pool);
 }
 

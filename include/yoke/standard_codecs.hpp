@@ -142,7 +142,7 @@ struct BuiltinCodec<T> {
         v.assign(first, first + bytes.size() / sizeof(Item));
       } else {
         v.resize(bytes.size() / sizeof(Item));
-        std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
+        if (!bytes.empty()) std::memcpy(static_cast<void*>(v.data()), bytes.data(), bytes.size());
       }
     }
   }
