@@ -38,6 +38,8 @@ void read(const std::exception_ptr& error) {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
     if (!e.what()) throw std::logic_error("an exception without a text");
+    if (const auto* remote = dynamic_cast<const yoke::RemoteException*>(&e); remote && remote->frames().size() > 24)
+      throw std::logic_error("more frames than a throw has");
     if (const auto* nested = dynamic_cast<const std::nested_exception*>(&e); nested && nested->nested_ptr())
       read(nested->nested_ptr());
   }
