@@ -249,8 +249,8 @@ TEST_F(DeathReport, C16_a_core_file_is_written_to_its_end) {
   ::getrlimit(RLIMIT_CORE, &limit);
   if (pattern.empty() || pattern.find_first_of("|/%") != std::string::npos || limit.rlim_max < 200'000'000)
     GTEST_SKIP() << "core files of this system go elsewhere: " << pattern;
-  char folder[] = "/tmp/yoke-core-XXXXXX";
-  ASSERT_NE(::mkdtemp(folder), nullptr);
+  std::string folder = testing::TempDir() + "yoke-core-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   {
     yoke::ProcessPoolExecutor dumps({.max_workers = 1, .limits = {.core_size = 200'000'000}});
     EXPECT_EQ(death_of(dumps.submit(crash_in, folder)).signal, SIGSEGV);

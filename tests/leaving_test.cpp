@@ -83,7 +83,7 @@ TEST_F(Leaving, D20_openmp_in_the_program_and_in_workers) {
 }
 
 TEST_F(Leaving, D20_a_fork_elsewhere) {
-  EXPECT_EQ(run("forks"), (Lines{"the fork was refused", "the fork's own pool says 10", "the fork ended with 5", "42"}));
+  EXPECT_EQ(run("forks"), (Lines{"the fork does not wait", "the fork was refused", "the fork's own pool says 10", "the fork ended with 5", "42"}));
 }
 
 TEST_F(Leaving, D22_before_main_it_says_what_to_do) {

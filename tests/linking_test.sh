@@ -287,6 +287,9 @@ for kind in shared static; do
   check_says "the same, without yoke-worker" 'not linked to yoke.*there is none: /nowhere \(No such file.*YOKE_WORKER_PROGRAM' \
     env YOKE_WORKER_PROGRAM=/nowhere "$programs/plain_host" "$programs/plug_in_$kind.so"
 done
+# The library's threads may run on: what holds their code stays.
+check_says 'the library, after the host closed the plug-in that holds it' '^the plug-in stays loaded$' \
+  "$programs/plain_host" "$programs/plug_in_static.so"
 # The worker leaves word of what it cannot do.
 cp "$programs/plug_in_static.so" "$work/short_lived.so"
 check_says 'a plug-in whose file is gone' 'yoke-worker cannot open.*short_lived.so' \

@@ -38,9 +38,9 @@ bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
   return !options_.max_tasks_per_worker || worker.given < static_cast<std::uint64_t>(*options_.max_tasks_per_worker);
 }
 
-/// The worker for the next task; null if none has room. The one that was given the last task goes first: it is awake.
-Worker* LocalPool::choose_worker() {
-  const std::size_t limit = depth();
+/// The worker for the next task; null if none has room for more than `limit` at once. The one that was given the last task
+/// goes first: it is awake.
+Worker* LocalPool::choose_worker(std::size_t limit) {
   const std::size_t n = workers_.size();
   std::size_t awake = 0;
   Worker* sleeping = nullptr;
@@ -119,8 +119,9 @@ void LocalPool::ring(Worker& worker) {
 void LocalPool::dispatch() {
   if (options_.spare_workers != 0) fill_from_spares();
   Worker* last = nullptr;
+  const std::size_t limit = depth();
   while (Task* task = backlog_.front()) {
-    Worker* worker = broken_ ? nullptr : choose_worker();
+    Worker* worker = broken_ ? nullptr : choose_worker(limit);
     if (!worker) break;
     if (last && last != worker) ring(*last);
     last = worker;

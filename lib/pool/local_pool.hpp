@@ -68,7 +68,7 @@ class LocalPool final : public Pool,
   // dispatch.cpp: from the backlog to the workers, and back
   void dispatch();
   void ring(Worker& worker);
-  Worker* choose_worker();
+  Worker* choose_worker(std::size_t limit);
   bool room_for_more(const Worker& worker, std::size_t depth) const;
   bool give(Worker& worker, Task& task);
   std::size_t depth() const;

@@ -7,7 +7,6 @@
 #include <charconv>
 #include <string_view>
 
-#include "lib/system/modules.hpp"
 #include "lib/system/read_text.hpp"
 
 namespace yoke::system {
@@ -57,10 +56,7 @@ MemoryPlace find_place(std::uintptr_t address) {
     std::uintptr_t end = 0;
     if (!take_hex(line, start) || !take_hex(line, end) || address < start || address >= end) continue;
     if (here >= start && here < end) return {MemoryKind::this_stack, {}};
-    MemoryPlace place = place_named(name_of(line));
-    if (place.kind == MemoryKind::anonymous)  // so is what a module's zeroed data takes beyond its file
-      if (const auto module = module_of(reinterpret_cast<const void*>(address))) return {MemoryKind::file, module->path};
-    return place;
+    return place_named(name_of(line));
   }
   return {};
 }

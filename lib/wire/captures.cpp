@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "lib/system/memory_map.hpp"
+#include "lib/system/modules.hpp"
 #include "yoke/callable.hpp"
 #include "yoke/error.hpp"
 
@@ -36,7 +37,12 @@ void check_captured_words(const void* captures, std::size_t size) {
     std::uintptr_t word = 0;
     std::memcpy(&word, static_cast<const std::byte*>(captures) + at, sizeof word);
     if (word < lowest || (word < fixed_program && word % page == 0) || !system::is_mapped(word)) continue;
-    const auto [kind, file] = system::find_place(word);
+    auto [kind, file] = system::find_place(word);
+    if (kind == MemoryKind::anonymous)  // so is what a module's zeroed data takes beyond its file
+      if (const auto module = system::module_of(reinterpret_cast<const void*>(word))) {
+        kind = MemoryKind::file;
+        file = module->path;
+      }
     if (kind == MemoryKind::unmapped || (kind == MemoryKind::anonymous && word < low_memory)) continue;
     throw SerializationError(fmt::format(
         "by_value: the captures hold {:#x} at byte {}, which looks like a pointer or a reference to {}{}: in a worker "

@@ -172,8 +172,16 @@ int interrupted() {
 int forks() {
   yoke::ProcessPoolExecutor pool(2);
   pool.submit(add_one, 1).get();
+  auto unfinished = pool.submit([] {
+    for (;;) ::pause();
+  });
   const pid_t child = ::fork();
   if (child == 0) {
+    try {
+      unfinished.wait();
+    } catch (const yoke::BrokenProcessPool&) {
+      say("the fork does not wait");
+    }
     try {
       pool.submit(add_one, 1);
       say("the fork submitted");
@@ -188,6 +196,7 @@ int forks() {
   int status = 0;
   ::waitpid(child, &status, 0);
   say("the fork ended with " + std::to_string(WEXITSTATUS(status)));
+  unfinished.cancel(yoke::CancelMode::kill);
   say(std::to_string(pool.submit(add_one, 41).get()));
   return 0;
 }
