@@ -239,10 +239,14 @@ for kind in shared static; do
   printf 'build plug_in_%s.so: link %s\n  compiler = g++\n  flags = -shared -Wl,-z,defs\n  libraries = %s\n' "$kind" "$object" \
     "${!libraries}" >>"$rules"
 done
-printf 'build plain_host: link %s\n  compiler = gcc\n  libraries = -ldl\n' "$children/plain_host.c" >>"$rules"
+# One that exports no more than it must: nothing but the library itself keeps it from being unloaded.
+printf '%s\n' '{ global: try_workers; yoke_worker_main; local: *; };' >"$programs/few_exports.map"
+printf 'build plug_in_few_exports.so: link %s | few_exports.map\n  compiler = g++\n  flags = -shared -Wl,--version-script=few_exports.map\n  libraries = %s\n' \
+  "$object" "$static_libraries" >>"$rules"
+printf 'build plain_host: link %s\n  compiler = gcc\n  libraries = -ldl -pthread\n' "$children/plain_host.c" >>"$rules"
 
 # What an earlier run linked must not be taken for this one's.
-for name in "${names[@]}" "${static_names[@]}" plain_host plug_in_shared.so plug_in_static.so; do rm -f -- "$programs/${name// /_}"; done
+for name in "${names[@]}" "${static_names[@]}" plain_host plug_in_shared.so plug_in_static.so plug_in_few_exports.so; do rm -f -- "$programs/${name// /_}"; done
 ninja -C "$programs" -k 0 >"$programs/ninja.log" 2>&1 || true
 
 # built NAME: false if it was not linked; then the reason is in the output.
@@ -288,8 +292,11 @@ for kind in shared static; do
     env YOKE_WORKER_PROGRAM=/nowhere "$programs/plain_host" "$programs/plug_in_$kind.so"
 done
 # The library's threads may run on: what holds their code stays.
-check_says 'the library, after the host closed the plug-in that holds it' '^the plug-in stays loaded$' \
-  "$programs/plain_host" "$programs/plug_in_static.so"
+if built plug_in_few_exports.so; then
+  for said in "$of_plug_in" '^the plug-in stays loaded$'; do
+    check_says "a plug-in with few exports: $said" "$said" "$programs/plain_host" "$programs/plug_in_few_exports.so"
+  done
+fi
 # The worker leaves word of what it cannot do.
 cp "$programs/plug_in_static.so" "$work/short_lived.so"
 check_says 'a plug-in whose file is gone' 'yoke-worker cannot open.*short_lived.so' \
