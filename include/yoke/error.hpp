@@ -61,6 +61,7 @@ struct WorkerDeath {
   std::vector<std::string> frames;                     // "function at file:line", innermost first
   bool out_of_memory = false;                          // killed for want of memory: by the kernel, or above max_worker_memory
   std::string reason;                                  // what the worker or the pool itself said of it; may be empty
+  std::string host;                                    // that it ran on; empty: this machine
 };
 
 /// "worker 1 (pid 4711) died: SIGSEGV at address 0x8 …", over several lines when there are frames.

@@ -100,6 +100,8 @@ class YOKE_API Task {
   bool resolve_cancelled() noexcept;
   /// Sleeps until the task is resolved or the deadline comes, without helping the pool.
   void sleep_until_done(Deadline deadline) const noexcept;
+  /// The outcome once more, for pools that pass tasks on. Only when done() and not cancelled().
+  Outcome outcome() const;
   void set_worker_pid(int pid) noexcept { worker_pid_.store(pid, std::memory_order_relaxed); }
 
   /// The word that changes when the task is resolved, for pools that wait on it with others. See `mark_waited`.

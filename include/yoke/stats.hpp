@@ -27,6 +27,7 @@ struct WorkerInfo {
   std::uint64_t memory = 0;         // bytes resident
   std::uint64_t tasks_done = 0;
   std::uint64_t deaths = 0;         // of workers with this rank, ended unasked
+  std::string host;                 // that it runs on; empty: this machine
 };
 
 /// Workers that did not leave by being asked to, by what ended them.

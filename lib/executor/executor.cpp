@@ -5,23 +5,13 @@
 #include <string_view>
 
 #include "lib/executor/callback_thread.hpp"
+#include "lib/executor/end_of_program.hpp"
 #include "lib/pool/in_process_pool.hpp"
 #include "lib/pool/local_pool.hpp"
-#include "lib/system/fork_guard.hpp"
 #include "yoke/named_task.hpp"
 
 namespace yoke {
 namespace {
-
-/// At the end of the program: pools that nobody shut down finish their work, and callbacks run.
-struct EndOfProgram {
-  const unsigned generation = system::fork_generation();
-  ~EndOfProgram() {
-    if (generation != system::fork_generation()) return;  // of a fork: neither pools nor threads are its own
-    pool::shut_down_all_pools();
-    drain_callbacks();
-  }
-};
 
 /// Of events for the user's observer, on the callback thread.
 pool::EventSink sink_of(const std::shared_ptr<Observer>& observer) {
@@ -44,7 +34,7 @@ bool in_process_wanted() {
 
 std::shared_ptr<Pool> make_process_pool(const ExecutorOptions& options) {
   if (in_process_wanted()) return make_in_process_pool(options);
-  static const EndOfProgram end_of_program;
+  finish_pools_at_exit();
   return pool::LocalPool::make(options, sink_of(options.observer));
 }
 

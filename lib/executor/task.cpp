@@ -95,6 +95,14 @@ bool Task::resolve_cancelled() noexcept {
   return true;
 }
 
+Outcome Task::outcome() const {
+  const std::uint32_t phase = state_.load(std::memory_order_acquire) & phase_mask;
+  const auto kind = phase == phase_value       ? Outcome::Kind::value
+                    : phase == phase_exception ? Outcome::Kind::exception
+                                               : Outcome::Kind::failure;
+  return {kind, data_, failure_};
+}
+
 std::optional<std::uint32_t> Task::mark_waited() const noexcept {
   const std::uint32_t seen = state_.fetch_or(waited_bit, std::memory_order_acq_rel) | waited_bit;
   if ((seen & phase_mask) >= phase_value) return std::nullopt;

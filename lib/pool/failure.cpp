@@ -70,13 +70,20 @@ WorkerDeath Death::report() const {
   return death;
 }
 
-std::exception_ptr DeathFailure::make(const std::string&) const {
-  const WorkerDeath last = deaths_.back()->report();
-  if (deaths_.size() == 1) return std::make_exception_ptr(TerminatedWorkerError(last));
-  std::string text = fmt::format("{} workers died running this task, which was tried {} times:", deaths_.size(),
-                                 deaths_.size());
-  for (const auto& death : deaths_) text += fmt::format("\n{}", to_string(death->report()));
-  return std::make_exception_ptr(TerminatedWorkerError(text, last));
+std::exception_ptr make_death_error(const std::vector<WorkerDeath>& deaths) {
+  if (deaths.size() == 1) return std::make_exception_ptr(TerminatedWorkerError(deaths.back()));
+  std::string text = fmt::format("{} workers died running this task, which was tried {} times:", deaths.size(),
+                                 deaths.size());
+  for (const WorkerDeath& death : deaths) text += fmt::format("\n{}", to_string(death));
+  return std::make_exception_ptr(TerminatedWorkerError(text, deaths.back()));
+}
+
+std::exception_ptr DeathFailure::make(const std::string&) const { return make_death_error(reports()); }
+
+std::vector<WorkerDeath> DeathFailure::reports() const {
+  std::vector<WorkerDeath> reports;
+  for (const auto& death : deaths_) reports.push_back(death->report());
+  return reports;
 }
 
 std::exception_ptr BrokenByDeaths::make(const std::string&) const {

@@ -57,11 +57,15 @@ struct Death {
   WorkerDeath report() const;
 };
 
-/// TerminatedWorkerError for the deaths, in their order, that a task met; the last one is the error's death().
+/// TerminatedWorkerError for the deaths, one at least and in their order, that a task met; the last one is the error's death().
+std::exception_ptr make_death_error(const std::vector<WorkerDeath>& deaths);
+
 class DeathFailure final : public Failure {
  public:
   explicit DeathFailure(std::vector<std::shared_ptr<const Death>> deaths) : deaths_(std::move(deaths)) {}
   std::exception_ptr make(const std::string& task_name) const override;
+  /// Slow, as Death::report().
+  std::vector<WorkerDeath> reports() const;
 
  private:
   std::vector<std::shared_ptr<const Death>> deaths_;

@@ -8,6 +8,7 @@
 #include <climits>
 #include <stdexcept>
 
+#include "lib/pool/all_pools.hpp"
 #include "lib/system/cpu_count.hpp"
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/modules.hpp"
@@ -54,18 +55,9 @@ void check_foreign_program() {
   }
 }
 
-struct AllPools {
-  std::mutex mutex;
-  std::vector<std::weak_ptr<LocalPool>> pools;
-};
-AllPools& all_pools() {
-  static auto* all = new AllPools;
-  return *all;
-}
-
 }  // namespace
 
-std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, EventSink tell) {
+std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, EventSink tell, WorkerOutput output) {
   if (worker::start_pending()) {
     // A static object's constructor makes a pool before main: each worker would do so again.
     fmt::print(stderr, "yoke: a static object made a process pool while this worker started up; make it in main, or "
@@ -84,13 +76,8 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
   if (options.spare_workers < 0)
     throw std::invalid_argument(fmt::format("spare_workers must not be negative, and is {}", options.spare_workers));
   if (options.restart_budget.deaths < 0) throw std::invalid_argument("restart_budget.deaths must not be negative");
-  auto pool = std::make_shared<LocalPool>(options, std::move(tell));
-  {
-    auto& all = all_pools();
-    const std::lock_guard lock(all.mutex);
-    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
-    all.pools.push_back(pool);
-  }
+  auto pool = std::make_shared<LocalPool>(options, std::move(tell), std::move(output));
+  remember_pool(pool);
   if (options.spawn_eagerly) {
     const Lock lock(pool->mutex_);
     pool->start_watchdog();
@@ -98,10 +85,11 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
   return pool;
 }
 
-LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell)
+LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell, WorkerOutput output)
     : Pool(options.job_reducers, options.result_reducers),
       options_(options),
       tell_(std::move(tell)),
+      output_(std::move(output)),
       depth_(this_worker::depth() + 1),
       cores_(static_cast<std::size_t>(system::usable_cpus())),
       cpus_(cpu_count()),
@@ -342,18 +330,6 @@ Stats LocalPool::stats() const {
   for (const Named& named : names) stats.workers[named.index].task = named.name.text();
   for (WorkerInfo& info : stats.workers) info.memory = system::memory_use(info.pid).resident;
   return stats;
-}
-
-void shut_down_all_pools() {
-  std::vector<std::shared_ptr<LocalPool>> pools;
-  {
-    auto& all = all_pools();
-    const std::lock_guard lock(all.mutex);
-    for (const auto& weak : all.pools)
-      if (auto pool = weak.lock()) pools.push_back(std::move(pool));
-  }
-  for (const auto& pool : pools) pool->shutdown({.wait = false});
-  for (const auto& pool : pools) pool->shutdown({.wait = true});
 }
 
 }  // namespace yoke::pool

@@ -7,6 +7,7 @@
 // resolved, its futures.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -28,13 +29,16 @@
 
 namespace yoke::pool {
 
+/// Descriptors for a worker of that rank to have as its stdout and stderr; they stay the giver's.
+using WorkerOutput = std::function<std::array<int, 2>(int rank)>;
+
 class LocalPool final : public Pool,
                         private system::warm_memory::Keeper,
                         public std::enable_shared_from_this<LocalPool> {
  public:
   /// Throws std::invalid_argument for options that make no sense. Starts nothing, unless spawn_eagerly.
-  static std::shared_ptr<LocalPool> make(const ExecutorOptions& options, EventSink tell = {});
-  LocalPool(const ExecutorOptions& options, EventSink tell);
+  static std::shared_ptr<LocalPool> make(const ExecutorOptions& options, EventSink tell = {}, WorkerOutput output = {});
+  LocalPool(const ExecutorOptions& options, EventSink tell, WorkerOutput output);
   ~LocalPool() override;
 
   void submit(TaskPtr task) override;
@@ -135,6 +139,7 @@ class LocalPool final : public Pool,
 
   const ExecutorOptions options_;
   const EventSink tell_;  // empty: nobody listens
+  const WorkerOutput output_;  // empty: this process's own. Called on the watchdog
   const int depth_;       // of the workers: one more than this process's
   const std::size_t cores_;
   const int cpus_;        // cpu_count()
@@ -190,8 +195,5 @@ class LocalPool final : public Pool,
   std::atomic<bool> just_woken_{false};            // a worker was, and nothing has been collected since
   std::atomic<std::uint32_t> spin_looks_{0};       // before a waiter or a worker sleeps
 };
-
-/// Every pool of this process that is not finished, for the end of the program.
-void shut_down_all_pools();
 
 }  // namespace yoke::pool

@@ -122,6 +122,10 @@ void LocalPool::start_worker(Lock& lock) {
                                                                    spec.keep_fds[2]));
     spec.environment = system::child_environment(variables, {});
     spec.limits = resource_limits(options_.limits);
+    if (output_) {
+      const auto [out, err] = output_(rank);
+      spec.stdio = {-1, out, err};
+    }
     YOKE_FAULT_POINT(before_launch, 0);
     worker->process = system::launch(spec);
     YOKE_FAULT_POINT(after_launch, worker->process.pid());

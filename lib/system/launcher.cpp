@@ -52,14 +52,14 @@ constexpr std::size_t kernel_sigset_size = 8;
   throw std::system_error(error, std::system_category(), what);
 }
 
-enum class Step { signals, process_group, death_signal, null_stdin, limits, close_on_exec, keep_descriptor, exec };
+enum class Step { signals, process_group, death_signal, stdio, limits, close_on_exec, keep_descriptor, exec };
 
 const char* describe(Step step) {
   switch (step) {
     case Step::signals: return "launch: setting the worker's signals";
     case Step::process_group: return "launch: making the worker's process group";
     case Step::death_signal: return "launch: asking for a signal when the parent dies";
-    case Step::null_stdin: return "launch: opening /dev/null as the worker's stdin";
+    case Step::stdio: return "launch: opening stdin, stdout and stderr of the child";
     case Step::limits: return "launch: setting the worker's resource limits";
     case Step::close_on_exec: return "launch: closing the parent's descriptors in the worker";
     case Step::keep_descriptor: return "launch: keeping a descriptor open in the worker";
@@ -120,7 +120,9 @@ std::string program_path(int executable_fd) {
 class ChildSteps : public process::extend::handler {
  public:
   ChildSteps(const LaunchSpec& spec, int report_fd)
-      : spec_(spec), report_fd_(report_fd), program_(program_path(spec.executable_fd)) {
+      : spec_(spec),
+        report_fd_(report_fd),
+        program_(spec.path.empty() ? program_path(spec.executable_fd) : spec.path) {
     for (const std::string& argument : spec.arguments) arguments_.push_back(const_cast<char*>(argument.c_str()));
     for (const std::string& variable : spec.environment) environment_.push_back(const_cast<char*>(variable.c_str()));
     arguments_.push_back(nullptr);
@@ -149,7 +151,7 @@ class ChildSteps : public process::extend::handler {
     reset_dispositions();
     if (::setpgid(0, 0) != 0) fail(Step::process_group);
     die_with_parent();
-    open_stdin();
+    open_stdio();
     set_limits();
     close_on_exec();
     for (const int fd : spec_.keep_fds) {
@@ -189,16 +191,20 @@ class ChildSteps : public process::extend::handler {
   }
 
   void die_with_parent() const {
-    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail(Step::death_signal);
+    if (::prctl(PR_SET_PDEATHSIG, spec_.death_signal) != 0) fail(Step::death_signal);
     // If the parent died before that, no signal will come.
     if (::getppid() != parent_) ::_exit(EXIT_FAILURE);
   }
 
-  void open_stdin() const {
-    const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null < 0 || ::dup2(null, STDIN_FILENO) < 0) fail(Step::null_stdin);
-    // If stdin was closed, /dev/null got its number at once, and dup2 left the flag as it was.
-    if (::fcntl(STDIN_FILENO, F_SETFD, 0) != 0) fail(Step::null_stdin);
+  void open_stdio() const {
+    for (int number = 0; number < 3; ++number) {
+      int source = spec_.stdio[static_cast<std::size_t>(number)];
+      if (source < 0 && number == STDIN_FILENO) source = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+      if (source < 0 && number != STDIN_FILENO) continue;
+      if (source < 0 || ::dup2(source, number) < 0) fail(Step::stdio);
+      // If stdin was closed, /dev/null got its number at once, and dup2 left the flag as it was.
+      if (::fcntl(number, F_SETFD, 0) != 0) fail(Step::stdio);
+    }
   }
 
   void set_limits() const {
@@ -247,7 +253,10 @@ void check(const LaunchSpec& spec) {
   const auto is_standard = [](int fd) { return fd <= STDERR_FILENO; };
   const auto holds_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
   if (spec.arguments.empty()) throw_errno(EINVAL, "launch: no arguments, not even the program's name");
-  if (is_standard(spec.executable_fd) || std::ranges::any_of(spec.keep_fds, is_standard)) {
+  const bool is_named = !spec.path.empty();
+  const auto is_taken = [&](int fd) { return fd >= 0 && is_standard(fd); };
+  if ((!is_named && is_standard(spec.executable_fd)) || std::ranges::any_of(spec.keep_fds, is_standard) ||
+      std::ranges::any_of(spec.stdio, is_taken)) {
     throw_errno(EBADF, "launch: a descriptor to hand over is not above stderr's");
   }
   if (std::ranges::any_of(spec.arguments, holds_nul) || std::ranges::any_of(spec.environment, holds_nul)) {

@@ -59,7 +59,8 @@ const char* to_string(Phase phase) noexcept {
 }
 
 std::string to_string(const WorkerDeath& death) {
-  std::string text = fmt::format("worker {} (pid {}) died: {}", death.rank, death.pid, cause(death));
+  std::string text = fmt::format("worker {} (pid {}{}{}) died: {}", death.rank, death.pid,
+                                 death.host.empty() ? "" : " on ", death.host, cause(death));
   if (!death.frames.empty()) text += fmt::format(" in {}", death.frames.front());
   if (!death.reason.empty()) text += fmt::format("\n  {}", death.reason);
   if (!death.task.empty()) {

@@ -124,11 +124,6 @@ void heartbeat() noexcept {
 }
 }  // namespace this_worker
 
-void init(int&, char**&) {
-  system::note_program_is_ours();
-  if (worker::start_pending()) worker::run();
-}
-
 /// For yoke-worker.
 extern "C" YOKE_API void yoke_worker_main() { worker::run(); }
 

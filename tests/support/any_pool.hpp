@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "tests/support/pool_fixture.hpp"
+#include "yoke/remote.hpp"
 
 namespace yoke_test {
 
@@ -16,6 +17,12 @@ struct PoolKind {
 };
 inline const PoolKind local_pool{"Local", &yoke::make_process_pool};
 inline const PoolKind in_process_pool{"InProcess", &yoke::make_in_process_pool};
+/// Behind an agent, as on another machine, but started without a carrier.
+inline std::shared_ptr<yoke::Pool> make_agent_pool(const yoke::ExecutorOptions& options) {
+  return std::make_shared<yoke::RemotePool>(
+      yoke::RemoteOptions{.hosts = {{"here", yoke::launchers::local(), options.max_workers}}, .worker = options});
+}
+inline const PoolKind agent_pool{"Agent", &make_agent_pool};
 
 class AnyPoolTest : public HouseTest, public testing::WithParamInterface<PoolKind> {
  protected:
@@ -34,6 +41,8 @@ class AnyPoolTest : public HouseTest, public testing::WithParamInterface<PoolKin
     const auto before = board.get(entered);
     auto future = executor->submit(pass_gate, board, entered, gate);
     board.wait_for(entered, before + 1);
+    // An agent tells of a start a moment later.
+    if (std::string(GetParam().name) == agent_pool.name) wait_until([&] { return future.running(); }, "a start");
     return future;
   }
   /// The same in every worker that there can be, so that nothing else is started.
@@ -51,5 +60,5 @@ class AnyPoolTest : public HouseTest, public testing::WithParamInterface<PoolKin
 
 #define YOKE_ANY_POOL(Suite)                                                                                     \
   INSTANTIATE_TEST_SUITE_P(                                                                                      \
-      Pools, Suite, testing::Values(yoke_test::local_pool, yoke_test::in_process_pool),                         \
+      Pools, Suite, testing::Values(yoke_test::local_pool, yoke_test::in_process_pool, yoke_test::agent_pool),    \
       [](const testing::TestParamInfo<yoke_test::PoolKind>& kind) { return std::string(kind.param.name); })

@@ -1,4 +1,4 @@
-// The start hook: a program that links the library becomes a worker without a line in its main.
+// The start hook: a program that links the library becomes a worker, or an agent, without a line in its main.
 //
 // Defines __libc_start_main, which crt1.o calls: it passes on to libc's own with a main of ours, which runs after all
 // static objects are constructed. The definition is weak: in a fully static link, where there is no next one to pass on to,
@@ -9,8 +9,7 @@
 
 #include <cstdlib>
 
-#include "lib/system/modules.hpp"
-#include "lib/worker/worker_process.hpp"
+#include "lib/program/role.hpp"
 #include "yoke/export.hpp"
 
 namespace {
@@ -24,8 +23,7 @@ Main program_main = nullptr;
 __attribute__((no_sanitize("function")))  // a main without parameters is called with them, as libc does
 #endif
 int hooked_main(int argc, char** argv, char** environment) {
-  yoke::system::note_program_is_ours();
-  if (yoke::worker::start_pending()) yoke::worker::run();
+  yoke::play_role();
   return program_main(argc, argv, environment);
 }
 

@@ -1,0 +1,30 @@
+// The commands that start agents: launchers' templates, filled in.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "yoke/remote.hpp"
+
+namespace yoke::remote {
+
+/// Quoted for a POSIX shell, where it needs to be.
+std::string quote(std::string_view text);
+/// All of them, with spaces between.
+std::string quote(const std::vector<std::string>& arguments);
+
+/// A launcher's arguments with its placeholders replaced. Throws std::invalid_argument if the agent's command is not in it.
+std::vector<std::string> fill_in(const Launcher& launcher, const std::string& host,
+                                 const std::vector<std::string>& agent);
+
+/// What the agent on `host` is started by: the program, with its token in the environment.
+std::vector<std::string> agent_command(const std::string& program, const std::string& token);
+
+/// A token that no banner holds.
+std::string make_token();
+
+/// "a=1,b=2", split at commas; a value in brackets keeps its own. Throws std::invalid_argument where there is nothing between.
+std::vector<std::string> split_at_commas(const std::string& text);
+
+}  // namespace yoke::remote

@@ -1,0 +1,44 @@
+// Carrier: the child process that carries an agent's stream: ssh, srun, podman or any command.
+//
+// Its stdin, stdout and stderr are pipes of this process, none of which blocks. Destroying it kills the process.
+// The thread that starts it must live as long as it does. One thread at a time, but for the descriptors.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/system/process_handle.hpp"
+#include "lib/system/unique_fd.hpp"
+
+namespace yoke::remote {
+
+class Carrier {
+ public:
+  /// Throws std::system_error: there is no such program, or it cannot be started. `death_signal`: when this thread ends.
+  explicit Carrier(const std::vector<std::string>& command, int death_signal);
+  Carrier(const Carrier&) = delete;
+  Carrier& operator=(const Carrier&) = delete;
+  ~Carrier();
+
+  int to() const noexcept { return to_.get(); }
+  int from() const noexcept { return from_.get(); }
+  int errors() const noexcept { return errors_.get(); }
+  void close_to() noexcept { to_.reset(); }
+  void close_from() noexcept { from_.reset(); }
+  void close_errors() noexcept { errors_.reset(); }
+  void kill() noexcept;
+  void signal(int signal) noexcept { process_.signal(signal); }
+  /// Once the process has ended: how.
+  std::optional<system::ExitStatus> try_reap() { return process_.try_reap(); }
+  /// Waits for the end of a process that was killed, and is thus soon dead.
+  void reap(std::chrono::steady_clock::time_point deadline) { process_.wait_exit(deadline); }
+
+ private:
+  system::ProcessHandle process_;
+  system::UniqueFd to_, from_, errors_;
+};
+
+/// "exit code 255", "SIGKILL".
+std::string describe(const system::ExitStatus& status);
+
+}  // namespace yoke::remote

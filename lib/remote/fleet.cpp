@@ -1,0 +1,278 @@
+// The calls of the pool.
+#include "lib/remote/fleet.hpp"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "lib/pool/all_pools.hpp"
+#include "lib/pool/failure.hpp"
+#include "lib/remote/agent_command.hpp"
+#include "lib/system/fork_guard.hpp"
+#include "lib/system/thread.hpp"
+#include "lib/wire/large_buffer.hpp"
+
+namespace yoke::remote {
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+constexpr Milliseconds shortest_heartbeat{10};
+
+void check(const RemoteOptions& options) {
+  if (options.hosts.empty() && !options.slurm)
+    throw std::invalid_argument("a remote pool needs hosts, or a Slurm job: RemoteOptions has neither");
+  if (options.slurm && options.slurm->nodes < 1) throw std::invalid_argument("slurm.nodes must be at least 1");
+  for (const Host& host : options.hosts) {
+    if (host.name.empty()) throw std::invalid_argument("a host without a name");
+    if (host.name.front() == '-')
+      throw std::invalid_argument(fmt::format("'{}' is no name of a host: launchers would take it for an option", host.name));
+    if (host.workers && *host.workers < 1)
+      throw std::invalid_argument(fmt::format("workers of host {} must be at least 1, not {}", host.name, *host.workers));
+    fill_in(host.launcher.empty() ? options.launcher : host.launcher, host.name, {"agent"});
+  }
+  if (options.workers_per_host && *options.workers_per_host < 1)
+    throw std::invalid_argument(fmt::format("workers_per_host must be at least 1, not {}", *options.workers_per_host));
+  if (options.heartbeat < shortest_heartbeat)
+    throw std::invalid_argument(fmt::format("heartbeat must be at least {} ms", shortest_heartbeat.count()));
+  if (options.lease < 2 * options.heartbeat)
+    throw std::invalid_argument("the lease must be at least two heartbeats long");
+  if (!options.worker.job_reducers.empty() || !options.worker.result_reducers.empty())
+    throw std::invalid_argument("reducers cannot be used on other machines yet: give the types a codec");
+  if (options.worker.observer)
+    throw std::invalid_argument("an observer sees no workers on other machines: ask stats(), or set on_output");
+}
+
+/// The arguments' large memory, if they speak of any that is shared.
+bool speaks_of_shared_memory(const Bytes& arguments) {
+  const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
+  return buffer && !const_cast<LargeBuffer*>(buffer)->held().empty();
+}
+
+}  // namespace
+
+std::shared_ptr<Fleet> Fleet::make(RemoteOptions options) {
+  check(options);
+  auto fleet = std::make_shared<Fleet>(std::move(options));
+  pool::remember_pool(fleet);
+  return fleet;
+}
+
+Fleet::Fleet(RemoteOptions options) : options_(std::move(options)), generation_(system::fork_generation()) {
+  for (const Host& host : options_.hosts) links_.push_back(std::make_unique<Link>(links_.size(), host));
+}
+
+Fleet::~Fleet() {
+  if (thread_.joinable()) thread_.detach();  // it holds a handle: so it has ended, or this is it
+}
+
+void Fleet::check_accepting() const {
+  if (broken_) std::rethrow_exception(broken_->make(""));
+  if (!accepting_) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
+  if (generation_ != system::fork_generation())
+    throw BrokenProcessPool("this process was forked from the one that made the pool: make a pool of its own");
+}
+
+void Fleet::start_thread() {
+  if (thread_started_) return;
+  try {
+    event_ = system::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!event_) throw std::system_error(errno, std::system_category(), "eventfd");
+    event_ = system::above_stdio(std::move(event_));
+    thread_ = system::start_thread("yoke-remote", [self = shared_from_this()] { self->run(); });
+  } catch (const std::system_error& error) {
+    throw BrokenProcessPool(fmt::format("the pool's thread could not be started: {}", error.what()));
+  }
+  thread_started_ = true;
+}
+
+void Fleet::wake() noexcept {
+  if (asleep_) ::eventfd_write(event_.get(), 1);
+  asleep_ = false;
+}
+
+int Fleet::connect(Milliseconds timeout, int hosts) {
+  Lock lock(mutex_);
+  check_accepting();
+  start_thread();
+  const auto serving = [&] {
+    return static_cast<int>(
+        std::ranges::count_if(links_, [](const auto& link) { return link->phase == LinkPhase::serving; }));
+  };
+  changed_.wait_for(lock, timeout, [&] {
+    const bool all_tried = std::ranges::none_of(links_, [](const auto& link) {
+      return link->phase == LinkPhase::waiting || link->phase == LinkPhase::starting;
+    });
+    const bool nodes_known = !options_.slurm || (slurm_ && slurm_->phase() != SlurmJob::Phase::requesting &&
+                                                 slurm_->phase() != SlurmJob::Phase::listing);
+    return broken_ || !accepting_ || (hosts > 0 && serving() >= hosts) || (all_tried && nodes_known);
+  });
+  if (broken_) std::rethrow_exception(broken_->make(""));
+  return serving();
+}
+
+void Fleet::submit(TaskPtr task) {
+  if (speaks_of_shared_memory(task->arguments()))
+    throw SerializationError("a SharedArray cannot be sent to another machine: send its elements, as a vector or a span");
+  const Lock lock(mutex_);
+  check_accepting();
+  number_of(task->callable(), task->target());  // throws if no other process can find it
+  start_thread();
+  ++counts_.submitted;
+  backlog_.push_back(std::move(task));
+  dispatch();
+  flush_or_wake();
+}
+
+Link* Fleet::link_of(const Task& task) const {
+  const std::size_t place = static_cast<std::size_t>(task.pool_word >> 48);
+  return place == 0 || place > links_.size() ? nullptr : links_[place - 1].get();
+}
+
+bool Fleet::running(const Task& task) const {
+  const Lock lock(mutex_);
+  const Link* link = link_of(task);
+  if (!link) return false;
+  const auto found = link->sent.find(number_of(task));
+  return found != link->sent.end() && found->second.started;
+}
+
+bool Fleet::cancel(Task& task, CancelMode mode) {
+  Lock lock(mutex_);
+  if (task.done() || generation_ != system::fork_generation()) return false;
+  const auto cancelled = [&] {
+    if (!task.resolve_cancelled()) return false;
+    task.pool_word = 0;
+    ++counts_.cancelled;
+    return true;
+  };
+  Link* const link = link_of(task);
+  if (!link) return cancelled();
+  const TaskNumber number = number_of(task);
+  const TaskPtr alive(&task);
+  cancels_.try_emplace(number);
+  link->batch.push_to(link->queue, FrameType::tasks);  // before the cancel
+  push_note(link->queue, FrameType::cancel, CancelNote{number, mode == CancelMode::kill});
+  flush(*link);
+  const auto answered = [&] {
+    const auto found = cancels_.find(number);
+    return task.done() || found == cancels_.end() || found->second || !link->sent.contains(number);
+  };
+  changed_.wait_for(lock, options_.lease, answered);
+  const auto found = cancels_.find(number);
+  const bool agreed = found != cancels_.end() && found->second.value_or(false);
+  if (found != cancels_.end()) cancels_.erase(found);
+  if (!agreed) return task.cancelled();
+  link->sent.erase(number);
+  return cancelled() || task.cancelled();
+}
+
+void Fleet::fail_unfinished(const std::shared_ptr<const Failure>& failure) {
+  const auto fail = [&](Task& task) {
+    task.pool_word = 0;
+    if (task.resolve(pool::failed(failure))) ++counts_.failed;
+  };
+  for (const TaskPtr& task : backlog_.take_all()) fail(*task);
+  for (const auto& link : links_) {
+    const auto sent = std::move(link->sent);
+    link->sent.clear();
+    for (const auto& [number, item] : sent) fail(*item.task);
+  }
+  changed_.notify_all();
+}
+
+void Fleet::break_pool(const std::string& why) {
+  if (broken_) return;
+  broken_ = std::make_shared<pool::TextFailure<BrokenProcessPool>>(why);
+  fail_unfinished(broken_);
+}
+
+bool Fleet::accepting() const {
+  const Lock lock(mutex_);
+  return accepting_ && !broken_ && generation_ == system::fork_generation();
+}
+
+void Fleet::shutdown(const ShutdownOptions& options) {
+  if (generation_ != system::fork_generation()) return;
+  Lock lock(mutex_);
+  accepting_ = false;
+  if (options.kill_workers && !killing_) {
+    killing_ = true;
+    fail_unfinished(std::make_shared<pool::TextFailure<ShutdownExecutorError>>(
+        "it was not finished when the executor was shut down with kill_workers"));
+  } else if (options.cancel_futures) {
+    for (const TaskPtr& task : backlog_.take_all())
+      if (task->resolve_cancelled()) ++counts_.cancelled;
+    for (const auto& link : links_) {
+      if (link->phase != LinkPhase::serving) continue;
+      link->batch.push_to(link->queue, FrameType::tasks);
+      for (const auto& [number, item] : link->sent)
+        push_note(link->queue, FrameType::cancel, CancelNote{number, false});
+    }
+  }
+  if (!thread_started_) return;
+  wake();
+  changed_.notify_all();
+  if (!options.wait || thread_.get_id() == std::this_thread::get_id()) return;
+  changed_.wait(lock, [&] { return thread_done_; });
+  if (joined_) return;
+  joined_ = true;
+  std::thread thread = std::move(thread_);
+  lock.unlock();
+  thread.join();
+}
+
+void Fleet::resize(int max_workers) {
+  if (max_workers < 1) throw std::invalid_argument(fmt::format("max_workers must be at least 1, not {}", max_workers));
+  const Lock lock(mutex_);
+  total_workers_ = max_workers;
+  const auto serving = std::ranges::count_if(links_, [](const auto& link) { return link->phase == LinkPhase::serving; });
+  for (const auto& link : links_) {
+    if (link->phase != LinkPhase::serving) continue;
+    link->workers = std::max(1, max_workers / static_cast<int>(serving));
+    push_note(link->queue, FrameType::resize, link->workers);
+  }
+  wake();
+}
+
+int Fleet::max_workers() const {
+  const Lock lock(mutex_);
+  int serving = 0;
+  int expected = 0;
+  for (const auto& link : links_) {
+    if (link->phase == LinkPhase::serving) serving += link->workers;
+    expected += link->host.workers.value_or(options_.workers_per_host.value_or(1));
+  }
+  if (options_.slurm && !slurm_) expected += options_.slurm->nodes * options_.workers_per_host.value_or(1);
+  return std::max(1, serving != 0 ? serving : total_workers_.value_or(expected));
+}
+
+Stats Fleet::stats() const {
+  const Lock lock(mutex_);
+  Stats stats = counts_;
+  stats.waiting = backlog_.size();
+  for (const auto& link : links_) {
+    for (const auto& [number, item] : link->sent) ++(item.started ? stats.running : stats.waiting);
+    const auto add = [&](std::uint64_t Stats::*count) { stats.*count += link->stats.*count; };
+    add(&Stats::retried);
+    add(&Stats::deaths);
+    add(&Stats::started);
+    const auto add_cause = [&](std::uint64_t DeathCounts::*cause) {
+      stats.deaths_by_cause.*cause += link->stats.deaths_by_cause.*cause;
+    };
+    for (const auto cause :
+         {&DeathCounts::crashed, &DeathCounts::killed, &DeathCounts::exited, &DeathCounts::out_of_memory,
+          &DeathCounts::over_memory_limit, &DeathCounts::misbehaved, &DeathCounts::timed_out, &DeathCounts::cancelled})
+      add_cause(cause);
+    if (link->phase != LinkPhase::serving) continue;
+    for (WorkerInfo worker : link->stats.workers) {
+      worker.host = link->host.name;
+      stats.workers.push_back(std::move(worker));
+    }
+  }
+  return stats;
+}
+
+}  // namespace yoke::remote

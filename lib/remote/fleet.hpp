@@ -1,0 +1,125 @@
+// Fleet: the pool behind RemotePool: a backlog, and a link to the agent on each host.
+//
+// Threads: any thread may call. (1) One lock guards all state, and is held for short computations and writes that do not wait.
+// (2) The fleet's thread alone starts and ends carriers, reads from agents and keeps time; it sleeps in one poll(). (3) A
+// submitter writes to a link itself while the agent has little to do, so that a lone task waits for nobody; what comes in
+// bulk is sent by the fleet's thread, many tasks to a frame. (4) A task is owned by exactly one of: the backlog, one link, or,
+// once resolved, its futures.
+#pragma once
+
+#include <poll.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "lib/pool/backlog.hpp"
+#include "lib/remote/link.hpp"
+#include "lib/remote/slurm_job.hpp"
+#include "lib/system/unique_fd.hpp"
+#include "yoke/remote.hpp"
+
+namespace yoke::remote {
+
+class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
+ public:
+  /// Throws std::invalid_argument. Starts nothing.
+  static std::shared_ptr<Fleet> make(RemoteOptions options);
+  explicit Fleet(RemoteOptions options);
+  ~Fleet() override;
+
+  int connect(std::chrono::milliseconds timeout, int hosts);
+
+  void submit(TaskPtr task) override;
+  bool cancel(Task& task, CancelMode mode) override;
+  bool running(const Task& task) const override;
+  bool accepting() const override;
+  void shutdown(const ShutdownOptions& options) override;
+  void resize(int max_workers) override;
+  int max_workers() const override;
+  Stats stats() const override;
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  /// A function that tasks call, as links are told of it.
+  struct Function {
+    FunctionNote note;
+    std::vector<std::uint32_t> modules;  // that it lies in
+  };
+
+  // fleet.cpp
+  void check_accepting() const;
+  void start_thread();
+  void wake() noexcept;
+  Link* link_of(const Task& task) const;
+  static TaskNumber number_of(const Task& task) { return task.pool_word & 0xffff'ffff'ffff; }
+  void fail_unfinished(const std::shared_ptr<const Failure>& failure);
+  void break_pool(const std::string& why);
+
+  // sending.cpp: tasks to agents
+  FunctionNumber number_of(const Callable& callable, const void* target);
+  void dispatch();
+  Link* choose_link(const Task& task);
+  std::size_t window(const Link& link) const;
+  bool is_named(const Task& task) const;
+  void give(Link& link, TaskPtr task);
+  void introduce(Link& link, FunctionNumber function);
+  void greet(Link& link);
+  void flush(Link& link);
+  void flush_or_wake();
+
+  // listening.cpp: the thread, and what agents say
+  void run();
+  void keep_listening(Lock& lock);
+  Clock::time_point next_deadline() const;
+  void read(Link& link, Lock& lock);
+  void read_errors(Link& link);
+  void handle(Link& link, const Frame& frame);
+  void take_welcome(Link& link, const Welcome& note);
+  void take_result(Link& link, const ResultNote& note, Bytes bytes);
+  void take_output(const Link& link, const OutputNote& note) const;
+  bool finished() const;
+
+  // connecting.cpp: starting agents, and losing them
+  void start_links(Lock& lock);
+  void launch(Link& link, Lock& lock);
+  void keep_time(Lock& lock);
+  void lose(Link& link, const std::string& why, Lock& lock);
+  void give_up(Link& link);
+  void stop_links(Lock& lock);
+  void end(Link& link, Lock& lock);
+  void follow_slurm(Lock& lock);
+  std::string why_it_ended(Link& link, const std::string& why);
+
+  const RemoteOptions options_;
+  const unsigned generation_;  // of the process that made it: a fork has another
+
+  mutable std::mutex mutex_;  // guards everything below
+  std::condition_variable changed_;  // a link's phase, an answer to a cancel, the thread's end
+  std::vector<std::unique_ptr<Link>> links_;
+  std::unique_ptr<SlurmJob> slurm_;
+  pool::Backlog backlog_;
+  bool accepting_ = true;
+  bool killing_ = false;
+  std::shared_ptr<const Failure> broken_;
+  std::vector<Function> functions_;
+  std::unordered_map<const void*, std::unordered_map<const void*, FunctionNumber>> numbers_;  // by callable and target
+  TaskNumber last_number_ = 0;
+  std::unordered_map<TaskNumber, std::optional<bool>> cancels_;  // asked for, and answered
+  double mean_task_ns_ = 0;
+  std::optional<int> total_workers_;  // by resize
+  Stats counts_;
+
+  std::thread thread_;
+  bool thread_started_ = false;
+  bool thread_done_ = false;
+  bool joined_ = false;
+  bool asleep_ = false;  // in poll, and not told to wake
+  system::UniqueFd event_;
+};
+
+}  // namespace yoke::remote

@@ -1,0 +1,133 @@
+// Frames: how agent and client cut their byte stream into messages.
+//
+// A frame is a header of 16 bytes (little-endian: type, three zero bytes, length of the head as u32, length of the payload
+// as u64), a head, which is msgpack, and a payload of raw bytes, often none. Before the first frame the agent writes a
+// marker; what came before that, login banners and the like, is passed over.
+//
+// A reader trusts nothing: lengths are checked before memory is taken for them, and what is taken at once is bounded. One
+// thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/wire/large_buffer.hpp"
+#include "yoke/bytes.hpp"
+#include "yoke/error.hpp"
+
+namespace yoke::remote {
+
+enum class FrameType : std::uint8_t {
+  // the client's
+  hello = 1,     // how the agent is to work: the first frame
+  module = 2,    // a module that functions lie in
+  function = 3,  // a function that tasks will name by its number
+  tasks = 4,
+  large_task = 5,  // one; its arguments are the payload
+  cancel = 6,
+  resize = 7,
+  stop = 8,
+  keep_block = 9,  // memory that tasks will name by its hash: the payload
+  drop_block = 10,
+  // the agent's
+  welcome = 65,  // what the agent is: its first frame
+  results = 66,
+  large_result = 67,  // one; its value is the payload
+  started = 68,
+  cancelled = 69,
+  output = 70,
+  state = 71,
+  // of both
+  heartbeat = 129
+};
+
+/// The other side broke the rules of the stream.
+class ProtocolError : public Error {
+ public:
+  using Error::Error;
+};
+
+struct Frame {
+  FrameType type;
+  std::span<const std::byte> head;  // until the reader's next call
+  Bytes payload;
+};
+
+inline constexpr std::size_t frame_header_size = 16;
+inline constexpr std::size_t most_head_bytes = std::size_t{16} << 20;
+inline constexpr std::size_t most_payload_bytes = std::size_t{8} << 30;
+
+class FrameReader {
+ public:
+  /// Empty marker: the stream begins with a frame.
+  explicit FrameReader(std::string marker = {});
+
+  /// Where the next bytes of the stream go; never empty. Then tell how many came.
+  std::span<std::byte> room();
+  void filled(std::size_t bytes);
+  /// The next whole frame; false if more bytes are needed. Throws ProtocolError, std::bad_alloc, std::system_error.
+  bool next(Frame& frame);
+
+  bool marker_seen() const noexcept { return marker_.empty(); }
+  /// The end of what came before the marker.
+  const std::string& banner() const noexcept { return banner_; }
+
+ private:
+  bool find_marker();
+  bool read_header();
+  void make_payload_room();
+  std::size_t buffered() const noexcept { return end_ - begin_; }
+
+  static constexpr std::size_t most_banner_bytes = std::size_t{1} << 20;
+  static constexpr std::size_t payload_at_once = std::size_t{256} << 20;  // memory taken before bytes have come for it
+
+  std::string marker_;
+  std::string banner_;
+  std::size_t banner_bytes_ = 0;
+  std::vector<std::byte> buffer_;
+  std::size_t begin_ = 0;  // of what is not yet taken
+  std::size_t end_ = 0;
+  bool in_frame_ = false;  // the header has been read
+  FrameType type_{};
+  std::size_t head_size_ = 0;
+  std::size_t payload_size_ = 0;
+  std::size_t payload_read_ = 0;
+  std::shared_ptr<LargeBuffer> payload_;  // while it is read
+  std::vector<std::byte> head_;           // of a frame with a payload
+  bool head_read_ = false;
+};
+
+/// What waits to be written. Large payloads are not copied.
+class FrameQueue {
+ public:
+  /// Throws SerializationError for what no reader would take.
+  void push(FrameType type, std::span<const std::byte> head);
+  void push(FrameType type, std::span<const std::byte> head, Bytes payload);
+  void push(FrameType type, std::span<const std::byte> head, std::span<const std::byte> rest_of_head);
+  void push_text(std::string_view text);
+
+  /// Writes as much as the descriptor takes without waiting. Throws std::system_error. Never raises SIGPIPE.
+  void write_some(int descriptor);
+  bool empty() const noexcept { return bytes_ == 0; }
+  std::size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  struct Piece {
+    std::vector<std::byte> text;  // or
+    Bytes payload;
+    std::span<const std::byte> view() const { return text.empty() ? payload.view() : std::span<const std::byte>(text); }
+  };
+  std::vector<std::byte>& tail();
+  void push_header(FrameType type, std::size_t head, std::size_t payload);
+
+  std::deque<Piece> pieces_;
+  std::size_t written_ = 0;  // of the first piece
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace yoke::remote

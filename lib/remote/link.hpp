@@ -1,0 +1,68 @@
+// Link: the client's end of one agent: its carrier, its stream, and the tasks that the agent has.
+//
+// Owned by a Fleet, used under its lock; the carrier is started and ended by the fleet's thread alone.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "lib/remote/carrier.hpp"
+#include "lib/remote/frame.hpp"
+#include "lib/remote/protocol.hpp"
+#include "yoke/remote.hpp"
+
+namespace yoke::remote {
+
+enum class LinkPhase {
+  waiting,   // for its launch
+  starting,  // launched; the agent has not spoken yet
+  serving,   // takes tasks
+  stopping,  // asked to end
+  ended      // for good
+};
+
+struct Link {
+  struct Sent {
+    TaskPtr task;
+    bool started = false;  // as the agent told
+  };
+
+  Link(std::size_t place, Host its_host) : index(place), host(std::move(its_host)) {}
+
+  bool alive() const noexcept { return carrier != nullptr; }
+  bool may_serve() const noexcept { return phase != LinkPhase::stopping && phase != LinkPhase::ended; }
+
+  const std::size_t index;
+  const Host host;
+  LinkPhase phase = LinkPhase::waiting;
+  Clock::time_point acts_at{};            // when the phase is over, or the next try is due
+  Clock::time_point heard{};              // last byte from the agent
+  Clock::time_point beats_at{};           // next heartbeat to it
+  std::optional<Clock::time_point> lost;  // it served, was lost, and is being started again
+  int tries = 0;                          // since then
+  std::string trouble;                    // why it was lost or ended last
+
+  std::vector<std::string> command;
+  std::unique_ptr<Carrier> carrier;
+  FrameReader reader;
+  FrameQueue queue;
+  Batch batch;         // tasks for the next frame
+  std::string errors;  // the end of what came on stderr
+  bool write_failed = false;
+  Welcome welcome;
+  bool same_build = false;
+
+  std::unordered_map<TaskNumber, Sent> sent;
+  int workers = 0;
+  std::vector<bool> knows_function;
+  std::vector<bool> knows_module;
+  Stats stats;
+  std::uint64_t stats_deaths_before = 0;  // of agents that were lost
+};
+
+}  // namespace yoke::remote

@@ -1,0 +1,253 @@
+// The fleet's thread, and what agents say.
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "lib/executor/callback_thread.hpp"
+#include "lib/pool/failure.hpp"
+#include "lib/remote/fleet.hpp"
+#include "lib/system/modules.hpp"
+#include "yoke/call.hpp"
+
+namespace yoke::remote {
+namespace {
+
+constexpr std::size_t most_errors_kept = 4096;  // bytes of a launcher's stderr
+constexpr std::size_t most_read_at_once = std::size_t{1} << 20;
+constexpr double weight_of_newest = 0.1;
+
+}  // namespace
+
+void Fleet::run() {
+  Lock lock(mutex_);
+  try {
+    while (!finished()) keep_listening(lock);
+  } catch (const std::exception& error) {
+    break_pool(fmt::format("the remote pool's thread failed: {}", error.what()));
+  }
+  for (const auto& link : links_) end(*link, lock);
+  thread_done_ = true;
+  changed_.notify_all();
+}
+
+bool Fleet::finished() const {
+  if (accepting_ && !broken_) return false;
+  return std::ranges::all_of(links_, [](const auto& link) { return link->phase == LinkPhase::ended && link->sent.empty(); }) &&
+         (!slurm_ || slurm_->phase() == SlurmJob::Phase::ended) && (broken_ || killing_ || backlog_.size() == 0);
+}
+
+void Fleet::keep_listening(Lock& lock) {
+  follow_slurm(lock);
+  start_links(lock);
+  keep_time(lock);
+  stop_links(lock);
+  dispatch();
+  if (finished()) return;
+
+  std::vector<pollfd> looks{{event_.get(), POLLIN, 0}};
+  std::vector<Link*> of_look;
+  for (const auto& link : links_) {
+    if (!link->carrier) continue;
+    flush(*link);
+    if (link->write_failed && link->carrier->to() >= 0) {
+      lose(*link, "it takes no more input", lock);
+      continue;
+    }
+    const bool writes = !link->queue.empty();
+    looks.push_back({link->carrier->from(), POLLIN, 0});
+    looks.push_back({link->carrier->errors(), POLLIN, 0});
+    looks.push_back({writes ? link->carrier->to() : -1, POLLOUT, 0});
+    of_look.push_back(link.get());
+  }
+  if (slurm_) slurm_->add_to(looks);
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_deadline() - Clock::now()).count();
+  asleep_ = true;
+  lock.unlock();
+  const int ready = ::poll(looks.data(), looks.size(), static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000)));
+  lock.lock();
+  asleep_ = false;
+  if (ready <= 0) return;
+  if (looks[0].revents != 0) {
+    eventfd_t count = 0;
+    ::eventfd_read(event_.get(), &count);
+  }
+  for (std::size_t i = 0; i < of_look.size(); ++i) {
+    Link& link = *of_look[i];
+    if (looks[2 + 3 * i].revents != 0 && link.carrier) read_errors(link);
+    if (looks[1 + 3 * i].revents != 0 && link.carrier) read(link, lock);
+  }
+}
+
+Clock::time_point Fleet::next_deadline() const {
+  auto next = Clock::time_point::max();
+  if (slurm_) next = std::min(next, slurm_->next_look());
+  for (const auto& link : links_) {
+    if (link->phase == LinkPhase::ended) continue;
+    if (link->phase != LinkPhase::serving) next = std::min(next, link->acts_at);
+    if (link->alive() && link->phase != LinkPhase::starting)
+      next = std::min({next, link->beats_at, link->heard + options_.lease});
+  }
+  return next;
+}
+
+/// What an agent has sent. Reads, and makes memory for what is large, without the lock.
+void Fleet::read(Link& link, Lock& lock) {
+  std::string trouble;
+  bool ended = false;
+  for (std::size_t total = 0; total < most_read_at_once && !ended;) {
+    lock.unlock();
+    ssize_t size = -1;
+    try {
+      const auto room = link.reader.room();
+      size = ::read(link.carrier->from(), room.data(), room.size());
+      if (size > 0) link.reader.filled(static_cast<std::size_t>(size));
+    } catch (const std::exception& error) {
+      trouble = error.what();
+    }
+    const int code = errno;
+    lock.lock();
+    if (!trouble.empty()) break;
+    if (size < 0 && (code == EAGAIN || code == EINTR)) break;
+    if (size <= 0) {
+      ended = true;
+      break;
+    }
+    total += static_cast<std::size_t>(size);
+    link.heard = Clock::now();
+    try {
+      Frame frame;
+      for (;;) {
+        lock.unlock();
+        bool whole = false;
+        try {
+          whole = link.reader.next(frame);
+        } catch (...) {
+          lock.lock();
+          throw;
+        }
+        lock.lock();
+        if (!whole) break;
+        handle(link, frame);
+      }
+    } catch (const std::exception& error) {
+      trouble = error.what();
+      break;
+    }
+  }
+  if (!trouble.empty())
+    lose(link, trouble, lock);
+  else if (ended && link.phase == LinkPhase::stopping)
+    end(link, lock);
+  else if (ended)
+    lose(link, "the stream ended", lock);
+}
+
+void Fleet::read_errors(Link& link) {
+  std::array<char, 4096> bytes;
+  const ssize_t size = ::read(link.carrier->errors(), bytes.data(), bytes.size());
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (size <= 0) return link.carrier->close_errors();
+  link.errors.append(bytes.data(), static_cast<std::size_t>(size));
+  if (link.errors.size() > most_errors_kept) link.errors.erase(0, link.errors.size() - most_errors_kept);
+}
+
+void Fleet::handle(Link& link, const Frame& frame) {
+  if (link.phase == LinkPhase::starting && frame.type != FrameType::welcome)
+    throw ProtocolError("the agent's first frame is no welcome");
+  switch (frame.type) {
+    case FrameType::welcome: return take_welcome(link, unpack_note<Welcome>(frame.head));
+    case FrameType::results: {
+      const Message message(frame.head);
+      for (const Object& item : detail::unpack_array(message.object())) {
+        const auto note = unpack_value<ResultNote>(item);
+        take_result(link, note, Bytes(note.bytes.bytes));
+      }
+      return;
+    }
+    case FrameType::large_result: {
+      const Message message(frame.head);
+      return take_result(link, unpack_value<ResultNote>(message.object()), frame.payload);
+    }
+    case FrameType::started:
+      for (const TaskNumber number : unpack_note<StartedNote>(frame.head).numbers)
+        if (const auto found = link.sent.find(number); found != link.sent.end()) found->second.started = true;
+      return;
+    case FrameType::cancelled: {
+      const auto note = unpack_note<CancelledNote>(frame.head);
+      if (const auto asked = cancels_.find(note.number); asked != cancels_.end()) {
+        asked->second = note.cancelled;
+        changed_.notify_all();
+        return;
+      }
+      const auto found = link.sent.find(note.number);  // by shutdown, which does not wait, or by one that gave up waiting
+      if (!note.cancelled || found == link.sent.end()) return;
+      if (found->second.task->resolve_cancelled()) ++counts_.cancelled;
+      link.sent.erase(found);
+      return;
+    }
+    case FrameType::output: return take_output(link, unpack_note<OutputNote>(frame.head));
+    case FrameType::state: {
+      auto note = unpack_note<StateNote>(frame.head);
+      link.stats = std::move(note.stats);
+      if (!note.broken.empty()) throw Error(note.broken);
+      return;
+    }
+    case FrameType::heartbeat: return;
+    default: throw ProtocolError(fmt::format("a frame of type {} is none of an agent's", static_cast<int>(frame.type)));
+  }
+}
+
+void Fleet::take_welcome(Link& link, const Welcome& note) {
+  if (link.phase != LinkPhase::starting) throw ProtocolError("a second welcome");
+  if (note.version != protocol_version)
+    throw ProtocolError(fmt::format("the agent speaks version {} of the protocol, this program version {}: put the same "
+                                    "build of the program there, or set deploy", note.version, protocol_version));
+  link.welcome = note;
+  link.same_build = note.identity == system::home_module().identity;
+  link.phase = LinkPhase::serving;
+  link.lost.reset();
+  link.tries = 0;
+  link.beats_at = Clock::now() + options_.heartbeat;
+  greet(link);
+  dispatch();
+  changed_.notify_all();
+}
+
+void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes) {
+  const auto found = link.sent.find(note.number);
+  if (found == link.sent.end()) return;  // cancelled meanwhile, or given up
+  const TaskPtr task = std::move(found->second.task);
+  link.sent.erase(found);
+  task->pool_word = 0;
+  task->set_worker_pid(note.pid);
+  task->elapsed_ns = note.elapsed_ns;
+  Outcome outcome;
+  if (note.kind == ResultKind::failure) {
+    outcome = pool::failed(failure_of(unpack_note<FailureNote>(bytes.view()), link.host.name));
+  } else {
+    if (note.kind == ResultKind::exception) outcome.kind = Outcome::Kind::exception;
+    outcome.bytes = std::move(bytes);
+    mean_task_ns_ += (mean_task_ns_ == 0 ? 1 : weight_of_newest) * (static_cast<double>(note.elapsed_ns) - mean_task_ns_);
+  }
+  const bool well = outcome.kind == Outcome::Kind::value;
+  if (task->resolve(std::move(outcome))) ++(well ? counts_.done : counts_.failed);
+  if (cancels_.contains(note.number)) changed_.notify_all();
+}
+
+void Fleet::take_output(const Link& link, const OutputNote& note) const {
+  if (!options_.on_output) return;
+  std::vector<OutputLine> lines;
+  for (std::size_t begin = 0; begin < note.text.size();) {
+    const std::size_t end = std::min(note.text.find('\n', begin), note.text.size());
+    lines.push_back({link.host.name, note.rank, note.is_stderr, note.text.substr(begin, end - begin)});
+    begin = end + 1;
+  }
+  post_callback([tell = options_.on_output, lines = std::move(lines)] {
+    for (const OutputLine& line : lines) tell(line);
+  });
+}
+
+}  // namespace yoke::remote

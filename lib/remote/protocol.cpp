@@ -1,0 +1,158 @@
+#include "lib/remote/protocol.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "lib/pool/failure.hpp"
+#include "yoke/call.hpp"
+
+namespace yoke::remote {
+namespace {
+
+template <class Duration>
+std::optional<std::int64_t> count_of(const std::optional<Duration>& duration) {
+  if (!duration) return std::nullopt;
+  return duration->count();
+}
+
+/// A failure of a task on another machine, as its agent described it.
+class DescribedFailure final : public Failure {
+ public:
+  DescribedFailure(FailureNote note, std::string host) : note_(std::move(note)), host_(std::move(host)) {}
+
+  std::exception_ptr make(const std::string& task_name) const override {
+    const std::string text =
+        fmt::format("{}{} (on {})", task_name.empty() ? "" : fmt::format("task '{}': ", task_name), note_.text, host_);
+    switch (note_.kind) {
+      case FailureKind::deaths: return deaths(task_name, text);
+      case FailureKind::timeout: return std::make_exception_ptr(TimeoutError(text));
+      case FailureKind::broken: return std::make_exception_ptr(BrokenProcessPool(text));
+      case FailureKind::shutdown: return std::make_exception_ptr(ShutdownExecutorError(text));
+      case FailureKind::serialization: return std::make_exception_ptr(SerializationError(text));
+      case FailureKind::other: break;
+    }
+    return std::make_exception_ptr(Error(text));
+  }
+
+ private:
+  std::exception_ptr deaths(const std::string& task_name, const std::string& text) const {
+    if (note_.deaths.empty()) return std::make_exception_ptr(TerminatedWorkerError(text, {}));
+    std::vector<WorkerDeath> deaths = note_.deaths;
+    for (WorkerDeath& death : deaths) {
+      death.host = host_;
+      if (!death.task.empty()) death.task = task_name;
+    }
+    return pool::make_death_error(deaths);
+  }
+
+  FailureNote note_;
+  std::string host_;
+};
+
+}  // namespace
+
+std::string marker_of(const std::string& token) { return fmt::format("\nyoke-agent {}\n", token); }
+
+WorkerSettings settings_of(const ExecutorOptions& options) {
+  WorkerSettings settings;
+  settings.max_workers = options.max_workers;
+  settings.timeout_ms = count_of(options.timeout);
+  settings.env = options.env;
+  settings.inner_max_num_threads = options.inner_max_num_threads;
+  settings.on_crash = static_cast<std::uint8_t>(options.on_crash);
+  settings.restart_deaths = options.restart_budget.deaths;
+  settings.restart_within_s = options.restart_budget.within.count();
+  settings.max_tasks_per_worker = options.max_tasks_per_worker;
+  settings.recycle_worker_memory = options.recycle_worker_memory;
+  settings.max_worker_memory = options.max_worker_memory;
+  settings.limits = options.limits;
+  settings.spare_workers = options.spare_workers;
+  settings.spawn_eagerly = options.spawn_eagerly;
+  settings.start_timeout_ms = options.start_timeout.count();
+  settings.kill_grace_ms = options.kill_grace.count();
+  return settings;
+}
+
+ExecutorOptions options_of(const WorkerSettings& settings) {
+  ExecutorOptions options;
+  options.max_workers = settings.max_workers;
+  if (settings.timeout_ms) options.timeout = std::chrono::milliseconds(*settings.timeout_ms);
+  options.env = settings.env;
+  options.inner_max_num_threads = settings.inner_max_num_threads;
+  options.on_crash = settings.on_crash == 0 ? CrashPolicy::fail_task : CrashPolicy::break_pool;
+  options.restart_budget = {settings.restart_deaths, std::chrono::seconds(settings.restart_within_s)};
+  options.max_tasks_per_worker = settings.max_tasks_per_worker;
+  if (settings.recycle_worker_memory) options.recycle_worker_memory = *settings.recycle_worker_memory;
+  if (settings.max_worker_memory) options.max_worker_memory = *settings.max_worker_memory;
+  options.limits = settings.limits;
+  options.spare_workers = settings.spare_workers;
+  options.spawn_eagerly = settings.spawn_eagerly;
+  options.start_timeout = std::chrono::milliseconds(settings.start_timeout_ms);
+  options.kill_grace = std::chrono::milliseconds(settings.kill_grace_ms);
+  return options;
+}
+
+FailureNote describe_failure(const std::exception_ptr& error, std::vector<WorkerDeath> deaths) {
+  FailureNote note;
+  note.deaths = std::move(deaths);
+  try {
+    std::rethrow_exception(error);
+  } catch (const TerminatedWorkerError& known) {
+    note.kind = FailureKind::deaths;
+    note.text = known.what();
+  } catch (const TimeoutError& known) {
+    note.kind = FailureKind::timeout;
+    note.text = known.what();
+  } catch (const BrokenProcessPool& known) {
+    note.kind = FailureKind::broken;
+    note.text = known.what();
+  } catch (const ShutdownExecutorError& known) {
+    note.kind = FailureKind::shutdown;
+    note.text = known.what();
+  } catch (const SerializationError& known) {
+    note.kind = FailureKind::serialization;
+    note.text = known.what();
+  } catch (const std::exception& known) {
+    note.text = known.what();
+  }
+  return note;
+}
+
+std::shared_ptr<const Failure> failure_of(FailureNote note, const std::string& host) {
+  return std::make_shared<DescribedFailure>(std::move(note), host);
+}
+
+void Batch::push_to(FrameQueue& queue, FrameType type) {
+  if (count_ == 0) return;
+  PackBuffer prefix;
+  Packer(prefix).pack_array(count_);
+  queue.push(type, prefix.view(), items_.view());
+  clear();
+}
+
+void Batch::clear() noexcept {
+  items_.truncate(0);
+  count_ = 0;
+}
+
+template <class T>
+T unpack_note(std::span<const std::byte> head) {
+  const Message message(head);
+  return unpack_value<T>(message.object());
+}
+
+template Hello unpack_note(std::span<const std::byte>);
+template Welcome unpack_note(std::span<const std::byte>);
+template ModuleNote unpack_note(std::span<const std::byte>);
+template FunctionNote unpack_note(std::span<const std::byte>);
+template CancelNote unpack_note(std::span<const std::byte>);
+template CancelledNote unpack_note(std::span<const std::byte>);
+template StartedNote unpack_note(std::span<const std::byte>);
+template StopNote unpack_note(std::span<const std::byte>);
+template OutputNote unpack_note(std::span<const std::byte>);
+template StateNote unpack_note(std::span<const std::byte>);
+template BlockNote unpack_note(std::span<const std::byte>);
+template FailureNote unpack_note(std::span<const std::byte>);
+
+}  // namespace yoke::remote

@@ -1,0 +1,47 @@
+// RemotePool: the public face of a fleet.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "lib/executor/end_of_program.hpp"
+#include "lib/remote/fleet.hpp"
+#include "yoke/executor.hpp"
+#include "yoke/remote.hpp"
+
+namespace yoke {
+
+LostHostError::~LostHostError() = default;
+
+RemotePool::RemotePool(RemoteOptions options) {
+  const char* in_process = std::getenv("YOKE_IN_PROCESS");
+  if (in_process && std::string_view(in_process) == "1") {
+    pool_ = make_in_process_pool(options.worker);
+    return;
+  }
+  finish_pools_at_exit();
+  fleet_ = remote::Fleet::make(std::move(options));
+  pool_ = fleet_;
+}
+
+RemotePool::~RemotePool() { pool_->shutdown({.wait = false}); }
+
+int RemotePool::connect(std::chrono::milliseconds timeout, int hosts) { return fleet_ ? fleet_->connect(timeout, hosts) : 1; }
+void RemotePool::submit(TaskPtr task) { pool_->submit(std::move(task)); }
+bool RemotePool::cancel(Task& task, CancelMode mode) { return pool_->cancel(task, mode); }
+bool RemotePool::running(const Task& task) const { return pool_->running(task); }
+void RemotePool::wait(const Task& task, Deadline deadline) { pool_->wait(task, deadline); }
+bool RemotePool::accepting() const { return pool_->accepting(); }
+void RemotePool::shutdown(const ShutdownOptions& options) { pool_->shutdown(options); }
+void RemotePool::resize(int max_workers) { pool_->resize(max_workers); }
+int RemotePool::max_workers() const { return pool_->max_workers(); }
+Stats RemotePool::stats() const { return pool_->stats(); }
+
+void print_output(const OutputLine& line) {
+  std::FILE* const to = line.is_stderr ? stderr : stdout;
+  fmt::print(to, "{}/{}: {}\n", line.host, line.rank, line.text);
+  std::fflush(to);
+}
+
+}  // namespace yoke

@@ -1,0 +1,59 @@
+// SlurmJob: an allocation of nodes, from the request to its end, by Slurm's own commands.
+//
+// Driven by one thread, which calls proceed() when it was woken by what add_to() polls, or when next_look() has come. Nothing
+// here waits. The scheduler is asked once, when the allocation is there, and told once, at the end.
+#pragma once
+
+#include <poll.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/remote/errand.hpp"
+#include "yoke/pool.hpp"
+#include "yoke/remote.hpp"
+
+namespace yoke::remote {
+
+class SlurmJob {
+ public:
+  enum class Phase {
+    requesting,  // salloc runs; the request may wait in the queue
+    listing,     // granted; the names of the nodes are asked for
+    granted,     // nodes() are there
+    failed,      // see trouble()
+    cancelling,  // scancel runs
+    ended
+  };
+
+  /// Asks for the nodes. Throws std::system_error if there is no salloc.
+  explicit SlurmJob(const SlurmOptions& options);
+
+  void add_to(std::vector<pollfd>& looks) const;
+  void proceed();
+  Clock::time_point next_look() const;
+  /// Gives the nodes back, or takes the request back.
+  void cancel();
+
+  Phase phase() const noexcept { return phase_; }
+  const std::string& trouble() const noexcept { return trouble_; }
+  const std::vector<std::string>& nodes() const noexcept { return nodes_; }
+  /// To start an agent on a node, and what an agent does when it has lost its client.
+  Launcher launcher() const;
+  std::vector<std::string> farewell() const;
+
+ private:
+  void fail(const std::string& what);
+
+  const SlurmOptions options_;
+  const Clock::time_point begun_ = Clock::now();
+  Phase phase_ = Phase::requesting;
+  std::string job_;
+  std::string trouble_;
+  std::vector<std::string> nodes_;
+  std::unique_ptr<Errand> errand_;
+};
+
+}  // namespace yoke::remote

@@ -1,0 +1,73 @@
+#include "lib/remote/worker_lines.hpp"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+namespace yoke::remote {
+namespace {
+
+constexpr std::size_t read_size = 16 * 1024;
+constexpr std::size_t longest_line = 64 * 1024;  // then it is told in pieces
+
+}  // namespace
+
+std::array<int, 2> WorkerLines::descriptors_of(int rank, int changed) {
+  const std::lock_guard lock(mutex_);
+  std::array<int, 2> descriptors{-1, -1};
+  for (const bool is_stderr : {false, true}) {
+    auto found = std::ranges::find_if(pipes_, [&](const Pipe& p) { return p.rank == rank && p.is_stderr == is_stderr; });
+    if (found == pipes_.end()) {
+      std::array<int, 2> ends{};
+      if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::system_category(), "pipe");
+      Pipe pipe{system::UniqueFd(ends[0]), system::UniqueFd(ends[1]), rank, is_stderr, {}};
+      ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+      pipes_.push_back(std::move(pipe));
+      found = pipes_.end() - 1;
+      ::eventfd_write(changed, 1);
+    }
+    descriptors[is_stderr ? 1 : 0] = found->write_end.get();
+  }
+  return descriptors;
+}
+
+void WorkerLines::add_to(std::vector<pollfd>& looks) {
+  const std::lock_guard lock(mutex_);
+  for (const Pipe& pipe : pipes_) looks.push_back({pipe.read_end.get(), POLLIN, 0});
+}
+
+void WorkerLines::read(std::span<const pollfd> looks, FrameQueue& queue) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < std::min(looks.size(), pipes_.size()); ++i)
+    if (looks[i].revents != 0) read(pipes_[i], queue);
+}
+
+void WorkerLines::finish(FrameQueue& queue) {
+  const std::lock_guard lock(mutex_);
+  for (Pipe& pipe : pipes_) {
+    while (read(pipe, queue)) {
+    }
+    if (!pipe.begun.empty()) push_note(queue, FrameType::output, OutputNote{pipe.rank, pipe.is_stderr, pipe.begun});
+    pipe.begun.clear();
+  }
+}
+
+/// False if there is nothing to read.
+bool WorkerLines::read(Pipe& pipe, FrameQueue& queue) {
+  std::array<char, read_size> bytes;
+  const ssize_t size = ::read(pipe.read_end.get(), bytes.data(), bytes.size());
+  if (size <= 0) return false;
+  pipe.begun.append(bytes.data(), static_cast<std::size_t>(size));
+  const std::size_t last = pipe.begun.rfind('\n');
+  const std::size_t whole = last != std::string::npos ? last + 1 : pipe.begun.size() >= longest_line ? pipe.begun.size() : 0;
+  if (whole == 0) return true;
+  push_note(queue, FrameType::output, OutputNote{pipe.rank, pipe.is_stderr, pipe.begun.substr(0, whole)});
+  pipe.begun.erase(0, whole);
+  return true;
+}
+
+}  // namespace yoke::remote

@@ -1,0 +1,442 @@
+// What holds wherever tasks run: the same tests at every place that agents can be started at.
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <numeric>
+
+#include "tests/remote/places.hpp"
+#include "tests/support/child_program.hpp"
+#include "tests/support/pool_fixture.hpp"
+
+namespace yoke_test {
+namespace {
+
+constexpr unsigned entered = 0, gate = 1, again = 2;
+
+int halve(int value) { return value / 2; }
+YOKE_TASK(halve)
+
+struct Unknown : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+YOKE_EXCEPTION(Unknown)
+
+void throw_unknown(const std::string& text) { throw Unknown(text); }
+void follow_null(const int* pointer) { throw std::runtime_error(std::to_string(*pointer)); }
+void crash() { follow_null(nullptr); }
+double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+std::vector<double> ones(std::size_t count) { return std::vector<double>(count, 1.0); }
+void wait_for_ever() {
+  for (;;) ::pause();
+}
+void kill_agent() {
+  ::kill(::getppid(), SIGKILL);
+  wait_for_ever();
+}
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+int print_and_close_all() {
+  std::puts("this goes to nobody");
+  std::fflush(stdout);
+  for (int fd = 0; fd < 1024; ++fd) ::close(fd);
+  return 17;
+}
+void say(const std::string& text) {
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+/// Of processes with this number that are no zombies.
+bool lives(pid_t pid) {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  const std::size_t end = text.rfind(')');
+  return end != std::string::npos && text.size() > end + 2 && text[end + 2] != 'Z' && text[end + 2] != 'X';
+}
+
+pid_t parent_of(const std::string& pid) {
+  std::ifstream stat("/proc/" + pid + "/stat");
+  std::string text;
+  std::getline(stat, text);
+  const std::size_t end = text.rfind(')');
+  return end == std::string::npos ? 0 : static_cast<pid_t>(std::atoi(text.c_str() + end + 4));
+}
+
+/// This process's children that run that program.
+std::vector<pid_t> children_that_run(const std::string& program) {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string pid = entry.path().filename();
+    if (pid.find_first_not_of("0123456789") != std::string::npos || parent_of(pid) != ::getpid()) continue;
+    std::string name;
+    std::getline(std::ifstream("/proc/" + pid + "/comm"), name);
+    if (name == program) found.push_back(std::atoi(pid.c_str()));
+  }
+  return found;
+}
+
+class Conformance : public HouseTest, public testing::WithParamInterface<Place> {
+ protected:
+  void SetUp() override {
+    if (const auto missing = what_is_missing(GetParam()); !missing.empty()) GTEST_SKIP() << missing;
+    HouseTest::SetUp();
+    up_ = true;
+  }
+  void TearDown() override {
+    if (!up_) return;
+    if (executor) shut_down_in_time(*executor);
+    executor.reset();
+    pool.reset();
+    HouseTest::TearDown();
+  }
+  bool is(const char* name) const { return std::string(GetParam().name) == name; }
+  std::size_t hosts() const { return static_cast<std::size_t>(GetParam().hosts); }
+  yoke::RemoteOptions options() const { return options_at(GetParam()); }
+  void begin(yoke::RemoteOptions with) {
+    pool = std::make_shared<yoke::RemotePool>(std::move(with));
+    executor.emplace(pool);
+  }
+  void begin() { begin(options()); }
+  void connect_all() { ASSERT_EQ(pool->connect(hang_guard), GetParam().hosts); }
+  /// A task that waits at the gate on each host.
+  std::vector<yoke::Future<int>> one_on_each(const yoke::TaskOptions& task = {}) {
+    std::vector<yoke::Future<int>> futures;
+    for (std::size_t i = 0; i < hosts(); ++i) futures.push_back(executor->submit(task, pass_gate, board, entered, gate));
+    board.wait_for(entered, static_cast<std::uint32_t>(hosts()));
+    return futures;
+  }
+
+  std::shared_ptr<yoke::RemotePool> pool;
+  std::optional<yoke::Executor> executor;
+
+ private:
+  bool up_ = false;
+};
+
+TEST_P(Conformance, R1_submit_and_map) {
+  begin();
+  EXPECT_EQ(soon(executor->submit(add_one, 41)).get(), 42);
+  EXPECT_EQ(soon(executor->submit([](const std::string& a, int b) { return a + std::to_string(b); }, "x", 7)).get(), "x7");
+  std::vector<int> items(1000), expected(1000);
+  std::iota(items.begin(), items.end(), 0);
+  std::iota(expected.begin(), expected.end(), 1);
+  EXPECT_EQ(executor->map(add_one, items).get(), expected);
+}
+
+TEST_P(Conformance, R1_an_exception_keeps_its_type) {
+  begin();
+  const auto error = thrown_by<Unknown>([&] { soon(executor->submit(throw_unknown, "what it was")).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_STREQ(error->what(), "what it was");
+}
+
+TEST_P(Conformance, R1_ten_thousand_small_tasks) {
+  begin();
+  std::vector<yoke::Future<int>> futures;
+  for (int i = 0; i < 10'000; ++i) futures.push_back(executor->submit(add_one, i));
+  for (int i = 0; i < 10'000; ++i) ASSERT_EQ(soon(futures[static_cast<std::size_t>(i)]).get(), i + 1);
+  EXPECT_EQ(executor->stats().done, 10'000U);
+}
+
+TEST_P(Conformance, R1_large_payloads_both_ways) {
+  begin();
+  for (const std::size_t count : {std::size_t{131'072}, std::size_t{13'107'200}}) {  // 1 MB, 100 MB
+    EXPECT_EQ(soon(executor->submit(sum, std::vector<double>(count, 1.0))).get(), static_cast<double>(count));
+    EXPECT_EQ(soon(executor->submit(ones, count)).get(), std::vector<double>(count, 1.0));
+  }
+}
+
+TEST_P(Conformance, R2_a_workers_death_comes_with_its_report) {
+  begin();
+  const auto death = death_of(executor->submit(crash));
+  EXPECT_EQ(death.signal, yoke_test::sanitized ? death.signal : SIGSEGV);
+  EXPECT_EQ(death.host, is("Podman") ? "box" : death.host);
+  EXPECT_NE(yoke::to_string(death).find("on " + death.host), std::string::npos);
+  EXPECT_NE(death.task.find("crash"), std::string::npos) << death.task;
+  if (!sanitized) {
+    ASSERT_FALSE(death.frames.empty());
+    EXPECT_NE(death.frames[0].find("crash"), std::string::npos) << death.frames[0];
+  }
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+  EXPECT_EQ(executor->stats().deaths, 1U);
+}
+
+TEST_P(Conformance, R2_retries_after_a_workers_death) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "its workers reach no board";
+  begin();
+  const auto die_once = [](const Board& shared) {
+    if (shared.add(again) == 1) ::kill(::getpid(), SIGKILL);
+    return 5;
+  };
+  EXPECT_EQ(soon(executor->submit(yoke::TaskOptions{.retries = 1}, die_once, board)).get(), 5);
+  EXPECT_EQ(board.get(again), 2U);
+}
+
+TEST_P(Conformance, R3_an_agents_death_costs_the_tasks_that_it_had) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "an agent is the first process of its container, which nothing in it can kill";
+  begin();
+  const auto error = thrown_by<yoke::LostHostError>([&] { soon(executor->submit(kill_agent)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_FALSE(error->host().empty());
+  EXPECT_NE(std::string(error->what()).find("may have run"), std::string::npos) << error->what();
+  EXPECT_EQ(soon(executor->submit(yoke::TaskOptions{.retries = 2}, add_one, 1)).get(), 2);
+}
+
+TEST_P(Conformance, R3_a_launchers_death_costs_the_tasks_of_its_host) {
+  if (is("Command")) GTEST_SKIP() << "there is no launcher: the agent is this process's child";
+  begin();
+  yoke::Future<void> lost = executor->submit(wait_for_ever);
+  wait_until([&] { return lost.running(); }, "a start");
+  const auto launchers = children_that_run(is("Ssh") ? "ssh" : is("Slurm") ? "srun" : "podman");
+  ASSERT_FALSE(launchers.empty());
+  for (const pid_t pid : launchers) ::kill(pid, SIGKILL);
+  EXPECT_TRUE(thrown_by<yoke::LostHostError>([&] { soon(lost).get(); }));
+  EXPECT_EQ(soon(executor->submit(yoke::TaskOptions{.retries = 2}, add_one, 1)).get(), 2);  // it is started again
+}
+
+TEST_P(Conformance, R4_a_clients_death_leaves_nothing_anywhere) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "its processes have numbers of their own";
+  std::vector<pid_t> pids;
+  {
+    ChildProgram client(child_path("test_remote_client"), {GetParam().name});
+    for (std::string line = client.read_line(); line != "busy"; line = client.read_line()) pids.push_back(std::stoi(line));
+    ASSERT_EQ(pids.size(), 2 * hosts());
+    for (const pid_t pid : pids) EXPECT_TRUE(lives(pid)) << pid;
+    ::kill(client.pid(), SIGKILL);
+    client.wait();
+  }
+  wait_until([&] { return std::ranges::none_of(pids, lives); }, "the end of all agents and workers");
+}
+
+TEST_P(Conformance, R5_a_short_cut_loses_nothing) {
+  if (!GetParam().has_network) GTEST_SKIP() << "it has no network that could be cut";
+  auto with = options();
+  with.lease = 12s;
+  begin(with);
+  connect_all();
+  auto futures = one_on_each();
+  cluster("cut n1");
+  std::this_thread::sleep_for(3s);  // the length of the cut, which nothing announces
+  cluster("heal n1");
+  board.add(gate);
+  for (auto& future : futures) EXPECT_GT(soon(future).get(), 0);
+  EXPECT_EQ(executor->stats().retried, 0U);
+  EXPECT_EQ(board.get(entered), hosts());
+}
+
+TEST_P(Conformance, R5_a_lasting_cut_ends_tasks_within_the_lease_and_the_host_comes_back) {
+  if (!GetParam().has_network) GTEST_SKIP() << "it has no network that could be cut";
+  begin();
+  connect_all();
+  auto futures = one_on_each();
+  cluster("cut n1");
+  int lost = 0;
+  wait_until([&] { return std::ranges::any_of(futures, [](const auto& f) { return f.done(); }); }, "the end of the lease");
+  board.add(gate);
+  for (auto& future : futures) {
+    try {
+      soon(future).get();
+    } catch (const yoke::LostHostError& error) {
+      ++lost;
+      EXPECT_EQ(error.host(), "n1");
+    }
+  }
+  EXPECT_EQ(lost, 1);
+  cluster("heal n1");
+  if (is("Slurm")) return;  // a node that did not answer is Slurm's to bring back
+  wait_until([&] { return pool->connect(1s, GetParam().hosts) == GetParam().hosts; }, "the host to come back");
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+}
+
+TEST_P(Conformance, R5_what_may_be_tried_again_goes_elsewhere) {
+  if (!GetParam().has_network) GTEST_SKIP() << "it has no network that could be cut";
+  begin();
+  connect_all();
+  auto futures = one_on_each({.retries = 1});
+  cluster("cut n1");
+  board.add(gate);
+  for (auto& future : futures) EXPECT_GT(soon(future).get(), 0);
+  cluster("heal n1");
+  EXPECT_EQ(executor->stats().retried, 1U);
+}
+
+TEST_P(Conformance, R6_cancel_of_waiting_and_of_running_tasks) {
+  begin();
+  std::vector<yoke::Future<void>> running;
+  for (std::size_t i = 0; i < hosts(); ++i) running.push_back(executor->submit(wait_for_ever));
+  for (auto& future : running) wait_until([&] { return future.running(); }, "a start");
+  auto waiting = executor->submit(add_one, 1);
+  EXPECT_EQ(waiting.state(), yoke::FutureState::pending);
+  EXPECT_TRUE(waiting.cancel());
+  EXPECT_TRUE(waiting.cancelled());
+  EXPECT_FALSE(running[0].cancel());
+  for (auto& future : running) {
+    EXPECT_TRUE(future.cancel(yoke::CancelMode::kill));
+    EXPECT_THROW(future.get(), yoke::CancelledError);
+  }
+  EXPECT_EQ(soon(executor->submit(add_one, 2)).get(), 3);
+  EXPECT_EQ(executor->stats().cancelled, hosts() + 1);
+}
+
+TEST_P(Conformance, R6_a_timeout_ends_the_task_alone) {
+  begin();
+  auto late = executor->submit(yoke::TaskOptions{.timeout = 100ms}, wait_for_ever);
+  const auto error = thrown_by<yoke::TimeoutError>([&] { soon(late).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("wait_for_ever"), std::string::npos) << error->what();
+  EXPECT_EQ(soon(executor->submit(add_one, 2)).get(), 3);
+}
+
+TEST_P(Conformance, R6_shutdown_finishes_what_there_is) {
+  begin();
+  std::vector<yoke::Future<int>> futures;
+  for (int i = 0; i < 100; ++i) futures.push_back(executor->submit(add_one, i));
+  executor->shutdown();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(futures[static_cast<std::size_t>(i)].get(), i + 1);
+  EXPECT_THROW(executor->submit(add_one, 1), yoke::ShutdownExecutorError);
+}
+
+TEST_P(Conformance, R6_shutdown_with_kill_workers_ends_at_once) {
+  begin();
+  auto hangs = executor->submit(wait_for_ever);
+  wait_until([&] { return hangs.running(); }, "a start");
+  shut_down_in_time(*executor, {.kill_workers = true});
+  EXPECT_THROW(soon(hangs).get(), yoke::ShutdownExecutorError);
+}
+
+TEST_P(Conformance, R7_another_build_runs_named_tasks_alone) {
+  auto with = options();
+  with.program = child_path("test_other_build");
+  begin(with);
+  const auto error = thrown_by<yoke::Error>([&] { soon(executor->submit(add_one, 1)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("another build of the program"), std::string::npos) << error->what();
+  for (const yoke::NamedTask* task : yoke::named_tasks()) {
+    if (std::string(task->name) != "halve") continue;
+    yoke::PackBuffer arguments;
+    yoke::Packer packer(arguments);
+    packer.pack_array(1);
+    packer.pack_int(84);
+    auto future = yoke::submit_named(*executor, {}, *task, arguments.take());
+    const auto value = soon(future).get();
+    const yoke::Message message(value.bytes.view());
+    EXPECT_EQ(message.object().as<int>(), 42);
+  }
+}
+
+TEST_P(Conformance, R7_words_before_the_agents_first_are_passed_over) {
+  auto with = options();
+  with.program = child_path("test_noisy_program");
+  begin(with);
+  for (const yoke::NamedTask* task : yoke::named_tasks()) {
+    if (std::string(task->name) != "halve") continue;
+    yoke::PackBuffer arguments;
+    yoke::Packer packer(arguments);
+    packer.pack_array(1);
+    packer.pack_int(6);
+    EXPECT_NO_THROW(soon(yoke::submit_named(*executor, {}, *task, arguments.take())).get());
+  }
+}
+
+TEST_P(Conformance, R7_what_cannot_be_started_says_why) {
+  auto with = options();
+  with.program = "/there/is/no/such/program";
+  begin(with);
+  const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(executor->submit(add_one, 1)).get(); });
+  ASSERT_TRUE(error);
+  const std::string text = error->what();
+  EXPECT_NE(text.find("host "), std::string::npos) << text;
+  EXPECT_NE(text.find("/there/is/no/such/program"), std::string::npos) << text;
+  EXPECT_NE(text.find("ended with exit code"), std::string::npos) << text;
+  EXPECT_NE(text.find("o such file"), std::string::npos) << text;
+}
+
+TEST_P(Conformance, R7_other_hosts_carry_on_without_one) {
+  if (is("Slurm")) GTEST_SKIP() << "its hosts are Slurm's to name";
+  auto with = options();
+  with.hosts.push_back({"nowhere", {"false", "{agent}"}});
+  begin(with);
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+  EXPECT_EQ(pool->connect(hang_guard), GetParam().hosts);
+  executor->shutdown();
+  with.require_all_hosts = true;
+  begin(with);
+  EXPECT_TRUE(thrown_by<yoke::BrokenProcessPool>([&] { pool->connect(hang_guard); }));
+}
+
+TEST_P(Conformance, R8_what_a_task_prints_disturbs_nothing) {
+  begin();
+  EXPECT_EQ(soon(executor->submit(print_and_close_all)).get(), 17);
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+}
+
+TEST_P(Conformance, R8_what_workers_print_arrives_by_lines_on_request) {
+  auto with = options();
+  std::mutex mutex;
+  std::vector<yoke::OutputLine> lines;
+  with.on_output = [&](const yoke::OutputLine& line) {
+    const std::lock_guard lock(mutex);
+    lines.push_back(line);
+  };
+  begin(with);
+  soon(executor->submit(say, "one\ntwo\nand the rest")).get();
+  executor->shutdown();
+  wait_until([&] { const std::lock_guard lock(mutex); return lines.size() == 3; }, "three lines");
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(lines[0].text, "one");
+  EXPECT_EQ(lines[1].text, "two");
+  EXPECT_EQ(lines[2].text, "and the rest");
+  EXPECT_FALSE(lines[0].host.empty());
+  EXPECT_FALSE(lines[0].is_stderr);
+  EXPECT_EQ(lines[0].rank, 0);
+}
+
+TEST_P(Conformance, R9_an_initializer_runs_in_every_worker) {
+  auto with = options();
+  static std::string greeting;
+  with.worker.initializer = yoke::initializer([](const std::string& text) { greeting = text; }, "hello");
+  begin(with);
+  EXPECT_EQ(soon(executor->submit([] { return greeting; })).get(), "hello");
+}
+
+TEST_P(Conformance, R9_each_task_goes_where_a_worker_is_free) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "its workers reach no board";
+  begin();
+  connect_all();
+  auto futures = one_on_each();  // returns when each runs, and a worker runs one at a time
+  board.add(gate);
+  std::vector<int> pids;
+  for (auto& future : futures) pids.push_back(soon(future).get());
+  std::ranges::sort(pids);
+  EXPECT_EQ(std::ranges::unique(pids).size(), 0U);
+  if (is("Ssh") || is("Slurm")) {
+    EXPECT_EQ(soon(executor->submit(host_name)).get().front(), 'n');
+  }
+}
+
+TEST_P(Conformance, R9_statistics_name_the_hosts) {
+  begin();
+  soon(executor->submit(add_one, 1)).get();
+  wait_until([&] { return !executor->stats().workers.empty(); }, "word of the workers");
+  const auto stats = executor->stats();
+  EXPECT_EQ(stats.submitted, 1U);
+  EXPECT_EQ(stats.done, 1U);
+  for (const auto& worker : stats.workers) EXPECT_FALSE(worker.host.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(At, Conformance, testing::ValuesIn(places),
+                         [](const testing::TestParamInfo<Place>& place) { return std::string(place.param.name); });
+
+}  // namespace
+}  // namespace yoke_test
