@@ -213,7 +213,8 @@ void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
     link.lost = now;
     link.tries = 0;
   }
-  if (!served || !link.lost || now - *link.lost >= options_.reconnect_for) {
+  const bool node_is_gone = link.index >= options_.hosts.size() && slurm_->phase() != SlurmJob::Phase::granted;
+  if (!served || !link.lost || node_is_gone || now - *link.lost >= options_.reconnect_for) {
     give_up(link);
   } else {
     link.acts_at = now + std::min<Clock::duration>(longest_pause, first_pause * (1 << std::min(link.tries, 6)));
@@ -230,8 +231,7 @@ void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
 void Fleet::give_up(Link& link) {
   link.phase = LinkPhase::ended;
   if (broken_ || killing_) return;
-  const bool slurm_may_come = options_.slurm && (!slurm_ || slurm_->phase() == SlurmJob::Phase::requesting ||
-                                                 slurm_->phase() == SlurmJob::Phase::listing);
+  const bool slurm_may_come = options_.slurm && (!slurm_ || slurm_->phase() == SlurmJob::Phase::requesting);
   const bool others = slurm_may_come || std::ranges::any_of(links_, [](const auto& other) { return other->may_serve(); });
   if (others && !options_.require_all_hosts) return;
   std::string text = others ? "a host cannot be used, and require_all_hosts is set:" : "no host can be used:";

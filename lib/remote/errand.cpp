@@ -10,9 +10,7 @@
 namespace yoke::remote {
 
 Errand::Errand(std::vector<std::string> command, int death_signal)
-    : command_(std::move(command)), carrier_(command_, death_signal) {
-  carrier_.close_to();
-}
+    : command_(std::move(command)), carrier_(command_, death_signal) {}
 
 void Errand::add_to(std::vector<pollfd>& looks) const {
   looks.push_back({carrier_.from(), POLLIN, 0});

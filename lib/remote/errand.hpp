@@ -1,4 +1,4 @@
-// Errand: a short command whose output is wanted: salloc, squeue, scancel.
+// Errand: a command whose output is wanted, such as salloc.
 #pragma once
 
 #include <poll.h>
@@ -15,7 +15,7 @@ namespace yoke::remote {
 
 class Errand {
  public:
-  /// Throws std::system_error.
+  /// Throws std::system_error. Its stdin stays open until close_input().
   Errand(std::vector<std::string> command, int death_signal);
 
   void add_to(std::vector<pollfd>& looks) const;
@@ -23,6 +23,7 @@ class Errand {
   std::optional<system::ExitStatus> proceed();
   const std::string& output() const noexcept { return output_; }
   const std::string& errors() const noexcept { return errors_; }
+  void close_input() noexcept { carrier_.close_to(); }
   std::string command() const;
   void signal(int signal) noexcept { carrier_.signal(signal); }
 

@@ -105,8 +105,7 @@ int Fleet::connect(Milliseconds timeout, int hosts) {
     const bool all_tried = std::ranges::none_of(links_, [](const auto& link) {
       return link->phase == LinkPhase::waiting || link->phase == LinkPhase::starting;
     });
-    const bool nodes_known = !options_.slurm || (slurm_ && slurm_->phase() != SlurmJob::Phase::requesting &&
-                                                 slurm_->phase() != SlurmJob::Phase::listing);
+    const bool nodes_known = !options_.slurm || (slurm_ && slurm_->phase() != SlurmJob::Phase::requesting);
     return broken_ || !accepting_ || (hosts > 0 && serving() >= hosts) || (all_tried && nodes_known);
   });
   if (broken_) std::rethrow_exception(broken_->make(""));

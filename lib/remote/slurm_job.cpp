@@ -12,29 +12,25 @@ namespace yoke::remote {
 namespace {
 
 constexpr std::chrono::milliseconds exit_look{100};  // for the end of a command that has closed its streams
+constexpr std::chrono::seconds release_patience{10};
+
+/// Tells the job and its nodes, one a line, and then a dot; waits for the end of its stdin.
+constexpr char tell_and_last[] =
+    "echo \"$SLURM_JOB_ID\" && scontrol show hostnames \"$SLURM_JOB_NODELIST\" && echo . && exec cat >/dev/null";
 
 std::vector<std::string> request(const SlurmOptions& options) {
-  std::vector<std::string> command{"salloc", "--no-shell", "--no-kill", fmt::format("--nodes={}", options.nodes),
-                                   "--job-name=yoke"};
+  std::vector<std::string> command{"salloc", "--no-kill", fmt::format("--nodes={}", options.nodes), "--job-name=yoke"};
   if (!options.partition.empty()) command.push_back("--partition=" + options.partition);
   command.insert(command.end(), options.arguments.begin(), options.arguments.end());
+  command.insert(command.end(), {"sh", "-c", tell_and_last});
   return command;
-}
-
-/// "salloc: Granted job allocation 42", among other lines.
-std::string job_in(const std::string& text) {
-  constexpr std::string_view words = "Granted job allocation ";
-  const std::size_t at = text.find(words);
-  if (at == std::string::npos) return {};
-  const std::size_t begin = at + words.size();
-  return text.substr(begin, text.find_first_not_of("0123456789", begin) - begin);
 }
 
 }  // namespace
 
-// Its own signal to end: salloc then takes the request back. Killed, it would leave it in the queue.
-SlurmJob::SlurmJob(const SlurmOptions& options)
-    : options_(options), errand_(std::make_unique<Errand>(request(options), SIGTERM)) {}
+// No signal when this process dies: a salloc that is killed leaves its request or its job behind. The end of its stdin ends the
+// job; a request that still waits then ends as soon as it is granted.
+SlurmJob::SlurmJob(const SlurmOptions& options) : options_(options), errand_(std::make_unique<Errand>(request(options), 0)) {}
 
 void SlurmJob::add_to(std::vector<pollfd>& looks) const {
   if (errand_) errand_->add_to(looks);
@@ -42,68 +38,53 @@ void SlurmJob::add_to(std::vector<pollfd>& looks) const {
 
 Clock::time_point SlurmJob::next_look() const {
   if (!errand_) return Clock::time_point::max();
+  if (phase_ == Phase::granted) return Clock::time_point::max();  // its streams end with it
   return Clock::now() + exit_look;
 }
 
 void SlurmJob::fail(const std::string& what) {
   phase_ = Phase::failed;
-  trouble_ = what;
-  if (errand_ && !errand_->errors().empty()) trouble_ += "\n" + errand_->errors();
-  errand_.reset();
+  trouble_ = fmt::format("{}: {}", what, errand_->command());
+  if (!errand_->errors().empty()) trouble_ += "\n" + errand_->errors();
 }
 
 void SlurmJob::proceed() {
   if (!errand_) return;
+  const auto now = Clock::now();
   const auto status = errand_->proceed();
-  if (!status) {
-    if (phase_ == Phase::requesting && options_.queue_timeout && Clock::now() - begun_ >= *options_.queue_timeout) {
-      errand_->signal(SIGTERM);
-      errand_->proceed();
-      fail(fmt::format("Slurm granted no nodes within queue_timeout ({} s): {}", options_.queue_timeout->count(),
-                       errand_->command()));
+  if (now >= killed_at_) errand_.reset();  // kills it
+  if (!status && errand_) {
+    if (phase_ != Phase::requesting) return;
+    std::istringstream lines(errand_->output());
+    std::vector<std::string> words;
+    for (std::string line; std::getline(lines, line);) words.push_back(line);
+    if (!words.empty() && words.back() == "." && words.size() > 2) {
+      job_ = words.front();
+      nodes_.assign(words.begin() + 1, words.end() - 1);
+      phase_ = Phase::granted;
+    } else if (options_.queue_timeout && now - begun_ >= *options_.queue_timeout) {
+      fail(fmt::format("Slurm granted no nodes within queue_timeout ({} s)", options_.queue_timeout->count()));
+      release();
     }
     return;
   }
-  const auto* exited = std::get_if<system::Exited>(&*status);
-  const bool well = exited && exited->code == 0;
-  if (phase_ == Phase::cancelling) {
-    // The request may have been granted at the last moment.
-    const bool granted_late = job_.empty() && !(job_ = job_in(errand_->errors())).empty();
-    errand_.reset();
-    phase_ = Phase::ended;
-    if (!granted_late) return;
-    errand_ = std::make_unique<Errand>(std::vector<std::string>{"scancel", job_}, SIGKILL);
-    phase_ = Phase::cancelling;
-  } else if (phase_ == Phase::requesting) {
-    job_ = job_in(errand_->errors());
-    if (!well || job_.empty())
-      return fail(fmt::format("Slurm granted no nodes: {} ended with {}", errand_->command(), describe(*status)));
-    phase_ = Phase::listing;
-    errand_ = std::make_unique<Errand>(
-        std::vector<std::string>{"sh", "-c", "scontrol show hostnames \"$(squeue --noheader --jobs=\"$1\" --format=%N)\"", "sh", job_},
-        SIGKILL);
-  } else if (phase_ == Phase::listing) {
-    std::istringstream lines(errand_->output());
-    for (std::string line; std::getline(lines, line);)
-      if (!line.empty()) nodes_.push_back(line);
-    if (!well || nodes_.empty())
-      return fail(fmt::format("the nodes of Slurm job {} cannot be told: {} ended with {}", job_, errand_->command(),
-                              describe(*status)));
-    phase_ = Phase::granted;
-    errand_.reset();
-  }
+  if (phase_ == Phase::requesting) fail("Slurm granted no nodes: ended with " + describe(*status));
+  if (phase_ == Phase::granted) fail(fmt::format("Slurm has taken the nodes of job {} away", job_));
+  if (phase_ == Phase::cancelling) phase_ = Phase::ended;
+  errand_.reset();
+}
+
+/// A request is taken back by a signal; where nodes were granted, salloc 22.05 may loop for ever after one.
+void SlurmJob::release() {
+  errand_->close_input();
+  if (nodes_.empty()) errand_->signal(SIGTERM);
+  killed_at_ = Clock::now() + release_patience;
 }
 
 void SlurmJob::cancel() {
   if (phase_ == Phase::cancelling || phase_ == Phase::ended) return;
-  if (phase_ == Phase::requesting && errand_) {
-    errand_->signal(SIGTERM);
-    phase_ = Phase::cancelling;
-    return;
-  }
-  errand_.reset();
-  phase_ = job_.empty() ? Phase::ended : Phase::cancelling;
-  if (!job_.empty()) errand_ = std::make_unique<Errand>(std::vector<std::string>{"scancel", job_}, SIGKILL);
+  phase_ = errand_ ? Phase::cancelling : Phase::ended;
+  if (errand_) release();
 }
 
 Launcher SlurmJob::launcher() const {

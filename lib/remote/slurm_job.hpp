@@ -1,7 +1,10 @@
-// SlurmJob: an allocation of nodes, from the request to its end, by Slurm's own commands.
+// SlurmJob: an allocation of nodes, from the request to its end, by one salloc.
+//
+// It runs a command here that tells the job and its nodes, and then lasts as long as its stdin, a pipe from this process. So the
+// job ends with this process, however that ends; a request that waits is taken back by cancel(). The scheduler is never polled.
 //
 // Driven by one thread, which calls proceed() when it was woken by what add_to() polls, or when next_look() has come. Nothing
-// here waits. The scheduler is asked once, when the allocation is there, and told once, at the end.
+// here waits.
 #pragma once
 
 #include <poll.h>
@@ -21,10 +24,9 @@ class SlurmJob {
  public:
   enum class Phase {
     requesting,  // salloc runs; the request may wait in the queue
-    listing,     // granted; the names of the nodes are asked for
     granted,     // nodes() are there
-    failed,      // see trouble()
-    cancelling,  // scancel runs
+    failed,      // not granted, or taken away: see trouble()
+    cancelling,  // salloc gives the nodes back
     ended
   };
 
@@ -46,9 +48,11 @@ class SlurmJob {
 
  private:
   void fail(const std::string& what);
+  void release();
 
   const SlurmOptions options_;
   const Clock::time_point begun_ = Clock::now();
+  Clock::time_point killed_at_ = Clock::time_point::max();
   Phase phase_ = Phase::requesting;
   std::string job_;
   std::string trouble_;

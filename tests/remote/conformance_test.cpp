@@ -217,6 +217,7 @@ TEST_P(Conformance, R4_a_clients_death_leaves_nothing_anywhere) {
     client.wait();
   }
   wait_until([&] { return std::ranges::none_of(pids, lives); }, "the end of all agents and workers");
+  if (is("Slurm")) wait_until([] { return std::system("test -z \"$(squeue --noheader)\"") == 0; }, "the end of the job");
 }
 
 TEST_P(Conformance, R5_a_short_cut_loses_nothing) {

@@ -36,7 +36,8 @@ yoke::RemoteOptions options_at(const Place& place) {
     return options;
   }
   if (name == "Podman") {
-    options.hosts = {{"box", {cluster_folder() + "/podman-run", "yoke-test", "{agent}"}}};
+    const std::string build = BUILD_FOLDER;  // where the program and its library are
+    options.hosts = {{"box", {cluster_folder() + "/podman-run", "-v", build + ":" + build + ":ro", "yoke-test", "{agent}"}}};
     return options;
   }
   const yoke::Launcher ssh{"ssh", "-F", cluster_folder() + "/ssh_config", "-T", "{host}", "{agent_command}"};
