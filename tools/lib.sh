@@ -24,6 +24,11 @@ test_packages=(
   libasio-dev libeigen3-dev libopencv-core-dev libprotobuf-dev
 )
 
+# The servers of tests/remote/cluster, for root alone: nobody else can have its networks.
+server_packages=(
+  openssh-server openssh-client slurmctld slurmd slurm-client munge podman runc busybox-static iproute2
+)
+
 lock_wait=300 # seconds to wait for another apt or dpkg
 lock_held='could not get lock|unable to lock|unable to acquire the dpkg frontend lock'
 
@@ -232,6 +237,23 @@ apt_failed() {
     die_with_log "there is not enough free disk space to install: $*"
   fi
   die_with_log "apt could not install: $*"
+}
+
+# without_services COMMAND...: what it installs is not started, by the rule of Debian's policy-rc.d.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  [[ ! -e $policy ]] || policy=
+  if [[ -n $policy ]]; then
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "rm -f -- '$policy'" EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+  fi
+  "$@" || status=$?
+  if [[ -n $policy ]]; then
+    rm -f -- "$policy"
+    trap - EXIT
+  fi
+  return "$status"
 }
 
 # install_packages NAME...: nothing is asked; the lists are fetched only when apt does not know, or no longer finds, a package.

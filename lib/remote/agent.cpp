@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <thread>
 #include <unordered_map>
@@ -74,6 +75,22 @@ struct TellsCompletion final : Task::Continuation {
   std::shared_ptr<Completions> completions;
   TaskNumber number;
 };
+
+/// A module's description (its identity behind its length, and its path), with the path of the deployed one where there is no
+/// file at its own.
+std::vector<std::uint8_t> find_deployed(std::vector<std::uint8_t> description) {
+  const char* folder = std::getenv(agent_libraries_variable);
+  const std::size_t path_at = description.empty() ? 0 : 1 + std::size_t{description[0]};
+  if (!folder || path_at == 0 || path_at >= description.size()) return description;
+  const std::filesystem::path path(
+      std::string(description.begin() + static_cast<std::ptrdiff_t>(path_at), description.end()));
+  std::error_code none;
+  if (std::filesystem::exists(path, none)) return description;
+  const std::string deployed = std::string(folder) + "/" + path.filename().string();
+  description.resize(path_at);
+  description.insert(description.end(), deployed.begin(), deployed.end());
+  return description;
+}
 
 class Agent {
  public:
@@ -214,7 +231,8 @@ void Agent::handle(const Frame& frame) {
       const auto note = unpack_note<ModuleNote>(frame.head);
       constexpr std::uint32_t most_modules = 65536;
       if (note.number >= most_modules) throw ProtocolError(fmt::format("module number {} is too high", note.number));
-      resolver_.add_module(note.number, std::as_bytes(std::span(note.description)));
+      const auto description = find_deployed(note.description);
+      resolver_.add_module(note.number, std::as_bytes(std::span(description)));
       return;
     }
     case FrameType::function:

@@ -113,7 +113,9 @@ void Fleet::launch(Link& link, Lock& lock) {
   std::string trouble;
   try {
     token = make_token();
-    const auto agent = agent_command(options_.program.empty() ? own_path() : options_.program, token);
+    if (options_.deploy && !deployment_) deployment_ = make_deployment();
+    const auto agent = deployment_ ? deploying_command(*deployment_, token)
+                                   : agent_command(options_.program.empty() ? own_path() : options_.program, token);
     command = fill_in(link.host.launcher.empty() ? options_.launcher : link.host.launcher, link.host.name, agent);
     carrier = std::make_unique<Carrier>(command, SIGKILL);
   } catch (const std::exception& error) {
@@ -123,6 +125,8 @@ void Fleet::launch(Link& link, Lock& lock) {
   pool::log(pool::LogLevel::info, "host {}: started {}", link.host.name, quote(command));
   link.command = std::move(command);
   link.reader = FrameReader(marker_of(token));
+  link.token = std::move(token);
+  link.may_need_program = options_.deploy;
   link.carrier = std::move(carrier);
   if (!link.carrier) lose(link, trouble, lock);
 }

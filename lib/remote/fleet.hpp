@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "lib/pool/backlog.hpp"
+#include "lib/remote/deployment.hpp"
 #include "lib/remote/link.hpp"
 #include "lib/remote/slurm_job.hpp"
 #include "lib/system/unique_fd.hpp"
@@ -79,6 +80,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   void read(Link& link, Lock& lock);
   void read_errors(Link& link);
   void handle(Link& link, const Frame& frame);
+  void send_program(Link& link);
   void take_welcome(Link& link, const Welcome& note);
   void take_result(Link& link, const ResultNote& note, Bytes bytes);
   void take_output(const Link& link, const OutputNote& note) const;
@@ -102,6 +104,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   std::condition_variable changed_;  // a link's phase, an answer to a cancel, the thread's end
   std::vector<std::unique_ptr<Link>> links_;
   std::unique_ptr<SlurmJob> slurm_;
+  std::optional<Deployment> deployment_;  // of the fleet's thread alone
   pool::Backlog backlog_;
   bool accepting_ = true;
   bool killing_ = false;

@@ -122,6 +122,11 @@ bool FrameReader::find_marker() {
   return false;
 }
 
+bool FrameReader::has_seen(std::string_view words) const {
+  const std::string_view rest(reinterpret_cast<const char*>(buffer_.data()) + begin_, buffered());
+  return (banner_ + std::string(rest)).find(words) != std::string::npos;
+}
+
 bool FrameReader::read_header() {
   if (buffered() < frame_header_size) return false;
   const std::byte* at = buffer_.data() + begin_;
@@ -209,7 +214,8 @@ void FrameQueue::push(FrameType type, std::span<const std::byte> head, Bytes pay
   push_header(type, head.size(), payload.size());
   std::vector<std::byte>& text = pieces_.back().text;
   text.insert(text.end(), head.begin(), head.end());
-  if (payload.size() != 0) pieces_.push_back({{}, std::move(payload)});
+  bytes_ -= payload.size();
+  push_bytes(std::move(payload));
 }
 
 void FrameQueue::push_text(std::string_view text) {
@@ -217,6 +223,12 @@ void FrameQueue::push_text(std::string_view text) {
   std::vector<std::byte>& end = tail();
   end.insert(end.end(), bytes.begin(), bytes.end());
   bytes_ += bytes.size();
+}
+
+void FrameQueue::push_bytes(Bytes bytes) {
+  if (bytes.size() == 0) return;
+  bytes_ += bytes.size();
+  pieces_.push_back({{}, std::move(bytes)});
 }
 
 void FrameQueue::write_some(int descriptor) {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/wire/large_buffer.hpp"
@@ -74,6 +75,8 @@ class FrameReader {
   bool next(Frame& frame);
 
   bool marker_seen() const noexcept { return marker_.empty(); }
+  /// Whether these words came before it, at the end of what has come.
+  bool has_seen(std::string_view words) const;
   /// The end of what came before the marker.
   const std::string& banner() const noexcept { return banner_; }
 
@@ -110,6 +113,7 @@ class FrameQueue {
   void push(FrameType type, std::span<const std::byte> head, Bytes payload);
   void push(FrameType type, std::span<const std::byte> head, std::span<const std::byte> rest_of_head);
   void push_text(std::string_view text);
+  void push_bytes(Bytes bytes);
 
   /// Writes as much as the descriptor takes without waiting. Throws std::system_error. Never raises SIGPIPE.
   void write_some(int descriptor);

@@ -48,6 +48,8 @@ struct Link {
   std::string trouble;                    // why it was lost or ended last
 
   std::vector<std::string> command;
+  std::string token;
+  bool may_need_program = false;  // it has not been sent, nor has the agent spoken
   std::unique_ptr<Carrier> carrier;
   FrameReader reader;
   FrameQueue queue;

@@ -51,7 +51,10 @@ void Fleet::keep_listening(Lock& lock) {
   std::vector<Link*> of_look;
   for (const auto& link : links_) {
     if (!link->carrier) continue;
+    const std::size_t queued = link->queue.bytes();
     flush(*link);
+    if (link->phase == LinkPhase::starting && link->queue.bytes() < queued)
+      link->acts_at = Clock::now() + options_.start_timeout;  // a program is being sent, and gets on
     if (link->write_failed && link->carrier->to() >= 0) {
       lose(*link, "it takes no more input", lock);
       continue;
@@ -131,7 +134,9 @@ void Fleet::read(Link& link, Lock& lock) {
         lock.lock();
         if (!whole) break;
         handle(link, frame);
+        link.may_need_program = false;
       }
+      if (link.may_need_program) send_program(link);
     } catch (const std::exception& error) {
       trouble = error.what();
       break;
@@ -143,6 +148,13 @@ void Fleet::read(Link& link, Lock& lock) {
     end(link, lock);
   else if (ended)
     lose(link, "the stream ended", lock);
+}
+
+/// Where the host said that it needs it.
+void Fleet::send_program(Link& link) {
+  if (!link.reader.has_seen(need_of(link.token))) return;
+  link.may_need_program = false;
+  link.queue.push_bytes(deployment_->archive);
 }
 
 void Fleet::read_errors(Link& link) {

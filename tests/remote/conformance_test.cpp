@@ -376,6 +376,44 @@ TEST_P(Conformance, R7_other_hosts_carry_on_without_one) {
   EXPECT_TRUE(thrown_by<yoke::BrokenProcessPool>([&] { pool->connect(hang_guard); }));
 }
 
+TEST_P(Conformance, R7_a_program_that_is_not_there_is_sent_once) {
+  if (is("Podman")) GTEST_SKIP() << "its caches end with its containers";
+  auto with = options();
+  const auto cache = std::filesystem::temp_directory_path() / ("yoke-cache-" + std::to_string(::getpid()));
+  const auto has_files = [&] {
+    return std::filesystem::exists(cache / "yoke") && !std::filesystem::is_empty(cache / "yoke");
+  };
+  for (yoke::Host& host : with.hosts)
+    if (!host.launcher.empty() && host.launcher.front() == "{agent}")
+      host.launcher = {"env", "XDG_CACHE_HOME=" + cache.string(), "{agent}"};
+    else
+      for (std::string& argument : host.launcher)
+        if (argument == "{agent_command}") argument = "XDG_CACHE_HOME=" + cache.string() + " {agent_command}";
+  if (is("Slurm")) ::setenv("XDG_CACHE_HOME", cache.c_str(), 1);
+  with.deploy = true;
+  with.program = "/there/is/no/such/program";
+  std::filesystem::file_time_type sent{};
+  for (const bool first : {true, false}) {
+    EXPECT_EQ(has_files(), !first);
+    begin(with);
+    connect_all();  // one that is ended while it unpacks may leave a part
+    EXPECT_EQ(soon(executor->submit(add_one, 41)).get(), 42);
+    const auto own_path = [] { return std::filesystem::read_symlink("/proc/self/exe").string(); };
+    EXPECT_EQ(soon(executor->submit(own_path)).get().find(cache.string()), 0U);
+    executor->shutdown();
+    int folders = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(cache / "yoke")) {
+      ++folders;
+      const auto time = std::filesystem::last_write_time(entry.path() / "conformance_test");
+      EXPECT_TRUE(first || time == sent) << "it was sent again";
+      sent = time;
+    }
+    EXPECT_EQ(folders, 1);
+  }
+  ::unsetenv("XDG_CACHE_HOME");
+  std::filesystem::remove_all(cache);
+}
+
 TEST_P(Conformance, R8_what_a_task_prints_disturbs_nothing) {
   begin();
   EXPECT_EQ(soon(executor->submit(print_and_close_all)).get(), 17);

@@ -1,0 +1,29 @@
+// Deployment: this program, and the libraries that it has loaded beyond the system's, as one archive for hosts without them.
+//
+// On a host it lies in a folder of the user's cache that is named by a hash of the content: sent once, whatever its name
+// here. Immutable; any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "yoke/bytes.hpp"
+
+namespace yoke::remote {
+
+struct Deployment {
+  std::string hash;     // of the archive, in hexadecimal
+  std::string program;  // name of the executable's file
+  Bytes archive;        // tar: the executable, and lib/ with the libraries
+};
+
+/// Reads the files. Throws std::system_error.
+Deployment make_deployment();
+
+/// What the agent is started by on a host: looks into the cache, says that it needs the archive if it does, unpacks it, and
+/// becomes the agent. Needs sh, head, tar and mv there.
+std::vector<std::string> deploying_command(const Deployment& deployment, const std::string& token);
+/// What it says where it needs the archive.
+std::string need_of(const std::string& token);
+
+}  // namespace yoke::remote
