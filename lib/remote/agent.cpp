@@ -58,10 +58,10 @@ void complete(const std::shared_ptr<Completions>& completions, TaskNumber number
     const auto* deaths = dynamic_cast<const pool::DeathFailure*>(failure.get());
     PackBuffer packed;
     Packer packer(packed, Packer::Arrays::elements);
-    if (deaths)
-      pack_value(packer, FailureNote{FailureKind::deaths, {}, deaths->reports()});
-    else
-      pack_value(packer, describe_failure(failure->make(""), {}));
+    const FailureNote note = deaths ? FailureNote{FailureKind::deaths, {}, deaths->reports()}
+                                    : describe_failure(failure->make(""), {});
+    pack_value(packer, note);
+    if (note.kind == FailureKind::broken) completion.broken = note.text;
     completion.kind = ResultKind::failure;
     completion.bytes = packed.take();
     completions->add(std::move(completion));
@@ -107,6 +107,9 @@ class Agent {
   enum class End { none, asked, lost };
 
   void welcome();
+  Clock::time_point lease_ends() const {
+    return heard_ + (greeted_ ? Milliseconds(hello_.lease_ms) : Milliseconds(hello_patience));
+  }
   void look_for_events();
   void read_frames();
   void handle(const Frame& frame);
@@ -177,8 +180,7 @@ void Agent::look_for_events() {
                             {queue_.empty() ? -1 : out_.get(), POLLOUT, 0},
                             {completions_->descriptor(), POLLIN, 0}};
   if (queue_.bytes() < most_waiting_output) lines_.add_to(looks);
-  const auto lease_ends = heard_ + (greeted_ ? Milliseconds(hello_.lease_ms) : Milliseconds(hello_patience));
-  const auto wakes_at = std::min({lease_ends, beats_at_, looks_at_});
+  const auto wakes_at = std::min({lease_ends(), beats_at_, looks_at_});
   const auto left = std::chrono::ceil<Milliseconds>(wakes_at - Clock::now()).count();
   const int ready = ::poll(looks.data(), looks.size(), static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000)));
   if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::system_category(), "poll");
@@ -193,7 +195,7 @@ void Agent::look_for_events() {
     send_state();
     beats_at_ = now + Milliseconds(hello_.heartbeat_ms);
   }
-  if (now >= lease_ends) {
+  if (now >= lease_ends()) {
     end_ = End::lost;
     return;
   }
@@ -338,8 +340,7 @@ void Agent::refuse(TaskNumber number, const std::exception_ptr& error) {
   PackBuffer packed;
   Packer packer(packed, Packer::Arrays::elements);
   pack_value(packer, note);
-  if (note.kind == FailureKind::broken) broken_ = note.text;
-  completions_->add({number, ResultKind::failure, 0, 0, packed.take()});
+  completions_->add({number, ResultKind::failure, 0, 0, packed.take(), note.kind == FailureKind::broken ? note.text : ""});
 }
 
 void Agent::send_results() {
@@ -349,6 +350,7 @@ void Agent::send_results() {
   for (const Completion& done : done_) {
     tasks_.erase(done.number);
     failed |= done.kind == ResultKind::failure;
+    if (!done.broken.empty()) broken_ = done.broken;
     if (done.bytes.size() >= large_bytes) {
       send_large(done);
       continue;

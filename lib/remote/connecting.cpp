@@ -218,7 +218,7 @@ void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
     link.tries = 0;
   }
   const bool node_is_gone = link.index >= options_.hosts.size() && slurm_->phase() != SlurmJob::Phase::granted;
-  if (!served || !link.lost || node_is_gone || now - *link.lost >= options_.reconnect_for) {
+  if (!served || !link.lost || link.hopeless || node_is_gone || now - *link.lost >= options_.reconnect_for) {
     give_up(link);
   } else {
     link.acts_at = now + std::min<Clock::duration>(longest_pause, first_pause * (1 << std::min(link.tries, 6)));

@@ -11,6 +11,7 @@
 #include "lib/pool/failure.hpp"
 #include "lib/remote/agent_command.hpp"
 #include "lib/system/fork_guard.hpp"
+#include "lib/system/modules.hpp"
 #include "lib/system/thread.hpp"
 #include "lib/wire/large_buffer.hpp"
 
@@ -55,6 +56,10 @@ bool speaks_of_shared_memory(const Bytes& arguments) {
 
 std::shared_ptr<Fleet> Fleet::make(RemoteOptions options) {
   check(options);
+  if (!system::program_is_ours())
+    throw BrokenProcessPool(
+        "agents are copies of the program, and this one would not become one: it is not linked to yoke, or its main was not "
+        "entered through yoke's start hook. Call yoke::init(argc, argv) in the first line of main");
   auto fleet = std::make_shared<Fleet>(std::move(options));
   pool::remember_pool(fleet);
   return fleet;

@@ -44,6 +44,7 @@ struct Link {
   Clock::time_point heard{};              // last byte from the agent
   Clock::time_point beats_at{};           // next heartbeat to it
   std::optional<Clock::time_point> lost;  // it served, was lost, and is being started again
+  bool hopeless = false;                  // its agent's pool is broken, and would be again
   int tries = 0;                          // since then
   std::string trouble;                    // why it was lost or ended last
 

@@ -204,7 +204,8 @@ void Fleet::handle(Link& link, const Frame& frame) {
     case FrameType::state: {
       auto note = unpack_note<StateNote>(frame.head);
       link.stats = std::move(note.stats);
-      if (!note.broken.empty()) throw Error(note.broken);
+      link.hopeless = !note.broken.empty();
+      if (link.hopeless) throw Error(note.broken);
       return;
     }
     case FrameType::heartbeat: return;

@@ -449,6 +449,17 @@ TEST_P(Conformance, R9_an_initializer_runs_in_every_worker) {
   EXPECT_EQ(soon(executor->submit([] { return greeting; })).get(), "hello");
 }
 
+TEST_P(Conformance, R9_an_initializer_that_throws_breaks_the_pool) {
+  auto with = options();
+  with.worker.initializer = yoke::initializer(throw_unknown, "no licence here");
+  begin(with);
+  const auto fails = [&] { return thrown_by<yoke::BrokenProcessPool>([&] { soon(executor->submit(add_one, 1)).get(); }); };
+  const auto error = fails();
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("no licence here"), std::string::npos) << error->what();
+  wait_until([&] { fails(); return !pool->accepting(); }, "all hosts to fail");
+}
+
 TEST_P(Conformance, R9_each_task_goes_where_a_worker_is_free) {
   if (!GetParam().sees_processes) GTEST_SKIP() << "its workers reach no board";
   begin();
