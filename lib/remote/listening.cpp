@@ -55,11 +55,8 @@ void Fleet::keep_listening(Lock& lock) {
     flush(*link);
     if (link->phase == LinkPhase::starting && link->queue.bytes() < queued)
       link->acts_at = Clock::now() + options_.start_timeout;  // a program is being sent, and gets on
-    if (link->write_failed && link->carrier->to() >= 0) {
-      lose(*link, "it takes no more input", lock);
-      continue;
-    }
-    const bool writes = !link->queue.empty();
+    // A stream that takes no more has ended or soon will have: what still comes from it is read.
+    const bool writes = !link->queue.empty() && !link->write_failed;
     looks.push_back({link->carrier->from(), POLLIN, 0});
     looks.push_back({link->carrier->errors(), POLLIN, 0});
     looks.push_back({writes ? link->carrier->to() : -1, POLLOUT, 0});

@@ -171,8 +171,7 @@ void Fleet::flush(Link& link) {
   try {
     link.queue.write_some(link.carrier->to());
   } catch (const std::exception&) {
-    link.write_failed = true;  // the fleet's thread sees why
-    wake();
+    link.write_failed = true;  // why, the fleet's thread reads
   }
 }
 

@@ -174,6 +174,7 @@ class Blocks final : public warm_memory::Store {
 Blocks& blocks() {
   static Blocks* const all = [] {
     auto* const made = new Blocks;  // never destroyed: static objects may hold blocks
+    warm_memory::enlist(*made);
     // A fork's copy has to be whole.
     ::pthread_atfork([] { blocks().lock_all(); }, [] { blocks().unlock_all(); }, [] { blocks().unlock_all(); });
     return made;

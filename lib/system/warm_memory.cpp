@@ -21,8 +21,9 @@ Keepers& keepers() {
 
 }  // namespace
 
-Store::Store() noexcept : next_(stores.load(std::memory_order_relaxed)) {
-  while (!stores.compare_exchange_weak(next_, this, std::memory_order_release, std::memory_order_relaxed)) {
+void enlist(Store& store) noexcept {
+  store.next_ = stores.load(std::memory_order_relaxed);
+  while (!stores.compare_exchange_weak(store.next_, &store, std::memory_order_release, std::memory_order_relaxed)) {
   }
 }
 

@@ -12,7 +12,7 @@ namespace yoke::system::warm_memory {
 /// Something that keeps memory. A static object that is never destroyed.
 class Store {
  public:
-  Store() noexcept;
+  Store() = default;
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
   virtual bool empty() noexcept = 0;
@@ -25,8 +25,11 @@ class Store {
  private:
   friend bool any() noexcept;
   friend void trim(std::chrono::steady_clock::duration age) noexcept;
-  Store* next_;
+  friend void enlist(Store& store) noexcept;
+  Store* next_ = nullptr;
 };
+/// From now on keepers look at it. Once it is wholly constructed: they look from other threads, at once.
+void enlist(Store& store) noexcept;
 
 /// Someone who will call trim().
 class Keeper {

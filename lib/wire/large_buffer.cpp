@@ -35,7 +35,11 @@ struct WarmMemory final : system::warm_memory::Store {
   }
 };
 WarmMemory& warm() {
-  static WarmMemory* memory = new WarmMemory;  // never destroyed: buffers may outlive static objects
+  static WarmMemory* memory = [] {
+    auto* const made = new WarmMemory;  // never destroyed: buffers may outlive static objects
+    system::warm_memory::enlist(*made);
+    return made;
+  }();
   return *memory;
 }
 
