@@ -203,7 +203,7 @@ struct yoke::Codec<yoke::remote::Blob> {
   static void pack(Packer& packer, const remote::Blob& blob) {
     const auto size = static_cast<std::uint32_t>(blob.bytes.size());
     packer.pack_bin(size);
-    packer.pack_bin_body(reinterpret_cast<const char*>(blob.bytes.data()), size);
+    if (size != 0) packer.pack_bin_body(reinterpret_cast<const char*>(blob.bytes.data()), size);
   }
   static remote::Blob unpack(const Object& object) {
     if (object.type != msgpack::type::BIN) detail::throw_mismatch("bytes", object);
