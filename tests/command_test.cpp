@@ -160,6 +160,35 @@ TEST_F(CommandTest, a_crash_costs_its_input_and_tells_where_it_was) {
   EXPECT_EQ(ended.status, 1);
 }
 
+TEST_F(CommandTest, R10_results_are_the_same_on_other_hosts) {
+  const std::vector<std::string> inputs{"a", "bb", "ccc", "dddd"};
+  const auto here = map_of("length", inputs);
+  auto there = inputs;
+  there.insert(there.end(), {"--on", "local", "--on", "command:{agent}", "--jobs", "1"});
+  const auto remote = map_of("length", there);
+  EXPECT_EQ(remote.status, 0) << remote.err;
+  EXPECT_EQ(remote.out, here.out);
+  EXPECT_EQ(remote.err, "");
+}
+
+TEST_F(CommandTest, R10_a_crash_on_another_host_names_it) {
+  const auto ended = map_of("crash_when_told", {"crash", "--on", "local"});
+  EXPECT_EQ(ended.status, 1);
+  const auto results = results_of(ended);
+  ASSERT_EQ(results.size(), 1U);
+  EXPECT_EQ(results[0]["error"]["cause"]["host"], "local");
+}
+
+TEST_F(CommandTest, R10_places_that_cannot_be_used_are_told) {
+  const auto wrong = map_of("length", {"x", "--on", "nowhere:y"});
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_HOLDS(wrong.err, "'nowhere:y' is no place for workers");
+  const auto fails = map_of("length", {"x", "--on", "command:false {agent}"});
+  EXPECT_EQ(fails.status, 1);
+  EXPECT_HOLDS(fails.err, "no host can be used: host false: the stream ended");
+  EXPECT_HOLDS(fails.out, "ended with exit code 1");
+}
+
 TEST_F(CommandTest, a_call_is_repeated_when_its_worker_died_and_that_was_asked_for) {
   const auto once = map_of("die_once", {folder / "a"});
   EXPECT_EQ(results_of(once).at(0)["error"]["cause"]["exit_code"], 3);

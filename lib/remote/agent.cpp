@@ -35,6 +35,7 @@ namespace {
 
 using Milliseconds = std::chrono::milliseconds;
 
+constexpr std::chrono::microseconds lone_wait{200};     // for a task with no other beside it, so that nobody need wake this thread
 constexpr std::chrono::milliseconds start_look{20};     // how soon a running task is told of
 constexpr std::size_t most_waiting_output = 1 << 20;    // workers' lines are read no faster than they are sent
 constexpr unsigned last_seconds = 20;                   // that ending may take
@@ -215,6 +216,11 @@ void Agent::read_frames() {
   reader_.filled(static_cast<std::size_t>(size));
   Frame frame;
   while (reader_.next(frame)) handle(frame);
+  if (tasks_.size() == 1 && pool_) {
+    const TaskPtr lone = tasks_.begin()->second;
+    pool_->wait(*lone, Clock::now() + lone_wait);
+    if (lone->done()) send_results();
+  }
 }
 
 void Agent::handle(const Frame& frame) {

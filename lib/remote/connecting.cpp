@@ -239,8 +239,8 @@ void Fleet::give_up(Link& link) {
   const bool others = slurm_may_come || std::ranges::any_of(links_, [](const auto& other) { return other->may_serve(); });
   if (others && !options_.require_all_hosts) return;
   std::string text = others ? "a host cannot be used, and require_all_hosts is set:" : "no host can be used:";
-  for (const auto& other : links_)
-    if (!other->trouble.empty()) text += "\n" + other->trouble;
+  for (const char* separator = " "; const auto& other : links_)
+    if (!other->trouble.empty()) text += std::exchange(separator, "\n") + other->trouble;
   if (slurm_ && !slurm_->trouble().empty()) text += "\n" + slurm_->trouble();
   break_pool(text);
 }

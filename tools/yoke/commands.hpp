@@ -15,7 +15,9 @@ namespace yoke::tools {
 struct MapOptions {
   std::string target;               // LIBRARY[:TASK]
   std::vector<std::string> inputs;  // none: the lines of stdin
-  std::optional<int> jobs;
+  std::vector<std::string> places;  // where the workers are, as yoke::add_hosts reads it; none: here
+  bool deploy = false;
+  std::optional<int> jobs;          // workers, on each host where there are several
   std::optional<std::chrono::milliseconds> timeout;
   int retries = 0;
   bool unordered = false;

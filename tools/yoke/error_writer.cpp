@@ -64,6 +64,7 @@ void append_death(std::string& out, const WorkerDeath& death) {
   ObjectWriter object(out);
   object.number("pid", death.pid);
   object.number("rank", death.rank);
+  if (!death.host.empty()) object.text("host", death.host);
   if (death.signal != 0) {
     object.text("signal", signal_name(death.signal));
     object.number("signal_number", death.signal);

@@ -46,6 +46,14 @@ class MapArguments {
     c.allow_extras();  // the inputs: as an option of CLI11's they would lose brackets and commas
     c.add_option("-j,--jobs", jobs_, "worker processes at a time (default: one for each\nprocessor that may be used)")
         ->type_name("N");
+    c.add_option("--on", options_.places,
+                 "where the workers are: ssh:HOST,HOST..., local,\nslurm:nodes=N,partition=NAME, or command:COMMAND\n"
+                 "with {agent} in it; may be given several times.\n--jobs is then for each host (default: here)")
+        ->allow_extra_args(false)
+        ->type_name("PLACE");
+    c.add_flag("--deploy", options_.deploy,
+               "send this command and the library to hosts that\ndo not have them; otherwise they are there at the\nsame "
+               "paths");
     c.add_option("--timeout", timeout_, "time that one call may take, like 2.5; its worker\nis killed then")
         ->type_name("SECONDS");
     c.add_option("--retries", retries_, "repeat a call whose worker died or ran out of\ntime, so often (default: 0)")
@@ -75,7 +83,8 @@ class MapArguments {
         "\nExamples:\n"
         "  yoke map ./libwordcount.so /usr/include/*.h\n"
         "  find . -name '*.csv' | yoke map ./libstats.so:mean --jobs 4 --timeout 30\n"
-        "  echo '[1, 2]' | yoke map ./libtasks.so:add --json-input");
+        "  echo '[1, 2]' | yoke map ./libtasks.so:add --json-input\n"
+        "  yoke map ./libstats.so:mean *.csv --on ssh:n1,n2 --jobs 8");
   }
 
   bool chosen() const { return command_->parsed(); }
@@ -101,6 +110,7 @@ class MapArguments {
     if (chunksize_ < 1) throw UsageError(fmt::format("--chunksize needs a number of at least 1, not {}", chunksize_));
     options_.retries = static_cast<int>(std::min(retries_, 1000000L));
     options_.chunksize = static_cast<std::size_t>(std::min(chunksize_, 1000000L));
+    if (options_.deploy && options_.places.empty()) throw UsageError("--deploy needs --on: here nothing is missing");
     if (timeout_) options_.timeout = parse_timeout(*timeout_);
     for (const auto& setting : env_) add_variable(options_.env, setting);
     if (progress_) options_.progress = Progress::When::always;

@@ -10,6 +10,9 @@
 #include <stdexcept>
 #include <utility>
 #include <yoke/call.hpp>
+#ifdef YOKE_REMOTE
+#include <yoke/remote.hpp>
+#endif
 
 #include "call_input.hpp"
 #include "error_writer.hpp"
@@ -24,13 +27,36 @@ constexpr std::size_t most_bytes_in_flight = 64 << 20;
 constexpr std::size_t most_output_waiting = 1 << 20;
 constexpr std::size_t most_failures_named = 10;
 
-ExecutorOptions executor_options(const MapOptions& options) {
+std::shared_ptr<Pool> make_remote_pool(const MapOptions& options, const ExecutorOptions& worker) {
+#ifdef YOKE_REMOTE
+  RemoteOptions remote;
+  try {
+    for (const std::string& place : options.places) add_hosts(remote, place);
+    remote.workers_per_host = options.jobs;
+    remote.worker = worker;
+    remote.deploy = options.deploy;
+    remote.on_output = [](OutputLine line) {
+      line.is_stderr = true;  // the standard output is for results
+      print_output(line);
+    };
+    return std::make_shared<RemotePool>(std::move(remote));
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(std::string("--on: ") + error.what());
+  }
+#else
+  static_cast<void>(worker);
+  throw UsageError("--on " + options.places.front() + ": this yoke was built without remote pools");
+#endif
+}
+
+/// Where the calls are made.
+std::shared_ptr<Pool> make_pool(const MapOptions& options) {
   ExecutorOptions pool;
-  pool.max_workers = options.jobs;
+  if (options.places.empty()) pool.max_workers = options.jobs;
   pool.env = options.env;
   // Each death is told with the input that it befell, so the pool need not give up over many of them.
   pool.restart_budget.deaths = std::numeric_limits<int>::max();
-  return pool;
+  return options.places.empty() ? make_process_pool(pool) : make_remote_pool(options, pool);
 }
 
 int milliseconds_until(std::optional<Progress::Clock::time_point> time) {
@@ -50,7 +76,7 @@ MapJob::MapJob(const MapOptions& options, const NamedTask& task, Signals& signal
       progress_(options.progress),
       completions_(std::make_shared<Completions>()),
       task_options_{options.timeout, options.retries, {}, 0},
-      executor_(executor_options(options)) {}
+      executor_(make_pool(options)) {}
 
 MapJob::Summary MapJob::run() {
   try {

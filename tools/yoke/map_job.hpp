@@ -80,7 +80,7 @@ class MapJob {
   Progress progress_;
   std::shared_ptr<Completions> completions_;
   TaskOptions task_options_;
-  ProcessPoolExecutor executor_;
+  Executor executor_;
   std::map<std::uint64_t, Chunk> chunks_;  // those not yet written
   std::deque<std::uint64_t> ready_;        // done and not yet written, in the order of their completion
   std::uint64_t next_id_ = 0;
