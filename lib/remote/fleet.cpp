@@ -98,6 +98,12 @@ void Fleet::wake() noexcept {
   asleep_ = false;
 }
 
+void Fleet::abandon() noexcept {
+  abandoned_ = true;
+  // Nobody else starts the thread any more, so the descriptor is there now or never.
+  if (event_ && generation_ == system::fork_generation()) ::eventfd_write(event_.get(), 1);
+}
+
 int Fleet::connect(Milliseconds timeout, int hosts) {
   Lock lock(mutex_);
   check_accepting();

@@ -9,6 +9,7 @@
 
 #include <poll.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -33,6 +34,8 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   ~Fleet() override;
 
   int connect(std::chrono::milliseconds timeout, int hosts);
+  /// No task will come any more: it ends when those that it has are done. Takes no lock.
+  void abandon() noexcept;
 
   void submit(TaskPtr task) override;
   bool cancel(Task& task, CancelMode mode) override;
@@ -99,6 +102,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
 
   const RemoteOptions options_;
   const unsigned generation_;  // of the process that made it: a fork has another
+  std::atomic<bool> abandoned_{false};
 
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;  // a link's phase, an answer to a cancel, the thread's end

@@ -40,6 +40,7 @@ bool Fleet::finished() const {
 }
 
 void Fleet::keep_listening(Lock& lock) {
+  if (abandoned_) accepting_ = false;
   follow_slurm(lock);
   start_links(lock);
   keep_time(lock);

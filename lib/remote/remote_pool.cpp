@@ -25,7 +25,10 @@ RemotePool::RemotePool(RemoteOptions options) {
   pool_ = fleet_;
 }
 
-RemotePool::~RemotePool() { pool_->shutdown({.wait = false}); }
+/// The last handle may be that of a task, dropped by the fleet's thread with its lock held.
+RemotePool::~RemotePool() {
+  if (fleet_) fleet_->abandon();
+}
 
 int RemotePool::connect(std::chrono::milliseconds timeout, int hosts) { return fleet_ ? fleet_->connect(timeout, hosts) : 1; }
 void RemotePool::submit(TaskPtr task) { pool_->submit(std::move(task)); }

@@ -316,6 +316,16 @@ TEST_P(Conformance, R6_shutdown_with_kill_workers_ends_at_once) {
   EXPECT_THROW(soon(hangs).get(), yoke::ShutdownExecutorError);
 }
 
+TEST_P(Conformance, R6_without_handles_tasks_are_finished_and_all_ends) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "its workers reach no board";
+  begin();
+  for (int i = 0; i < 20; ++i) executor->submit(pass_gate, board, entered, gate);
+  executor.reset();
+  pool.reset();  // the tasks have the last handles now, which are dropped by the pool's own thread
+  board.add(gate);
+  board.wait_for(entered, 20);
+}
+
 TEST_P(Conformance, R7_another_build_runs_named_tasks_alone) {
   auto with = options();
   with.program = child_path("test_other_build");
