@@ -1,4 +1,5 @@
 // The same calls on other hosts. Here both are this machine; {.name = "n1"} alone would be a host that ssh knows.
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
@@ -11,11 +12,13 @@ int square(int x) {
   return x * x;
 }
 int value_at(long address) { return *reinterpret_cast<const int*>(address); }
+void greet() { std::puts("hello from a worker"); }
 
 int main() {
   yoke::RemoteOptions options;
   options.hosts = {{.name = "a", .launcher = yoke::launchers::local()}, {.name = "b", .launcher = yoke::launchers::local()}};
   options.workers_per_host = 1;
+  options.on_output = yoke::print_output;
   auto pool = std::make_shared<yoke::RemotePool>(options);
   yoke::Executor far(pool);
   std::printf("hosts: %d\n", pool->connect(std::chrono::seconds(30)));
@@ -33,4 +36,5 @@ int main() {
   } catch (const yoke::TerminatedWorkerError& error) {
     std::printf("%s\n", error.what());
   }
+  far.submit(greet).get();  // what it printed comes when its worker flushes it: at the end of the pool at the latest
 }
