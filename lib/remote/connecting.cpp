@@ -194,7 +194,7 @@ void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
   link.queue = FrameQueue();
   link.knows_function.clear();
   link.knows_module.clear();
-  link.stats.workers.clear();
+  add_counts(link.stats_before, std::exchange(link.stats, {}));
   std::vector<std::pair<TaskNumber, TaskPtr>> again;
   for (auto& [number, item] : sent) {
     const TaskPtr task = std::move(item.task);

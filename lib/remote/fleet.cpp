@@ -238,13 +238,19 @@ void Fleet::resize(int max_workers) {
   if (max_workers < 1) throw std::invalid_argument(fmt::format("max_workers must be at least 1, not {}", max_workers));
   const Lock lock(mutex_);
   total_workers_ = max_workers;
-  const auto serving = std::ranges::count_if(links_, [](const auto& link) { return link->phase == LinkPhase::serving; });
-  for (const auto& link : links_) {
-    if (link->phase != LinkPhase::serving) continue;
-    link->workers = std::max(1, max_workers / static_cast<int>(serving));
-    push_note(link->queue, FrameType::resize, link->workers);
-  }
+  for (const auto& link : links_)
+    if (link->phase == LinkPhase::serving) share_workers(*link);
   wake();
+}
+
+/// Tells an agent how many workers of those that resize wanted are its own. Each that comes gets its share; the others keep
+/// theirs until the next resize.
+void Fleet::share_workers(Link& link) {
+  if (!total_workers_) return;
+  const auto hosts = std::max<std::ptrdiff_t>(
+      1, std::ranges::count_if(links_, [](const auto& other) { return other->may_serve(); }));
+  link.workers = std::max(1, *total_workers_ / static_cast<int>(hosts));
+  push_note(link.queue, FrameType::resize, link.workers);
 }
 
 int Fleet::max_workers() const {
@@ -259,23 +265,22 @@ int Fleet::max_workers() const {
   return std::max(1, serving != 0 ? serving : total_workers_.value_or(expected));
 }
 
+void Fleet::add_counts(Stats& to, const Stats& of) {
+  for (const auto count : {&Stats::retried, &Stats::deaths, &Stats::started}) to.*count += of.*count;
+  for (const auto cause :
+       {&DeathCounts::crashed, &DeathCounts::killed, &DeathCounts::exited, &DeathCounts::out_of_memory,
+        &DeathCounts::over_memory_limit, &DeathCounts::misbehaved, &DeathCounts::timed_out, &DeathCounts::cancelled})
+    to.deaths_by_cause.*cause += of.deaths_by_cause.*cause;
+}
+
 Stats Fleet::stats() const {
   const Lock lock(mutex_);
   Stats stats = counts_;
   stats.waiting = backlog_.size();
   for (const auto& link : links_) {
     for (const auto& [number, item] : link->sent) ++(item.started ? stats.running : stats.waiting);
-    const auto add = [&](std::uint64_t Stats::*count) { stats.*count += link->stats.*count; };
-    add(&Stats::retried);
-    add(&Stats::deaths);
-    add(&Stats::started);
-    const auto add_cause = [&](std::uint64_t DeathCounts::*cause) {
-      stats.deaths_by_cause.*cause += link->stats.deaths_by_cause.*cause;
-    };
-    for (const auto cause :
-         {&DeathCounts::crashed, &DeathCounts::killed, &DeathCounts::exited, &DeathCounts::out_of_memory,
-          &DeathCounts::over_memory_limit, &DeathCounts::misbehaved, &DeathCounts::timed_out, &DeathCounts::cancelled})
-      add_cause(cause);
+    add_counts(stats, link->stats_before);
+    add_counts(stats, link->stats);
     if (link->phase != LinkPhase::serving) continue;
     for (WorkerInfo worker : link->stats.workers) {
       worker.host = link->host.name;

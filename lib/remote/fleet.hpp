@@ -49,6 +49,9 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
  private:
   using Lock = std::unique_lock<std::mutex>;
 
+  /// Adds what agents alone can count.
+  static void add_counts(Stats& to, const Stats& of);
+
   /// A function that tasks call, as links are told of it.
   struct Function {
     FunctionNote note;
@@ -63,6 +66,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   static TaskNumber number_of(const Task& task) { return task.pool_word & 0xffff'ffff'ffff; }
   void fail_unfinished(const std::shared_ptr<const Failure>& failure);
   void break_pool(const std::string& why);
+  void share_workers(Link& link);
 
   // sending.cpp: tasks to agents
   FunctionNumber number_of(const Callable& callable, const void* target);

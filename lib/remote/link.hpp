@@ -64,8 +64,8 @@ struct Link {
   int workers = 0;
   std::vector<bool> knows_function;
   std::vector<bool> knows_module;
-  Stats stats;
-  std::uint64_t stats_deaths_before = 0;  // of agents that were lost
+  Stats stats;         // of the agent, as it told last
+  Stats stats_before;  // of those before it: counts alone
 };
 
 }  // namespace yoke::remote

@@ -162,6 +162,7 @@ void Fleet::greet(Link& link) {
   push_note(link.queue, FrameType::hello, hello);
   if (initial) introduce(link, *initial);
   link.workers = hello.settings.max_workers.value_or(std::max(1, link.welcome.workers));
+  share_workers(link);
 }
 
 void Fleet::flush(Link& link) {

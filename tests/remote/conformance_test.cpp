@@ -495,6 +495,23 @@ TEST_P(Conformance, R9_statistics_name_the_hosts) {
   for (const auto& worker : stats.workers) EXPECT_FALSE(worker.host.empty());
 }
 
+TEST_P(Conformance, R9_counts_outlive_an_agent) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "an agent is the first process of its container, which nothing in it can kill";
+  begin();
+  death_of(executor->submit(crash));
+  wait_until([&] { return executor->stats().deaths == 1; }, "word of a death");
+  thrown_by<yoke::LostHostError>([&] { soon(executor->submit(yoke::TaskOptions{}, kill_agent)).get(); });
+  EXPECT_GE(executor->stats().deaths, 1U);
+}
+
+TEST_P(Conformance, R9_resize_holds_for_hosts_that_come_later) {
+  begin();
+  executor->resize(2 * GetParam().hosts);
+  connect_all();
+  EXPECT_EQ(executor->max_workers(), 2 * GetParam().hosts);
+  EXPECT_THROW(executor->resize(0), std::invalid_argument);
+}
+
 INSTANTIATE_TEST_SUITE_P(At, Conformance, testing::ValuesIn(places),
                          [](const testing::TestParamInfo<Place>& place) { return std::string(place.param.name); });
 
