@@ -114,6 +114,47 @@ TEST_F(CommandLifeTest, a_signal_ends_it_and_its_workers_at_once) {
   }
 }
 
+TEST_F(CommandLifeTest, R10_a_signal_ends_workers_on_other_hosts) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const auto path = fifo("told" + std::to_string(signal));
+    Command command({YOKE_COMMAND, "map", "--on", "local", "--on", "command:{agent}", "--jobs", "1",
+                     task("tell_and_hang"), path, path, path});
+    command.start();
+    std::ifstream told(path);
+    std::string pid;
+    std::getline(told, pid);
+    ::kill(command.pid(), signal);
+    const auto ended = command.wait();
+    EXPECT_EQ(ended.status, 128 + signal);
+    EXPECT_TRUE(holds(ended.err, "0 inputs done, 3 given up")) << ended.err;
+    EXPECT_NE(::kill(std::stoi(pid), 0), 0) << "the worker is still there";
+  }
+}
+
+TEST_F(CommandLifeTest, R10_a_signal_ends_it_while_a_host_starts) {
+  const auto path = fifo("told");
+  const std::string silent = "command:sh -c 'echo $$ > " + path + "; exec sleep 60' {agent}";
+  Command command({YOKE_COMMAND, "map", task("echo"), "a", "--on", silent});
+  command.start();
+  std::ifstream told(path);
+  std::string pid;
+  std::getline(told, pid);
+  ::kill(command.pid(), SIGTERM);
+  const auto ended = command.wait();
+  EXPECT_EQ(ended.status, 128 + SIGTERM);
+  EXPECT_TRUE(holds(ended.err, "0 inputs done, 1 given up")) << ended.err;
+  EXPECT_NE(::kill(std::stoi(pid), 0), 0) << "the launcher is still there";
+}
+
+TEST_F(CommandLifeTest, R10_endless_input_works_on_other_hosts_until_the_reader_goes) {
+  const auto ended =
+      run({"bash", "-c",
+           "yes | '" YOKE_COMMAND "' map '" + task("echo") + "' --on local | head -n 3; echo ${PIPESTATUS[1]}"});
+  const std::string line = "{\"input\":\"y\",\"value\":\"y\"}\n";
+  EXPECT_EQ(ended.out, line + line + line + "141\n");  // SIGPIPE
+  EXPECT_EQ(ended.err, "");
+}
+
 TEST_F(CommandLifeTest, results_that_were_there_before_a_signal_are_kept) {
   Command command({YOKE_COMMAND, "map", task("length")});
   command.start();

@@ -1,8 +1,12 @@
 // The command `yoke`: what it calls, what it prints, how it fails. Its life is in command_life_test.cpp.
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/command.hpp"
@@ -179,14 +183,99 @@ TEST_F(CommandTest, R10_a_crash_on_another_host_names_it) {
   EXPECT_EQ(results[0]["error"]["cause"]["host"], "local");
 }
 
+TEST_F(CommandTest, R10_options_hold_on_other_hosts) {
+  const auto far = [](const std::string& task, std::vector<std::string> more, const std::string& input = {}) {
+    more.insert(more.end(), {"--on", "local", "--on", "command:env {agent}"});
+    return map_of(task, more, input);
+  };
+  EXPECT_EQ(results_of(far("variable", {"--env", "YOKE_TEST_A=x=y", "YOKE_TEST_A"})).at(0)["value"], "x=y");
+  EXPECT_EQ(results_of(far("die_once", {folder / "a"})).at(0)["error"]["cause"]["exit_code"], 3);
+  EXPECT_EQ(results_of(far("die_once", {folder / "b", "--retries", "1"})).at(0)["value"], "alive");
+  const auto late = results_of(far("hang_when_told", {"hang", "on", "--timeout", "0.05"}));
+  EXPECT_EQ(late.at(0)["error"]["type"], "yoke::TimeoutError");
+  EXPECT_EQ(late.at(1)["value"], "on");
+  EXPECT_EQ(far("add", {"--json-input", "[1, 2]"}).out, "{\"input\":[1,2],\"value\":3}\n");
+
+  std::string input;
+  for (int i = 0; i < 1000; ++i) input += std::to_string(i) + "\n";
+  const std::string here = map_of("echo", {}, input).out;
+  EXPECT_EQ(far("echo", {}, input).out, here);
+  EXPECT_EQ(far("echo", {"--chunksize", "7"}, input).out, here);
+  auto expected = lines_of(here);
+  auto lines = lines_of(far("echo", {"--unordered", "--chunksize", "7"}, input).out);
+  std::sort(expected.begin(), expected.end());
+  std::sort(lines.begin(), lines.end());
+  EXPECT_EQ(lines, expected);
+}
+
+TEST_F(CommandTest, R10_jobs_are_for_each_host) {
+  constexpr std::size_t running = 6;
+  std::vector<std::string> arguments{"--on", "local", "--on", "local", "--jobs", "3"};
+  std::vector<std::string> gates;
+  for (std::size_t i = 0; i <= running; ++i) {
+    gates.push_back(folder / ("gate" + std::to_string(i)));
+    ASSERT_EQ(::mkfifo(gates.back().c_str(), 0600), 0);
+  }
+  arguments.insert(arguments.end(), gates.begin(), gates.end());
+  Command command(yoke_map("wait_for_gate", arguments));
+  command.start();
+  std::vector<std::ofstream> held;
+  for (std::size_t i = 0; i < running; ++i) held.emplace_back(gates[i]);  // opens when the task reads from it
+  const int too_early = ::open(gates[running].c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  EXPECT_EQ(too_early, -1) << "more tasks at a time than two hosts with three workers each can run";
+  EXPECT_EQ(errno, ENXIO);
+  if (too_early >= 0) ::close(too_early);
+  held.clear();
+  if (too_early < 0) std::ofstream(gates[running]).close();
+  const auto ended = command.wait();
+  EXPECT_EQ(ended.status, 0) << ended.err;
+  EXPECT_EQ(results_of(ended).size(), gates.size());
+}
+
+TEST_F(CommandTest, R10_what_workers_print_on_other_hosts_goes_to_stderr) {
+  const auto ended =
+      map_of("tell_and_hang", {"/dev/stdout", "/dev/stderr", "--timeout", "0.2", "--on", "local", "--jobs", "1"});
+  EXPECT_EQ(results_of(ended).size(), 2U);  // and nothing else that would not be JSON
+  const auto lines = lines_of(ended.err);
+  const auto is_workers = [](const std::string& line) { return line.starts_with("local/0: "); };
+  EXPECT_EQ(std::ranges::count_if(lines, is_workers), 2) << ended.err;
+}
+
+TEST_F(CommandTest, R10_a_library_that_a_host_lacks_is_sent_if_that_was_asked_for) {
+  const auto library = folder / "tasks.so";
+  std::filesystem::copy_file(tasks, library);
+  const std::string file = library.string();
+  const std::string lacking = "command:env -u XDG_CACHE_HOME HOME=" + folder.string() + " sh -c 'mv " + file + " " +
+                              file + ".gone; exec \"$@\"' sh {agent}";
+  const auto fails = run({YOKE_COMMAND, "map", file + ":length", "abc", "--on", lacking});
+  EXPECT_HOLDS(fails.out, "\"error\"");
+  EXPECT_EQ(fails.status, 1);
+  std::filesystem::rename(file + ".gone", file);
+  const auto ended = run({YOKE_COMMAND, "map", file + ":length", "abc", "--on", lacking, "--deploy"});
+  EXPECT_EQ(ended.out, "{\"input\":\"abc\",\"value\":3}\n") << ended.err;
+  EXPECT_EQ(ended.status, 0);
+}
+
 TEST_F(CommandTest, R10_places_that_cannot_be_used_are_told) {
-  const auto wrong = map_of("length", {"x", "--on", "nowhere:y"});
-  EXPECT_EQ(wrong.status, 2);
-  EXPECT_HOLDS(wrong.err, "'nowhere:y' is no place for workers");
+  const auto refused = [](const std::vector<std::string>& arguments) {
+    const auto ended = map_of("length", arguments);
+    EXPECT_EQ(ended.status, 2) << ended.err;
+    EXPECT_EQ(ended.out, "");
+    return ended.err;
+  };
+  EXPECT_HOLDS(refused({"x", "--on", "nowhere:y"}), "--on: 'nowhere:y' is no place for workers");
+  EXPECT_HOLDS(refused({"x", "--on", ""}), "'' is no place for workers");
+  EXPECT_HOLDS(refused({"x", "--on", "local", "--on", "ssh:a,,b"}), "nothing between two commas in 'a,,b'");
+  EXPECT_HOLDS(refused({"x", "--on", "slurm:nodes=none"}), "slurm:nodes needs a number");
+  EXPECT_HOLDS(refused({"x", "--on", "command:cat"}), "has neither {agent}");
+  EXPECT_HOLDS(refused({"x", "--deploy"}), "--deploy needs --on");
   const auto fails = map_of("length", {"x", "--on", "command:false {agent}"});
   EXPECT_EQ(fails.status, 1);
   EXPECT_HOLDS(fails.err, "no host can be used: host false: the stream ended");
   EXPECT_HOLDS(fails.out, "ended with exit code 1");
+  const auto one_fails = map_of("length", {"x", "yy", "--on", "command:false {agent}", "--on", "local"});
+  EXPECT_EQ(one_fails.status, 0) << one_fails.err;
+  EXPECT_EQ(one_fails.out, map_of("length", {"x", "yy"}).out);
 }
 
 TEST_F(CommandTest, a_call_is_repeated_when_its_worker_died_and_that_was_asked_for) {

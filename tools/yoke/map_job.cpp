@@ -10,9 +10,7 @@
 #include <stdexcept>
 #include <utility>
 #include <yoke/call.hpp>
-#ifdef YOKE_REMOTE
 #include <yoke/remote.hpp>
-#endif
 
 #include "call_input.hpp"
 #include "error_writer.hpp"
@@ -26,6 +24,7 @@ constexpr std::size_t chunks_per_worker = 64;  // in flight, or done and waiting
 constexpr std::size_t most_bytes_in_flight = 64 << 20;
 constexpr std::size_t most_output_waiting = 1 << 20;
 constexpr std::size_t most_failures_named = 10;
+constexpr std::chrono::milliseconds look_for_workers{500};
 
 std::shared_ptr<Pool> make_remote_pool(const MapOptions& options, const ExecutorOptions& worker) {
 #ifdef YOKE_REMOTE
@@ -45,7 +44,7 @@ std::shared_ptr<Pool> make_remote_pool(const MapOptions& options, const Executor
   }
 #else
   static_cast<void>(worker);
-  throw UsageError("--on " + options.places.front() + ": this yoke was built without remote pools");
+  throw UsageError("--on " + options.places.front() + ": this build of yoke has no remote pools");
 #endif
 }
 
@@ -259,13 +258,20 @@ Progress::Count MapJob::count() const {
 /// Sleeps until there is something to do, and takes what has come: inputs, completions, room for output, a signal.
 void MapJob::wait() {
   if (finished()) return;
-  const bool wants_input = reading_ && has_room() && inputs_.descriptor() >= 0;
+  const bool room = has_room();
+  const bool wants_input = reading_ && room && inputs_.descriptor() >= 0;
+  auto until = progress_.next();
+  // A host tells how many workers it has once it serves, and nothing else would wake this thread then.
+  if (reading_ && !room && !options_.places.empty()) {
+    const auto look = Progress::Clock::now() + look_for_workers;
+    until = until ? std::min(*until, look) : look;
+  }
   enum { signal, completion, output, input };
   std::array<pollfd, 4> looks{{{signals_.descriptor(), POLLIN, 0},
                                {completions_->descriptor(), POLLIN, 0},
                                {output_.descriptor(), static_cast<short>(output_.pending() > 0 ? POLLOUT : 0), 0},
                                {wants_input ? inputs_.descriptor() : -1, POLLIN, 0}}};
-  const int ready = ::poll(looks.data(), looks.size(), milliseconds_until(progress_.next()));
+  const int ready = ::poll(looks.data(), looks.size(), milliseconds_until(until));
   if (ready > 0 && looks[signal].revents != 0) {
     summary_.signal = signals_.take();
     if (summary_.signal) output_.write_some();
