@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -421,12 +420,6 @@ void Agent::stop(bool kill) {
 void Agent::end_lost() {
   ::alarm(last_seconds);  // if ending hangs, the kernel ends this process, and its lifelines the workers
   if (pool_) pool_->shutdown({.wait = true, .kill_workers = true});
-  if (hello_.farewell.empty()) return;
-  std::vector<char*> arguments;
-  for (std::string& argument : hello_.farewell) arguments.push_back(argument.data());
-  arguments.push_back(nullptr);
-  pid_t child = 0;
-  ::posix_spawnp(&child, arguments.front(), nullptr, nullptr, arguments.data(), ::environ);
 }
 
 /// Its stdin and stdout become the agent's own; user code gets others.

@@ -68,7 +68,6 @@ struct Hello {
   std::int64_t heartbeat_ms = 0;
   std::int64_t lease_ms = 0;
   bool forward_output = false;
-  std::vector<std::string> farewell;  // a command that the agent starts when its client is lost
   std::vector<std::uint8_t> identity;  // of the client's program
   WorkerSettings settings;
   std::optional<InitialCall> initializer;  // its function is told next, and the pool made then

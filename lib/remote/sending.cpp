@@ -150,7 +150,6 @@ void Fleet::greet(Link& link) {
   hello.heartbeat_ms = options_.heartbeat.count();
   hello.lease_ms = options_.lease.count();
   hello.forward_output = static_cast<bool>(options_.on_output);
-  if (slurm_ && link.index >= options_.hosts.size()) hello.farewell = slurm_->farewell();
   hello.identity = system::home_module().identity;
   hello.settings = settings_of(options_.worker);
   hello.settings.max_workers = link.host.workers ? link.host.workers : options_.workers_per_host;

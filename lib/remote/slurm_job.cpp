@@ -91,6 +91,4 @@ Launcher SlurmJob::launcher() const {
   return {"srun", "--jobid=" + job_, "--quiet", "--unbuffered", "--overlap", "--nodes=1", "--ntasks=1", "--nodelist={host}", "{agent}"};
 }
 
-std::vector<std::string> SlurmJob::farewell() const { return {"scancel", job_}; }
-
 }  // namespace yoke::remote

@@ -42,9 +42,8 @@ class SlurmJob {
   Phase phase() const noexcept { return phase_; }
   const std::string& trouble() const noexcept { return trouble_; }
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
-  /// To start an agent on a node, and what an agent does when it has lost its client.
+  /// To start an agent on a node.
   Launcher launcher() const;
-  std::vector<std::string> farewell() const;
 
  private:
   void fail(const std::string& what);
