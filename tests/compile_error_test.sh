@@ -68,6 +68,8 @@ expect 'too few arguments' 'called with another number of arguments' 'pool.submi
 expect 'too many arguments' 'called with another number of arguments' 'pool.submit(add, 1, 2, 3);'
 expect 'a span that could be written to' 'a span parameter is a view into the message: write std::span<const T>' \
   'pool.submit([](std::span<int> s) { return s.size(); }, std::vector<int>());'
+expect 'a span of elements that need more than its alignment' 'aligned to 16 bytes: take these elements as std::vector' \
+  'struct alignas(32) Wide { int x; }; pool.submit([](std::span<const Wide> s) { return s.size(); }, std::vector<Wide>());'
 expect 'a wrapper whose functions hold something' 'give captureless lambdas' \
   'int x = 1; pool.submit(take, yoke::wrap_non_serializable(give(), [x](const Opaque&) { return x; }, [](int) { return give(); }));'
 expect 'a wrapper with a plain function' 'A function goes into one' \

@@ -97,7 +97,7 @@ class Bytes {
   }
 
   union {
-    alignas(8) std::byte inline_[inline_capacity]{};
+    alignas(16) std::byte inline_[inline_capacity]{};  // as arrays of plain elements are within a message
     std::shared_ptr<const Buffer> buffer_;
   };
   unsigned char length_;

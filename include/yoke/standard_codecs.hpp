@@ -42,10 +42,10 @@ struct BuiltinCodec<T> {
   }
   static T unpack(const Object& o) {
     if constexpr (std::same_as<T, long double>) {
-      const auto values = unpack_plain_as<T>(o);
-      if (values.size() != 1) throw_mismatch("one long double", o);
+      const auto bytes = unpack_plain(o, sizeof(T));
+      if (bytes.size() != sizeof(T)) throw_mismatch("one long double", o);
       T v;
-      std::memcpy(&v, values.data(), sizeof v);
+      std::memcpy(&v, bytes.data(), sizeof v);
       return v;
     } else if constexpr (std::same_as<T, char16_t> || std::same_as<T, char32_t> || std::same_as<T, wchar_t> ||
                          std::same_as<T, char8_t>) {
@@ -95,6 +95,8 @@ template <class T>
   requires(is_plain<std::remove_const_t<T>>())
 struct BuiltinCodec<std::span<T>> {  // a view into the message, aligned
   static_assert(std::is_const_v<T>, "yoke: a span parameter is a view into the message: write std::span<const T>");
+  static_assert(alignof(T) <= plain_alignment, "yoke: a span is a view into the message, which is aligned to 16 bytes: "
+                                               "take these elements as std::vector");
   static void pack(Packer& p, std::span<T> v) {
     if (reduced_within<std::remove_const_t<T>>(p)) throw_reduced_span(typeid(T));
     pack_plain(p, v.data(), v.size_bytes());
