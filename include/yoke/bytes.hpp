@@ -23,6 +23,8 @@ class YOKE_API Buffer {
   virtual std::size_t size() const noexcept = 0;
   /// A memfd that holds the content from its first byte, or -1.
   virtual int descriptor() const noexcept { return -1; }
+  /// Whether the content speaks of shared memory, which only processes of this machine can have.
+  virtual bool speaks_of_shared_memory() const noexcept { return false; }
 };
 
 class Bytes {

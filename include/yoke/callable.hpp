@@ -163,10 +163,6 @@ template <class F>
 inline constexpr bool is_bound = false;
 template <class F, class... B>
 inline constexpr bool is_bound<BoundCall<F, B...>> = true;
-template <class T>
-inline constexpr bool is_view = std::is_same_v<T, std::string_view>;
-template <class T, std::size_t N>
-inline constexpr bool is_view<std::span<T, N>> = true;
 template <class F>
 constexpr void check_callable() {
   static_assert(std::is_function_v<std::remove_pointer_t<F>> || std::is_member_function_pointer_v<F> || Stateless<F> ||

@@ -111,6 +111,11 @@ constexpr bool is_plain() {
 }
 
 template <class T>
+inline constexpr bool is_view = std::is_same_v<T, std::string_view>;
+template <class T, std::size_t N>
+inline constexpr bool is_view<std::span<T, N>> = true;
+
+template <class T>
 constexpr bool packable() {
   return OwnCodec<T> || MsgpackDefined<T> || HasBuiltinCodec<T> || is_plain<T>() || PlainAggregate<T>;
 }

@@ -16,6 +16,9 @@ namespace yoke {
 
 class LargeBuffer;
 class SharedMemory;
+namespace detail {
+struct HeldMemory;
+}
 
 class YOKE_API PackBuffer {
  public:
@@ -36,9 +39,9 @@ class YOKE_API PackBuffer {
   std::size_t size() const noexcept { return size_; }
   std::span<const std::byte> view() const noexcept { return {data_, size_}; }
   void truncate(std::size_t size) noexcept { size_ = size; }
-  /// The message speaks of this memory: whoever has the one keeps the other.
-  void hold(std::shared_ptr<SharedMemory> memory);
-  std::span<const std::shared_ptr<SharedMemory>> held() const noexcept;
+  /// The message speaks of this memory, by a place packed at `at`: whoever has the one keeps the other.
+  void hold(std::shared_ptr<SharedMemory> memory, std::size_t at);
+  std::span<const detail::HeldMemory> held() const noexcept;
   /// The message; the buffer is empty afterwards.
   Bytes take();
 

@@ -12,6 +12,8 @@
 // another reads at the same time needs std::atomic_ref or an order of tasks. A task's writes are seen by whoever has
 // seen its result. A worker that dies in the middle of a write leaves what it has written.
 // A handle holds a descriptor of this process; a task that waits or runs holds its arguments.
+//
+// Tasks on other machines (remote.hpp) read the array as it was when they were submitted, and cannot write to it.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +22,7 @@
 #include <memory>
 #include <span>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include "yoke/codec.hpp"
@@ -47,6 +50,15 @@ YOKE_API SharedPlace place_of(const SharedMemory& memory) noexcept;
 YOKE_API void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& memory);
 YOKE_API std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object);
 YOKE_API std::size_t count_of(const SharedMemory& memory, std::size_t element_size);
+// Of Broadcast: constant memory of what was packed, and the value that it stands for.
+using UnpackConstant = std::shared_ptr<const void> (*)(std::span<const std::byte> packed);
+
+/// Memory that holds what was packed. Throws std::system_error, SerializationError.
+YOKE_API std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, std::shared_ptr<const void> value,
+                                                     const std::type_info& type);
+/// The value in this process; valid while the memory is. Throws SerializationError, and what unpacking throws.
+YOKE_API const void* constant_in(SharedMemory& memory, const std::type_info& type, UnpackConstant unpack);
+
 /// Where the memory is in this process; throws Error if it is not held here and cannot be had.
 YOKE_API std::byte* address_of(const SharedPlace& place);
 

@@ -5,6 +5,7 @@
 #error "yoke needs C++20: compile with -std=c++20"
 #else
 
+#include "yoke/broadcast.hpp"
 #include "yoke/error.hpp"
 #include "yoke/exception.hpp"
 #include "yoke/executor.hpp"

@@ -58,6 +58,7 @@ class HoldingBuffer final : public Buffer {
       : content_(std::move(content)), held_(std::move(held)) {}
   std::size_t size() const noexcept override { return content_.size(); }
   std::span<const std::byte> view() const override { return content_.view(); }
+  bool speaks_of_shared_memory() const noexcept override { return true; }
 
  private:
   Bytes content_;

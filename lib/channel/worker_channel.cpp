@@ -243,12 +243,17 @@ void WorkerChannel::hand_over(ControlKind kind, int descriptor) {
 }
 
 /// The shared memory that a result speaks of, which its receiver shall have whatever becomes of this process.
-std::uint32_t WorkerChannel::share(std::span<const std::shared_ptr<SharedMemory>> memory) {
+std::uint32_t WorkerChannel::share(std::span<const detail::HeldMemory> held) {
   constexpr std::size_t most = max_results_descriptors - 1;  // one more may be that of the result itself
-  if (memory.size() > most)
-    throw SerializationError(fmt::format("a result speaks of {} shared arrays: {} at most can be returned at once",
-                                         memory.size(), most));
-  for (const auto& each : memory) {
+  std::vector<const SharedMemory*> memory;
+  for (const auto& each : held) {
+    if (std::ranges::find(memory, each.memory.get()) != memory.end()) continue;
+    memory.push_back(each.memory.get());
+    if (memory.size() > most)
+      throw SerializationError(fmt::format("a result speaks of more than {} shared arrays, which cannot be returned at once",
+                                           most));
+  }
+  for (const SharedMemory* each : memory) {
     hand_over(ControlKind::shared, each->descriptor());
     YOKE_FAULT_POINT(shared_memory_sent);
   }

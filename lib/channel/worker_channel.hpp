@@ -18,6 +18,7 @@
 #include "lib/channel/layout.hpp"
 #include "lib/system/memfd.hpp"
 #include "lib/wire/function_table.hpp"
+#include "lib/wire/large_buffer.hpp"
 #include "yoke/pack_buffer.hpp"
 
 namespace yoke::channel {
@@ -66,7 +67,7 @@ class WorkerChannel {
   std::size_t arena_room_for(std::size_t length);
   void wait_for_descriptor_room(std::size_t count);
   void hand_over(ControlKind kind, int descriptor);
-  std::uint32_t share(std::span<const std::shared_ptr<SharedMemory>> memory);
+  std::uint32_t share(std::span<const detail::HeldMemory> held);
   struct Placement {
     Place place;
     std::uint64_t where;

@@ -20,6 +20,7 @@
 #include "lib/executor/callback_thread.hpp"
 #include "lib/pool/failure.hpp"
 #include "lib/pool/local_pool.hpp"
+#include "lib/remote/blocks.hpp"
 #include "lib/remote/completions.hpp"
 #include "lib/remote/worker_lines.hpp"
 #include "lib/system/modules.hpp"
@@ -40,6 +41,16 @@ constexpr std::size_t most_waiting_output = 1 << 20;    // workers' lines are re
 constexpr unsigned last_seconds = 20;                   // that ending may take
 constexpr std::chrono::seconds hello_patience{60};      // from the start to the client's first frame
 
+constexpr char shared_result[] =
+    "a SharedArray, or a broadcast value, cannot be returned from another machine: return its elements, as a vector";
+
+Bytes packed_note(const FailureNote& note) {
+  PackBuffer packed;
+  Packer packer(packed, Packer::Arrays::elements);
+  pack_value(packer, note);
+  return packed.take();
+}
+
 /// A function of the client's, found in this process.
 struct RemoteFunction {
   std::unique_ptr<Callable> callable;
@@ -47,23 +58,28 @@ struct RemoteFunction {
   std::string trouble;  // why it was not found; empty: it was
 };
 
+struct KeptBlock {
+  std::shared_ptr<SharedMemory> memory;
+  std::string trouble;  // why there is none
+};
+
 /// Packs what became of a task; of a death, with names and lines.
 void complete(const std::shared_ptr<Completions>& completions, TaskNumber number, Task& task) {
   if (task.cancelled()) return;
   const Outcome outcome = task.outcome();
+  if (outcome.bytes.buffer() && outcome.bytes.buffer()->speaks_of_shared_memory())
+    return completions->add({number, ResultKind::failure, task.worker_pid(), task.elapsed_ns,
+                             packed_note({FailureKind::serialization, shared_result, {}})});
   Completion completion{number, ResultKind::value, task.worker_pid(), task.elapsed_ns, outcome.bytes};
   if (outcome.kind == Outcome::Kind::exception) completion.kind = ResultKind::exception;
   if (outcome.kind != Outcome::Kind::failure) return completions->add(std::move(completion));
   post_callback([completions, completion = std::move(completion), failure = outcome.failure]() mutable {
     const auto* deaths = dynamic_cast<const pool::DeathFailure*>(failure.get());
-    PackBuffer packed;
-    Packer packer(packed, Packer::Arrays::elements);
     const FailureNote note = deaths ? FailureNote{FailureKind::deaths, {}, deaths->reports()}
                                     : describe_failure(failure->make(""), {});
-    pack_value(packer, note);
     if (note.kind == FailureKind::broken) completion.broken = note.text;
     completion.kind = ResultKind::failure;
-    completion.bytes = packed.take();
+    completion.bytes = packed_note(note);
     completions->add(std::move(completion));
   });
 }
@@ -118,6 +134,8 @@ class Agent {
   std::string find(const FunctionNote& note, RemoteFunction& function);
   void take_tasks(const Frame& frame);
   void take_task(const TaskNote& note, Bytes arguments);
+  void keep_block(const Frame& frame);
+  Bytes with_blocks(const std::vector<PlaceNote>& places, const Bytes& arguments) const;
   void refuse(TaskNumber number, const std::exception_ptr& error);
   void send_results();
   void send_large(const Completion& completion);
@@ -136,6 +154,7 @@ class Agent {
   Hello hello_;
   wire::FunctionResolver resolver_;
   std::unordered_map<FunctionNumber, RemoteFunction> functions_;
+  std::unordered_map<BlockNumber, KeptBlock> blocks_;
   std::unordered_map<TaskNumber, TaskPtr> tasks_;
   std::vector<TaskNumber> unstarted_;  // of which no start has been told
   std::string broken_;
@@ -248,6 +267,8 @@ void Agent::handle(const Frame& frame) {
       return;
     case FrameType::tasks:
     case FrameType::large_task: return take_tasks(frame);
+    case FrameType::keep_block: return keep_block(frame);
+    case FrameType::drop_block: blocks_.erase(unpack_note<BlockNote>(frame.head).number); return;
     case FrameType::cancel: return cancel(unpack_note<CancelNote>(frame.head));
     case FrameType::resize: {
       const Message message(frame.head);
@@ -320,6 +341,7 @@ void Agent::take_task(const TaskNote& note, Bytes arguments) {
     if (found == functions_.end()) throw Error("the host was not told of its function");
     if (!found->second.trouble.empty()) throw Error(found->second.trouble);
     if (!pool_) throw BrokenProcessPool(broken_);
+    if (!note.places.empty()) arguments = with_blocks(note.places, arguments);
     TaskPtr task(new Task(*found->second.callable, found->second.target, std::move(arguments)));
     if (note.terms) {
       TaskOptions options;
@@ -340,12 +362,37 @@ void Agent::take_task(const TaskNote& note, Bytes arguments) {
   }
 }
 
+/// What the client has in shared memory, for all tasks that will name it.
+void Agent::keep_block(const Frame& frame) {
+  KeptBlock block;
+  if (frame.payload.size() == 0) throw ProtocolError("a block without content");
+  try {
+    block.memory = SharedMemory::create_constant(frame.payload.view());
+  } catch (const std::exception& error) {
+    block.trouble = fmt::format("there is no memory for a shared array of {} bytes on the host: {}", frame.payload.size(),
+                                error.what());
+  }
+  blocks_.insert_or_assign(unpack_note<BlockNote>(frame.head).number, std::move(block));
+}
+
+/// Arguments that speak of this process's memory where they spoke of the client's.
+Bytes Agent::with_blocks(const std::vector<PlaceNote>& places, const Bytes& arguments) const {
+  PackBuffer patched;
+  const auto content = arguments.view();
+  patched.write(reinterpret_cast<const char*>(content.data()), content.size());
+  for (const PlaceNote& place : places) {
+    const auto found = blocks_.find(place.block);
+    if (found == blocks_.end()) throw Error("the host was not sent its shared array");
+    if (!found->second.memory) throw Error(found->second.trouble);
+    shared_place::write({patched.data(), patched.size()}, place.at, found->second.memory->place());
+    patched.hold(found->second.memory, place.at);
+  }
+  return patched.take();
+}
+
 void Agent::refuse(TaskNumber number, const std::exception_ptr& error) {
   const FailureNote note = describe_failure(error, {});
-  PackBuffer packed;
-  Packer packer(packed, Packer::Arrays::elements);
-  pack_value(packer, note);
-  completions_->add({number, ResultKind::failure, 0, 0, packed.take(), note.kind == FailureKind::broken ? note.text : ""});
+  completions_->add({number, ResultKind::failure, 0, 0, packed_note(note), note.kind == FailureKind::broken ? note.text : ""});
 }
 
 void Agent::send_results() {

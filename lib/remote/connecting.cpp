@@ -147,6 +147,7 @@ void Fleet::keep_time(Lock& lock) {
       lose(link, fmt::format("nothing was heard of it for the time of the lease ({} ms)", options_.lease.count()), lock);
     } else if (now >= link.beats_at) {
       link.batch.push_to(link.queue, FrameType::tasks);
+      drop_blocks(link);
       link.queue.push(FrameType::heartbeat, {});
       link.beats_at = now + options_.heartbeat;
     }
@@ -194,6 +195,7 @@ void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
   link.queue = FrameQueue();
   link.knows_function.clear();
   link.knows_module.clear();
+  link.blocks.clear();
   add_counts(link.stats_before, std::exchange(link.stats, {}));
   std::vector<std::pair<TaskNumber, TaskPtr>> again;
   for (auto& [number, item] : sent) {

@@ -13,7 +13,6 @@
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/thread.hpp"
-#include "lib/wire/large_buffer.hpp"
 
 namespace yoke::remote {
 namespace {
@@ -42,14 +41,12 @@ void check(const RemoteOptions& options) {
     throw std::invalid_argument("the lease must be at least two heartbeats long");
   if (!options.worker.job_reducers.empty() || !options.worker.result_reducers.empty())
     throw std::invalid_argument("reducers cannot be used on other machines yet: give the types a codec");
+  if (const Initializer& call = options.worker.initializer;
+      call && call.arguments().buffer() && call.arguments().buffer()->speaks_of_shared_memory())
+    throw std::invalid_argument("an initializer on other machines cannot take a SharedArray or a broadcast value: pass what it "
+                                "needs by value");
   if (options.worker.observer)
     throw std::invalid_argument("an observer sees no workers on other machines: ask stats(), or set on_output");
-}
-
-/// The arguments' large memory, if they speak of any that is shared.
-bool speaks_of_shared_memory(const Bytes& arguments) {
-  const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
-  return buffer && !const_cast<LargeBuffer*>(buffer)->held().empty();
 }
 
 }  // namespace
@@ -124,8 +121,7 @@ int Fleet::connect(Milliseconds timeout, int hosts) {
 }
 
 void Fleet::submit(TaskPtr task) {
-  if (speaks_of_shared_memory(task->arguments()))
-    throw SerializationError("a SharedArray cannot be sent to another machine: send its elements, as a vector or a span");
+  for (auto& held : memory_of(task->arguments())) held.memory = blocks_.block_of(held.memory);
   const Lock lock(mutex_);
   check_accepting();
   number_of(task->callable(), task->target());  // throws if no other process can find it

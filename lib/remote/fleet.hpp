@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lib/pool/backlog.hpp"
+#include "lib/remote/blocks.hpp"
 #include "lib/remote/deployment.hpp"
 #include "lib/remote/link.hpp"
 #include "lib/remote/slurm_job.hpp"
@@ -76,6 +77,8 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   bool is_named(const Task& task) const;
   void give(Link& link, TaskPtr task);
   void introduce(Link& link, FunctionNumber function);
+  BlockNumber tell_block(Link& link, const std::shared_ptr<SharedMemory>& block);
+  void drop_blocks(Link& link);
   void greet(Link& link);
   void flush(Link& link);
   void flush_or_wake();
@@ -107,6 +110,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   const RemoteOptions options_;
   const unsigned generation_;  // of the process that made it: a fork has another
   std::atomic<bool> abandoned_{false};
+  Blocks blocks_;
 
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;  // a link's phase, an answer to a cancel, the thread's end

@@ -33,7 +33,7 @@ enum class FrameType : std::uint8_t {
   cancel = 6,
   resize = 7,
   stop = 8,
-  keep_block = 9,  // memory that tasks will name by its hash: the payload
+  keep_block = 9,  // constant memory that tasks will name by its number: the payload
   drop_block = 10,
   // the agent's
   welcome = 65,  // what the agent is: its first frame

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lib/remote/blocks.hpp"
 #include "lib/remote/carrier.hpp"
 #include "lib/remote/frame.hpp"
 #include "lib/remote/protocol.hpp"
@@ -64,6 +65,7 @@ struct Link {
   int workers = 0;
   std::vector<bool> knows_function;
   std::vector<bool> knows_module;
+  std::unordered_map<BlockNumber, std::weak_ptr<SharedMemory>> blocks;  // that the agent keeps
   Stats stats;         // of the agent, as it told last
   Stats stats_before;  // of those before it: counts alone
 };

@@ -237,7 +237,10 @@ void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes) {
   task->elapsed_ns = note.elapsed_ns;
   Outcome outcome;
   if (note.kind == ResultKind::failure) {
-    outcome = pool::failed(failure_of(unpack_note<FailureNote>(bytes.view()), link.host.name));
+    auto failure = unpack_note<FailureNote>(bytes.view());
+    if (failure.kind == FailureKind::other)  // there may have been no room for a block
+      for (const auto& held : memory_of(task->arguments())) link.blocks.erase(blocks_.number_of(*held.memory));
+    outcome = pool::failed(failure_of(std::move(failure), link.host.name));
   } else {
     if (note.kind == ResultKind::exception) outcome.kind = Outcome::Kind::exception;
     outcome.bytes = std::move(bytes);

@@ -103,12 +103,18 @@ struct TaskTerms {
   int priority = 0;
 };
 
+/// Where arguments speak of a block, which the agent keeps.
+struct PlaceNote {
+  std::uint64_t at = 0;  // byte of the arguments
+  std::uint64_t block = 0;
+};
+
 struct TaskNote {
   TaskNumber number = 0;
   FunctionNumber function = 0;
   std::optional<TaskTerms> terms;
-  std::vector<std::uint64_t> patches;  // where in the arguments there are places of shared arrays: offset, hash, hash
-  Blob arguments;                      // empty where they are the payload
+  std::vector<PlaceNote> places;
+  Blob arguments;  // empty where they are the payload
 };
 
 enum class ResultKind : std::uint8_t { value, exception, failure };
@@ -156,8 +162,7 @@ struct StateNote {
   std::string broken;  // why the agent's pool cannot go on; empty: it can
 };
 struct BlockNote {
-  std::uint64_t hash_high = 0;
-  std::uint64_t hash_low = 0;
+  std::uint64_t number = 0;
 };
 
 // On the wire: msgpack in the form that depends on no build.

@@ -104,6 +104,7 @@ void Fleet::give(Link& link, TaskPtr task) {
     const FunctionNumber function = number_of(task->callable(), task->target());
     introduce(link, function);
     TaskNote note{number, function, {}, {}, {}};
+    for (const auto& held : memory_of(task->arguments())) note.places.push_back({held.at, tell_block(link, held.memory)});
     if (task->has_options()) {
       const TaskOptions& options = task->options();
       note.terms.emplace();
@@ -142,6 +143,26 @@ void Fleet::introduce(Link& link, FunctionNumber function) {
   }
   push_note(link.queue, FrameType::function, functions_[function].note);
   link.knows_function[function] = true;
+}
+
+/// Sends the agent a block that it does not have.
+BlockNumber Fleet::tell_block(Link& link, const std::shared_ptr<SharedMemory>& block) {
+  const BlockNumber number = blocks_.number_of(*block);
+  if (link.blocks.contains(number)) return number;
+  link.batch.push_to(link.queue, FrameType::tasks);
+  push_note(link.queue, FrameType::keep_block, BlockNote{number}, payload_of(block));
+  link.blocks.emplace(number, block);
+  return number;
+}
+
+/// Tells the agent which blocks no task will name any more.
+void Fleet::drop_blocks(Link& link) {
+  blocks_.trim();
+  std::erase_if(link.blocks, [&](const auto& item) {
+    if (!item.second.expired()) return false;
+    push_note(link.queue, FrameType::drop_block, BlockNote{item.first});
+    return true;
+  });
 }
 
 /// The first frames to an agent.

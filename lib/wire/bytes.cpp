@@ -28,12 +28,12 @@ void PackBuffer::grow(std::size_t length) {
   capacity_ = large_->capacity();
 }
 
-void PackBuffer::hold(std::shared_ptr<SharedMemory> memory) {
+void PackBuffer::hold(std::shared_ptr<SharedMemory> memory, std::size_t at) {
   if (!large_) large_ = std::make_shared<LargeBuffer>();
-  if (large_->held().empty() || large_->held().back() != memory) large_->held().push_back(std::move(memory));
+  large_->held().push_back({std::move(memory), at});
 }
 
-std::span<const std::shared_ptr<SharedMemory>> PackBuffer::held() const noexcept {
+std::span<const detail::HeldMemory> PackBuffer::held() const noexcept {
   if (!large_) return {};
   return large_->held();
 }

@@ -14,6 +14,16 @@ namespace yoke {
 
 class SharedMemory;
 
+namespace detail {
+
+/// Memory that a message speaks of, and where in the message its place is.
+struct HeldMemory {
+  std::shared_ptr<SharedMemory> memory;
+  std::size_t at = 0;
+};
+
+}  // namespace detail
+
 class LargeBuffer final : public Buffer {
  public:
   /// Messages above this many bytes lie in a memfd.
@@ -31,12 +41,13 @@ class LargeBuffer final : public Buffer {
   std::span<const std::byte> view() const override { return {data_, size_}; }
   std::size_t size() const noexcept override { return size_; }
   int descriptor() const noexcept override { return memory_.fd.get(); }
+  bool speaks_of_shared_memory() const noexcept override { return !held_.empty(); }
 
   /// Of the memfd, unique in this process; a warm memfd keeps its number.
   std::uint64_t number() const noexcept { return memory_.number; }
 
   /// What the message speaks of, kept with it.
-  std::vector<std::shared_ptr<SharedMemory>>& held() noexcept { return held_; }
+  std::vector<detail::HeldMemory>& held() noexcept { return held_; }
 
   struct Memory {
     system::UniqueFd fd;
@@ -50,7 +61,7 @@ class LargeBuffer final : public Buffer {
   std::size_t capacity_ = 0;
   std::unique_ptr<std::byte[]> heap_;
   Memory memory_;
-  std::vector<std::shared_ptr<SharedMemory>> held_;
+  std::vector<detail::HeldMemory> held_;
 };
 
 }  // namespace yoke

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <mutex>
 #include <new>
 #include <system_error>
@@ -22,6 +23,7 @@ namespace {
 
 struct Kept {
   std::shared_ptr<SharedMemory> memory;
+  detail::SharedPlace origin;
   bool used;  // since the last trim
 };
 
@@ -41,13 +43,8 @@ std::shared_ptr<SharedMemory> held_here(std::uint64_t inode) {
   return found == record().held.end() ? nullptr : found->second.lock();
 }
 
-struct Identity {
-  std::uint64_t inode;
-  std::size_t bytes;
-};
-
 /// Of memory that can neither shrink nor grow and that is all there; anything else could end a reader with SIGBUS.
-Identity identify(const system::UniqueFd& descriptor) {
+SharedMemory::Identity identify(const system::UniqueFd& descriptor) {
   constexpr int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
   constexpr std::uint64_t block = 512;
   struct stat status {};
@@ -55,12 +52,12 @@ Identity identify(const system::UniqueFd& descriptor) {
   if (seals < 0 || (seals & sealed) != sealed || ::fstat(descriptor.get(), &status) != 0 ||
       static_cast<std::uint64_t>(status.st_blocks) * block < static_cast<std::uint64_t>(status.st_size))
     throw SerializationError("a descriptor that came for a shared array is none of a shared array");
-  return {status.st_ino, static_cast<std::size_t>(status.st_size)};
+  return {status.st_ino, static_cast<std::size_t>(status.st_size), (seals & F_SEAL_FUTURE_WRITE) != 0};
 }
 
 /// Under the record's lock: a new mapping, in place of one of the same inode that has gone.
-std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const Identity& identity) {
-  auto memory = std::make_shared<SharedMemory>(std::move(descriptor), identity.inode, identity.bytes);
+std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const SharedMemory::Identity& identity) {
+  auto memory = std::make_shared<SharedMemory>(std::move(descriptor), identity);
   record().held[identity.inode] = memory;
   return memory;
 }
@@ -70,45 +67,57 @@ std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const Identity& 
                                        place.pid, why));
 }
 
+std::string path_of(const detail::SharedPlace& place) {
+  return fmt::format("/proc/{}/fd/{}", place.pid, place.descriptor);
+}
+
+constexpr char held_no_more[] =
+    "it is held there no more, or there is on another machine. Keep a SharedArray for as long as its views are used, and pass "
+    "the array itself to other machines";
+
 std::shared_ptr<SharedMemory> open(const detail::SharedPlace& place) {
-  const std::string path = fmt::format("/proc/{}/fd/{}", place.pid, place.descriptor);
+  const std::string path = path_of(place);
   system::UniqueFd descriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!descriptor && errno == ENOENT)
-    throw_gone(place, "it is held there no more. Keep a SharedArray for as long as its views are used");
+  if (!descriptor && errno == ENOENT) throw_gone(place, held_no_more);
   if (!descriptor) throw_gone(place, std::system_category().message(errno).c_str());
   descriptor = system::above_stdio(std::move(descriptor));
-  const Identity found = identify(descriptor);
-  if (found.inode != place.inode || found.bytes != place.bytes)
-    throw_gone(place, "it is held there no more. Keep a SharedArray for as long as its views are used");
+  const SharedMemory::Identity found = identify(descriptor);
+  if (found.inode != place.inode || found.bytes != place.bytes) throw_gone(place, held_no_more);
   return hold(std::move(descriptor), found);
 }
 
 /// For the tasks to come, where it would cost a mapping each time; and for the views of this one.
-void keep(const std::shared_ptr<SharedMemory>& memory) {
+void keep(const std::shared_ptr<SharedMemory>& memory, const detail::SharedPlace& origin) {
   for (Kept& kept : record().kept)
     if (kept.memory == memory) {
       kept.used = true;
       return;
     }
-  record().kept.push_back({memory, true});
+  record().kept.push_back({memory, origin, true});
   record().kept_count.store(record().kept.size(), std::memory_order_relaxed);
+}
+
+bool is_still_held(const detail::SharedPlace& origin) {
+  struct stat status {};
+  return ::stat(path_of(origin).c_str(), &status) == 0 && status.st_ino == origin.inode;
 }
 
 }  // namespace
 
-SharedMemory::SharedMemory(system::UniqueFd descriptor, std::uint64_t inode, std::size_t bytes)
+SharedMemory::SharedMemory(system::UniqueFd descriptor, const Identity& identity)
     : descriptor_(std::move(descriptor)),
-      mapping_(descriptor_.get(), bytes, system::Access::read_write),
-      inode_(inode) {}
+      mapping_(descriptor_.get(), identity.bytes,
+               identity.constant ? system::Access::read_only : system::Access::read_write),
+      identity_(identity) {}
 
 SharedMemory::~SharedMemory() {
   const std::lock_guard lock(record().mutex);
-  const auto found = record().held.find(inode_);
+  const auto found = record().held.find(identity_.inode);
   if (found != record().held.end() && found->second.expired()) record().held.erase(found);
 }
 
 detail::SharedPlace SharedMemory::place() const noexcept {
-  return {static_cast<std::int32_t>(::getpid()), descriptor_.get(), inode_, mapping_.size()};
+  return {static_cast<std::int32_t>(::getpid()), descriptor_.get(), identity_.inode, mapping_.size()};
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::create(std::size_t bytes) {
@@ -118,6 +127,36 @@ std::shared_ptr<SharedMemory> SharedMemory::create(std::size_t bytes) {
   const Identity identity = identify(descriptor);
   const std::lock_guard lock(record().mutex);
   return hold(std::move(descriptor), identity);
+}
+
+std::shared_ptr<SharedMemory> SharedMemory::create_constant(std::span<const std::byte> content) {
+  system::UniqueFd descriptor = system::create_memfd("yoke-shared", content.size());
+  {
+    const system::Mapping filled(descriptor.get(), content.size(), system::Access::read_write);
+    std::memcpy(filled.data(), content.data(), content.size());
+  }
+  if (::fcntl(descriptor.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    throw std::system_error(errno, std::system_category(), "sealing constant memory");
+  const Identity identity = identify(descriptor);
+  const std::lock_guard lock(record().mutex);
+  return hold(std::move(descriptor), identity);
+}
+
+const void* SharedMemory::value(const std::type_info& type, detail::UnpackConstant unpack) {
+  const std::lock_guard lock(value_mutex_);
+  if (!value_) {
+    value_ = unpack(view());
+    value_type_ = &type;
+    has_value_ = true;
+  }
+  if (*value_type_ != type) throw SerializationError("a broadcast value is asked for as another type than its own");
+  return value_.get();
+}
+
+void SharedMemory::set_value(std::shared_ptr<const void> value, const std::type_info& type) noexcept {
+  value_ = std::move(value);
+  value_type_ = &type;
+  has_value_ = true;
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& place) {
@@ -132,7 +171,7 @@ std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& plac
       throw_gone(place, "this process does not hold it. Let a task return the SharedArray, not a view of it");
     memory = open(place);
   }
-  keep(memory);
+  keep(memory, place);
   return memory;
 }
 
@@ -147,7 +186,10 @@ bool SharedMemory::has_kept() noexcept { return record().kept_count.load(std::me
 
 void SharedMemory::trim_kept() noexcept {
   const std::lock_guard lock(record().mutex);
-  std::erase_if(record().kept, [](Kept& kept) { return !std::exchange(kept.used, false); });
+  std::erase_if(record().kept, [](Kept& kept) {
+    if (std::exchange(kept.used, false)) return false;
+    return !kept.memory->has_value() || !is_still_held(kept.origin);  // what was unpacked is not to be unpacked again
+  });
   record().kept_count.store(record().kept.size(), std::memory_order_relaxed);
 }
 
@@ -170,12 +212,15 @@ std::size_t count_of(const SharedMemory& memory, std::size_t element_size) {
 
 void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& memory) {
   const SharedPlace place = memory ? memory->place() : SharedPlace{};
-  pack_value(packer, place);
-  if (memory) packer.buffer().hold(memory);
+  packer.pack_bin(sizeof place);
+  packer.pack_bin_body(reinterpret_cast<const char*>(&place), sizeof place);
+  if (memory) packer.buffer().hold(memory, packer.buffer().size() - sizeof place);
 }
 
 std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object) {
-  const auto place = unpack_value<SharedPlace>(object);
+  SharedPlace place;
+  if (object.type != msgpack::type::BIN || object.via.bin.size != sizeof place) throw_mismatch("a shared array", object);
+  std::memcpy(&place, object.via.bin.ptr, sizeof place);
   return place.bytes == 0 ? nullptr : SharedMemory::find(place);
 }
 
@@ -183,5 +228,25 @@ std::byte* address_of(const SharedPlace& place) {
   return place.bytes == 0 ? nullptr : SharedMemory::find(place)->data();
 }
 
+std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, std::shared_ptr<const void> value,
+                                            const std::type_info& type) {
+  if (!packed.held().empty())
+    throw SerializationError("a broadcast value cannot hold a SharedArray or another broadcast value: pass it beside this one");
+  auto memory = SharedMemory::create_constant(packed.view());
+  memory->set_value(std::move(value), type);
+  return memory;
+}
+
+const void* constant_in(SharedMemory& memory, const std::type_info& type, UnpackConstant unpack) {
+  return memory.value(type, unpack);
+}
+
 }  // namespace detail
+
+void shared_place::write(std::span<std::byte> message, std::size_t at, const detail::SharedPlace& place) {
+  if (message.size() < size || at > message.size() - size)
+    throw SerializationError("a message has no place for shared memory where it should be");
+  std::memcpy(message.data() + at, &place, size);
+}
+
 }  // namespace yoke

@@ -1,13 +1,18 @@
-// SharedMemory: a memfd that several processes have mapped for writing, and this process's record of those it holds.
+// SharedMemory: a memfd that several processes have mapped, and this process's record of those it holds. Most can be written
+// by all; constant memory is filled when it is made, and nobody can write to it afterwards.
 //
 // A process finds the memory of a message by its descriptor in the process that packed it (/proc/PID/fd/N), or, of a
 // result, by the descriptor that came with it. It is known by its inode, which nobody else has while it is held. The record
 // and reference counts are thread-safe. In a worker, memory stays mapped for a second or two after its last task.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <span>
+#include <typeinfo>
 
 #include "lib/system/memfd.hpp"
 #include "lib/system/unique_fd.hpp"
@@ -19,6 +24,8 @@ class SharedMemory {
  public:
   /// All zero, allocated, never to change its size. Throws std::system_error.
   static std::shared_ptr<SharedMemory> create(std::size_t bytes);
+  /// Constant, a copy of `content`, which is not empty. Throws std::system_error.
+  static std::shared_ptr<SharedMemory> create_constant(std::span<const std::byte> content);
   /// What a message speaks of. Throws SerializationError if it cannot be had.
   static std::shared_ptr<SharedMemory> find(const detail::SharedPlace& place);
   /// What came with a result. Throws SerializationError if it is no memory made by create().
@@ -29,20 +36,44 @@ class SharedMemory {
   /// Gives back what no task has asked for since the last call.
   static void trim_kept() noexcept;
 
-  SharedMemory(system::UniqueFd descriptor, std::uint64_t inode, std::size_t bytes);
+  struct Identity {
+    std::uint64_t inode;
+    std::size_t bytes;
+    bool constant;
+  };
+  SharedMemory(system::UniqueFd descriptor, const Identity& identity);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
+  /// Of constant memory not to be written to.
   std::byte* data() const noexcept { return mapping_.data(); }
   std::size_t size() const noexcept { return mapping_.size(); }
+  std::span<const std::byte> view() const noexcept { return {data(), size()}; }
+  bool constant() const noexcept { return identity_.constant; }
   int descriptor() const noexcept { return descriptor_.get(); }
   detail::SharedPlace place() const noexcept;
+
+  /// What constant memory stands for, unpacked once in this process.
+  const void* value(const std::type_info& type, detail::UnpackConstant unpack);
+  void set_value(std::shared_ptr<const void> value, const std::type_info& type) noexcept;  // before others know of it
+  bool has_value() const noexcept { return has_value_; }
 
  private:
   system::UniqueFd descriptor_;
   system::Mapping mapping_;
-  std::uint64_t inode_;
+  Identity identity_;
+  std::mutex value_mutex_;  // held while it is unpacked
+  std::atomic<bool> has_value_{false};
+  std::shared_ptr<const void> value_;
+  const std::type_info* value_type_ = nullptr;
 };
+
+/// How a message speaks of memory, within the packed values.
+namespace shared_place {
+inline constexpr std::size_t size = sizeof(detail::SharedPlace);
+/// Throws SerializationError where there is none.
+void write(std::span<std::byte> message, std::size_t at, const detail::SharedPlace& place);
+}  // namespace shared_place
 
 }  // namespace yoke

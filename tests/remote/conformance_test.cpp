@@ -56,6 +56,30 @@ void say(const std::string& text) {
   std::fflush(stdout);
 }
 
+using Doubles = yoke::SharedArray<double>;
+double sum_of(const Doubles& array) { return std::accumulate(array.begin(), array.end(), 0.0); }
+double sum_behind_gate(const Board& at, const Doubles& array) {
+  pass_gate(at, entered, gate);
+  return sum_of(array);
+}
+double sum_of_both(const std::vector<Doubles>& arrays, const std::vector<double>& values) {
+  double all = sum(values);
+  for (const Doubles& array : arrays) all += sum_of(array);
+  return all;
+}
+void write_first(const Doubles& array) { array[0] = 1; }
+Doubles same_array(Doubles array) { return array; }
+double sum_of_model(const std::vector<double>& model, double x) { return sum(model) + x; }
+/// How much memory for blocks the worker's agent holds.
+int blocks_of_agent() {
+  int count = 0;
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(::getppid()) + "/fd"))
+    if (std::filesystem::read_symlink(entry, gone).string().starts_with("/memfd:yoke-shared")) ++count;
+  return count;
+}
+int agent_pid() { return ::getppid(); }
+
 /// Of processes with this number that are no zombies.
 bool lives(pid_t pid) {
   std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
@@ -468,6 +492,117 @@ TEST_P(Conformance, R9_an_initializer_that_throws_breaks_the_pool) {
   ASSERT_TRUE(error);
   EXPECT_NE(std::string(error->what()).find("no licence here"), std::string::npos) << error->what();
   wait_until([&] { fails(); return !pool->accepting(); }, "all hosts to fail");
+}
+
+TEST_P(Conformance, R11_shared_arrays_are_read_as_they_were_when_submitted) {
+  begin();
+  const Doubles array(std::vector<double>(100'000, 1));
+  const Doubles small(std::vector<double>{10, 20});
+  const std::vector<double> values(20'000, 1);  // a large message
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(executor->submit(sum_of, array)).get(), 100'000);
+  EXPECT_EQ(soon(executor->submit(sum_of_both, std::vector<Doubles>{array, small, {}, array}, values)).get(), 220'030);
+  array[0] = 2;
+  EXPECT_EQ(soon(executor->submit(sum_of, array)).get(), 100'001);
+  if (!GetParam().sees_processes) return;
+  std::vector<yoke::Future<double>> before;
+  for (std::size_t i = 0; i < hosts(); ++i) before.push_back(executor->submit(sum_behind_gate, board, array));
+  array[0] = 3;
+  auto after = executor->submit(sum_of, array);
+  board.add(gate);
+  for (auto& future : before) EXPECT_EQ(soon(future).get(), 100'001);
+  EXPECT_EQ(soon(after).get(), 100'002);
+}
+
+TEST_P(Conformance, R11_the_same_content_is_sent_once_to_each_host) {
+  if (!is("Command")) GTEST_SKIP() << "what is sent is counted where the launcher can be a pipeline of the shell";
+  const auto file = std::filesystem::temp_directory_path() / ("yoke-sent-" + std::to_string(::getpid()));
+  auto with = options();
+  with.hosts = {{"counted", {"sh", "-c", "tee " + file.string() + " | {agent_command}"}}};
+  begin(with);
+  const std::vector<double> million(1'000'000, 1);
+  const Doubles array(million);
+  const auto model = yoke::broadcast(million);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(soon(executor->submit(sum_of, array)).get(), 1e6);
+    EXPECT_EQ(soon(executor->submit(sum_of, Doubles(million))).get(), 1e6) << "another array of the same content";
+    EXPECT_EQ(soon(executor->submit(sum_of_model, model, 1)).get(), 1e6 + 1);
+    EXPECT_EQ(soon(executor->submit(sum_of_model, yoke::broadcast(million), 1)).get(), 1e6 + 1);
+  }
+  executor->shutdown();
+  const auto sent = std::filesystem::file_size(file);
+  EXPECT_GE(sent, 16'000'000U);
+  EXPECT_LT(sent, 16'500'000U);
+  std::filesystem::remove(file);
+}
+
+TEST_P(Conformance, R11_what_was_sent_goes_with_the_last_handle) {
+  begin();
+  connect_all();
+  const int none = soon(executor->submit(blocks_of_agent)).get();
+  {
+    const Doubles array(1000);
+    for (int round = 0; round < 3; ++round) {
+      array[0] = round;
+      std::vector<yoke::Future<double>> futures;
+      for (std::size_t i = 0; i < 4 * hosts(); ++i) futures.push_back(executor->submit(sum_of, array));
+      for (auto& future : futures) EXPECT_EQ(soon(future).get(), round);
+    }
+    const auto holds_one = [&] { return soon(executor->submit(blocks_of_agent)).get() <= none + 1; };
+    for (std::size_t i = 0; i < hosts(); ++i) wait_until(holds_one, "an agent that forgets former contents");
+  }
+  for (std::size_t i = 0; i < hosts(); ++i)
+    wait_until([&] { return soon(executor->submit(blocks_of_agent)).get() == none; }, "an agent that gives memory back");
+}
+
+TEST_P(Conformance, R11_arrays_are_sent_again_to_an_agent_that_was_started_again) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "the test cannot reach its processes";
+  begin();
+  const Doubles array(std::vector<double>(1000, 1));
+  const auto model = yoke::broadcast(std::vector<double>(1000, 2));
+  for (std::size_t i = 0; i < 3 * hosts(); ++i) EXPECT_EQ(soon(executor->submit(sum_of, array)).get(), 1000);
+  for (std::size_t i = 0; i < hosts(); ++i) {
+    auto lost = executor->submit(kill_agent);
+    EXPECT_TRUE(thrown_by<yoke::LostHostError>([&] { soon(lost).get(); }));
+  }
+  for (std::size_t i = 0; i < 3 * hosts(); ++i) {
+    EXPECT_EQ(soon(executor->submit(yoke::TaskOptions{.retries = 3}, sum_of, array)).get(), 1000);
+    EXPECT_EQ(soon(executor->submit(yoke::TaskOptions{.retries = 3}, sum_of_model, model, 1)).get(), 2001);
+  }
+}
+
+TEST_P(Conformance, R11_a_host_without_room_fails_the_task_alone) {
+  if (!is("Command")) GTEST_SKIP() << "its agents' limits are not to be changed from here";
+  auto with = options();
+  with.hosts.resize(1);
+  begin(with);
+  const pid_t agent = soon(executor->submit(agent_pid)).get();
+  rlimit former{};
+  ASSERT_EQ(::prlimit(agent, RLIMIT_NOFILE, nullptr, &former), 0);
+  const rlimit none{3, former.rlim_max};
+  ASSERT_EQ(::prlimit(agent, RLIMIT_NOFILE, &none, nullptr), 0);
+  const Doubles array(std::vector<double>(1000, 1));
+  const auto error = thrown_by<yoke::Error>([&] { soon(executor->submit(sum_of, array)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("no memory for a shared array of 8000 bytes"), std::string::npos) << error->what();
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+  ASSERT_EQ(::prlimit(agent, RLIMIT_NOFILE, &former, nullptr), 0);
+  EXPECT_EQ(soon(executor->submit(sum_of, array)).get(), 1000) << "it is sent again";
+  EXPECT_EQ(soon(executor->submit(agent_pid)).get(), agent);
+}
+
+TEST_P(Conformance, R11_what_arrays_cannot_do_there) {
+  begin();
+  const Doubles array(std::vector<double>(1000, 1));
+  const auto death = thrown_by<yoke::TerminatedWorkerError>([&] { soon(executor->submit(write_first, array)).get(); });
+  ASSERT_TRUE(death) << "nobody would see what it writes";
+  EXPECT_EQ(death->death().signal, SIGSEGV);
+  const auto returned = thrown_by<yoke::SerializationError>([&] { soon(executor->submit(same_array, array)).get(); });
+  ASSERT_TRUE(returned);
+  EXPECT_NE(std::string(returned->what()).find("return its elements"), std::string::npos) << returned->what();
+  EXPECT_EQ(array[0], 1);
+  auto with = options();
+  with.worker.initializer = yoke::initializer(sum_of, array);
+  EXPECT_TRUE(thrown_by<std::invalid_argument>([&] { yoke::RemotePool refused(with); }));
 }
 
 TEST_P(Conformance, R9_each_task_goes_where_a_worker_is_free) {

@@ -1,0 +1,88 @@
+#include "lib/remote/blocks.hpp"
+
+#include <cstring>
+#include <functional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace yoke::remote {
+namespace {
+
+bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+std::size_t hash_of(std::span<const std::byte> content) {
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(content.data()), content.size()});
+}
+
+class BlockBuffer final : public Buffer {
+ public:
+  explicit BlockBuffer(std::shared_ptr<SharedMemory> block) : block_(std::move(block)) {}
+  std::span<const std::byte> view() const override { return block_->view(); }
+  std::size_t size() const noexcept override { return block_->size(); }
+
+ private:
+  std::shared_ptr<SharedMemory> block_;
+};
+
+}  // namespace
+
+std::span<detail::HeldMemory> memory_of(const Bytes& arguments) {
+  const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
+  if (!buffer) return {};
+  return const_cast<LargeBuffer*>(buffer)->held();
+}
+
+Bytes payload_of(std::shared_ptr<SharedMemory> block) { return Bytes(std::make_shared<BlockBuffer>(std::move(block))); }
+
+std::shared_ptr<SharedMemory> Blocks::block_of(const std::shared_ptr<SharedMemory>& memory) {
+  if (memory->constant()) {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(memory.get());
+    if (found != known_.end() && found->second.memory.lock() == memory) return memory;
+  }
+  if (auto copy = copy_of(*memory); copy && same(copy->view(), memory->view())) return copy;
+  // Hashed is what cannot change any more.
+  auto block = memory->constant() ? memory : SharedMemory::create_constant(memory->view());
+  const std::size_t hash = hash_of(block->view());
+  if (auto older = with_content(block->view(), hash)) block = std::move(older);
+  const std::lock_guard lock(mutex_);
+  Known& known = known_[block.get()];
+  if (known.memory.lock() != block) known = {block, ++last_number_, hash};
+  if (memory != block) copied_[memory.get()] = {memory, block};
+  return block;
+}
+
+std::shared_ptr<SharedMemory> Blocks::copy_of(const SharedMemory& source) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = copied_.find(&source);
+  return found != copied_.end() && found->second.source.lock().get() == &source ? found->second.copy : nullptr;
+}
+
+std::shared_ptr<SharedMemory> Blocks::with_content(std::span<const std::byte> content, std::size_t hash) const {
+  std::vector<std::shared_ptr<SharedMemory>> candidates;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [address, known] : known_)
+      if (known.hash == hash)
+        if (auto memory = known.memory.lock()) candidates.push_back(std::move(memory));
+  }
+  for (auto& candidate : candidates)
+    if (same(candidate->view(), content)) return std::move(candidate);
+  return nullptr;
+}
+
+BlockNumber Blocks::number_of(const SharedMemory& block) const {
+  const std::lock_guard lock(mutex_);
+  return known_.at(&block).number;
+}
+
+void Blocks::trim() noexcept {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(copied_, [](const auto& item) { return item.second.source.expired(); });
+  std::erase_if(known_, [](const auto& item) { return item.second.memory.expired(); });
+}
+
+}  // namespace yoke::remote

@@ -1,0 +1,56 @@
+// Blocks: what of shared memory goes to other machines: constant copies, each sent to a host once.
+//
+// A task is sent with the content that its arrays had when it was submitted. While an array's content stays the same, and
+// for arrays of the same content, there is one block: known by its content, which is hashed and then compared. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <unordered_map>
+
+#include "lib/wire/large_buffer.hpp"
+#include "lib/wire/shared_memory.hpp"
+#include "yoke/bytes.hpp"
+
+namespace yoke::remote {
+
+using BlockNumber = std::uint64_t;  // of one content, never of another
+
+/// What packed arguments speak of.
+std::span<detail::HeldMemory> memory_of(const Bytes& arguments);
+
+/// A block as the payload of a frame.
+Bytes payload_of(std::shared_ptr<SharedMemory> block);
+
+class Blocks {
+ public:
+  /// The block with this content. Copies at most; throws std::system_error, std::bad_alloc.
+  std::shared_ptr<SharedMemory> block_of(const std::shared_ptr<SharedMemory>& memory);
+  /// Of memory that block_of() returned and that is still held.
+  BlockNumber number_of(const SharedMemory& block) const;
+  /// Forgets what nobody holds any more.
+  void trim() noexcept;
+
+ private:
+  struct Known {
+    std::weak_ptr<SharedMemory> memory;
+    BlockNumber number = 0;
+    std::size_t hash = 0;
+  };
+  struct Copied {
+    std::weak_ptr<SharedMemory> source;
+    std::shared_ptr<SharedMemory> copy;  // of its content when it was last submitted
+  };
+
+  std::shared_ptr<SharedMemory> copy_of(const SharedMemory& source) const;
+  std::shared_ptr<SharedMemory> with_content(std::span<const std::byte> content, std::size_t hash) const;
+
+  mutable std::mutex mutex_;
+  std::unordered_map<const SharedMemory*, Known> known_;
+  std::unordered_map<const SharedMemory*, Copied> copied_;
+  BlockNumber last_number_ = 0;
+};
+
+}  // namespace yoke::remote
