@@ -8,10 +8,12 @@
 #include <exception>
 #include <initializer_list>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "bench/machine.hpp"
+#include "bench/peers/far_copy.hpp"
 #include "bench/peers/own_copy.hpp"
 #include "bench/peers/thread_pool.hpp"
 #include "bench/results.hpp"
@@ -31,7 +33,7 @@ std::vector<Item> joined(std::initializer_list<std::vector<Item>> lists) {
 std::vector<Measurement> all_rows() {
   auto all = joined({throughput_rows(), round_trip_rows(), map_rows(), large_argument_rows(), shared_array_rows(),
                      start_rows(), death_rows(), idle_rows(), python_rows(), latency_rows(), cost_per_byte_rows(),
-                     mixed_load_rows(), memory_rows()});
+                     mixed_load_rows(), memory_rows(), remote_rows()});
   std::ranges::stable_sort(all, {}, [](const Measurement& m) { return m.id[0] == 'S' ? std::stoi(m.id + 1) : 100; });
   return all;
 }
@@ -89,6 +91,9 @@ int run(int argc, char** argv) {
   app.add_flag("--guard", choice.guard, "a few ratios to the naive way, in seconds");
   app.add_option("--json", json, "write all samples to FILE, for bench/plot.py")->option_text("FILE");
   app.add_option("--repetitions", effort.repetitions, "of each measurement, at least")->check(CLI::Range(1, 1000));
+  std::string host;
+  app.add_option("--host", host, "what runs a command on another machine, such as 'ssh -T NAME', for the rows R-*")
+      ->option_text("COMMAND");
   app.add_option("--calm", choice.patience, "before each row, wait up to SECONDS for other programs to rest")
       ->option_text("SECONDS")
       ->check(CLI::NonNegativeNumber);
@@ -96,6 +101,9 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if ((effort.quick || choice.guard) && app.count("--repetitions") == 0) effort.repetitions = 3;
 
+  std::istringstream words(host);
+  using Word = std::istream_iterator<std::string>;
+  effort.host.assign(Word(words), Word());
   const Stopwatch watch;
   Results results{.machine = describe_machine()};
   if (choice.guard) {
@@ -129,6 +137,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   yoke::bench::act_as_copy(argc, argv);
+  yoke::bench::act_as_far_copy(argc, argv);
   try {
     return yoke::bench::run(argc, argv);
   } catch (const std::exception& error) {

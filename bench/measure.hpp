@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace yoke::bench {
 struct Effort {
   int repetitions = 7;
   bool quick = false;
+  std::vector<std::string> host{};  // the command that runs one on another machine; empty: there is none
   /// `full` of something, or a tenth of it in a quick run.
   [[nodiscard]] int times(int full) const { return quick ? std::max(full / 10, 1) : full; }
 };

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """The process pools of Python on the tasks of yoke-bench's rows S1, S2, S3, S9, S11 and S12: loky and concurrent.futures.
 
-Needs Debian's python3 and, for loky, python3-joblib (which brings its own copy). One line a figure: the median and the
-spread of the repetitions; with --json, all samples. A peer that is not installed is left out. yoke-bench runs it for S17.
+Needs Debian's python3, for loky python3-joblib (which brings its own copy), and for --mpi python3-mpi4py. One line a figure: the median and the
+spread of the repetitions; with --json, all samples. A peer that is not installed is left out. yoke-bench runs it for S17 and R-*.
 """
 
 import argparse
@@ -44,11 +44,21 @@ def futures_fork_pool(workers):
     return concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
 
 
+def mpi_pool(workers):
+    # A worker by MPI_Comm_spawn, on this machine, through shared memory. OpenMPI asks root and small machines for consent.
+    os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                      OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_plm="isolated")
+    from mpi4py.futures import MPIPoolExecutor
+
+    return MPIPoolExecutor(max_workers=workers)
+
+
 PEERS = {
     "loky": loky_pool,
     "concurrent.futures (spawn)": futures_pool,
     "concurrent.futures (fork)": futures_fork_pool,
 }
+MPI_PEERS = {"mpi4py.futures, here": mpi_pool}
 
 
 def tasks_per_second(make, workers, count):
@@ -142,6 +152,7 @@ def main():
     parser.add_argument("--rows", default=",".join(ROWS), help="such as S1,S3; default: all")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks of S1 and S2, 20000 at most")
+    parser.add_argument("--mpi", action="store_true", help="mpi4py.futures alone, for S1 and S3: a death ends all of its job")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: figures not to be quoted")
     parser.add_argument("--json", metavar="FILE", help="write all samples; to -: and print nothing else")
     arguments = parser.parse_args()
@@ -160,11 +171,11 @@ def main():
     say(f"python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}")
     say("median (quartiles)\n")
     results, missing = [], {}
-    for peer, make in PEERS.items():
+    for peer, make in (MPI_PEERS if arguments.mpi else PEERS).items():
         try:
             first_result_ms(make)
         except ImportError as error:
-            missing[peer] = f"{error} (Debian: python3-joblib)"
+            missing[peer] = f"{error} (Debian: {'python3-mpi4py' if arguments.mpi else 'python3-joblib'})"
             say(f"{peer} is left out: {missing[peer]}")
             continue
         for row, what, unit, samples in measure(make, rows, tasks, trips, repetitions, deaths):

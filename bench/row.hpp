@@ -91,6 +91,7 @@ std::vector<Measurement> latency_rows();
 std::vector<Measurement> cost_per_byte_rows();
 std::vector<Measurement> mixed_load_rows();
 std::vector<Measurement> memory_rows();
+std::vector<Measurement> remote_rows();
 /// A few of all this, quick, against the naive way: for `--guard` alone.
 std::vector<Measurement> guard_rows();
 

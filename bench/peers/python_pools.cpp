@@ -26,12 +26,11 @@ std::string output_of(const std::string& command) {
   return output;
 }
 
-PythonFigures measure(const Effort& effort) {
+PythonFigures measure(const std::string& arguments, const Effort& effort) {
   if (::access(python, X_OK) != 0 || ::access(script, R_OK) != 0)
     throw NotToBeHad(fmt::format("needs {} (Debian: python3, python3-joblib) and {}", python, script));
   const auto json = nlohmann::json::parse(output_of(fmt::format(
-      "timeout 300 {} '{}' --rows S1,S3,S11 --repetitions 5 --tasks {} --json -", python, script,
-      effort.times(5'000))));
+      "timeout 300 {} '{}' {} --repetitions 5 --tasks {} --json -", python, script, arguments, effort.times(5'000))));
   PythonFigures figures;
   for (const auto& result : json.at("results"))
     figures.entries.push_back({result.at("id"), {result.at("peer"), result.at("samples")}});
@@ -44,7 +43,12 @@ PythonFigures measure(const Effort& effort) {
 }  // namespace
 
 const PythonFigures& python_figures(const Effort& effort) {
-  static const PythonFigures figures = measure(effort);
+  static const PythonFigures figures = measure("--rows S1,S3,S11", effort);
+  return figures;
+}
+
+const PythonFigures& mpi_figures(const Effort& effort) {
+  static const PythonFigures figures = measure("--mpi --rows S1,S3", effort);
   return figures;
 }
 

@@ -1,4 +1,4 @@
-// Python's process pools, measured by python_peers.py once in a run.
+// Python's process pools, measured by python_peers.py once in a run, and so mpi4py.futures.
 #pragma once
 
 #include <string>
@@ -20,5 +20,7 @@ struct PythonFigures {
 
 /// Throws NotToBeHad where there is no Python to ask, std::runtime_error when the script fails.
 const PythonFigures& python_figures(const Effort& effort);
+/// S1 and S3 of mpi4py.futures.
+const PythonFigures& mpi_figures(const Effort& effort);
 
 }  // namespace yoke::bench

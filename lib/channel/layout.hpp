@@ -111,6 +111,12 @@ struct Bootstrap {
 /// Changes with every change of this file.
 inline constexpr std::uint32_t layout_version = 7;
 
+// Looks before sleeping: where cores are scarce, and where one is free for each that spins; there, a worker whose tasks come
+// at short intervals, as from a caller on another machine, spins on until the next.
+inline constexpr std::uint32_t short_spin = 50;
+inline constexpr std::uint32_t long_spin = 2000;
+inline constexpr std::uint32_t longest_spin = 20'000;
+
 struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent
   alignas(64) Word tasks_rung;                  // parent: see doorbell.hpp

@@ -25,6 +25,8 @@ namespace {
 constexpr std::chrono::seconds keep_memory_for{1};
 constexpr std::chrono::milliseconds wait_for_control{10'000};  // the parent is about to send: it takes no time
 
+constexpr std::chrono::microseconds soon{300};  // less than longest_spin takes
+
 constexpr std::uint64_t burst = 8;  // results that nobody has asked for
 constexpr std::uint32_t pauses_in_a_burst = 32;
 
@@ -115,12 +117,15 @@ void WorkerChannel::wait() {
   // line from the writer, task by task.
   const std::uint64_t uncollected = position_ - segment_->collected.load(std::memory_order_relaxed);
   const std::uint32_t pauses = uncollected >= burst ? pauses_in_a_burst : 1;
-  for (std::uint32_t looks = segment_->spin.load(std::memory_order_relaxed); looks != 0;) {
+  std::uint32_t looks = segment_->spin.load(std::memory_order_relaxed);
+  if (looks == long_spin && tasks_come_soon_) looks = longest_spin;
+  while (looks != 0) {
     if (!nothing_to_do()) return;
     for (std::uint32_t n = std::min(looks, pauses); n != 0; --n, --looks) system::pause();
   }
   segment_->status.phase.store(static_cast<std::uint8_t>(Phase::idle), std::memory_order_relaxed);
   slept_ = true;
+  const auto asleep_at = std::chrono::steady_clock::now();
   tasks_bell_.arm();
   YOKE_FAULT_POINT(bell_armed);
   while (nothing_to_do() && !tasks_bell_.rung()) {
@@ -139,6 +144,7 @@ void WorkerChannel::wait() {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (nothing_to_do()) memory_.clear();
   }
+  tasks_come_soon_ = std::chrono::steady_clock::now() - asleep_at < soon;
 }
 
 /// Takes in the next control message; false if there is none.

@@ -81,6 +81,7 @@ class WorkerChannel {
   bool running_ = false;
   bool waited_ = false;
   bool slept_ = true;
+  bool tasks_come_soon_ = false;  // the last one came while it spun, or just after
   ArenaRing arena_;
   Sleeper tasks_bell_;
   Ringer leader_bell_;

@@ -119,7 +119,7 @@ void LocalPool::wait(const Task& task, Deadline deadline) {
 void LocalPool::lead(const Task& task, Deadline deadline) {
   for (;;) {
     const std::uint32_t spin = spin_looks_.load(std::memory_order_relaxed);
-    const bool patient = patient_ && spin == short_spin;
+    const bool patient = patient_ && spin == channel::short_spin;
     for (std::uint32_t looks = patient || just_woken_.load(std::memory_order_relaxed) ? 1 : spin; looks != 0; --looks) {
       if (task.done()) return;
       if (Lock lock(mutex_, std::try_to_lock); lock && collect_all()) {

@@ -116,7 +116,7 @@ void LocalPool::tune_spinning() {
     if (worker->given != worker->given_before || !worker->idle()) ++spinners;
     worker->given_before = worker->given;
   }
-  const std::uint32_t looks = spinners <= cores_ ? long_spin : short_spin;
+  const std::uint32_t looks = spinners <= cores_ ? channel::long_spin : channel::short_spin;
   if (looks == spin_looks_.exchange(looks, std::memory_order_relaxed)) return;
   for (const auto& worker : workers_) worker->channel.set_spin(looks);
 }

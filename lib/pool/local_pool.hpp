@@ -190,8 +190,6 @@ class LocalPool final : public Pool,
 
   std::mutex leader_;                              // held by the waiter that collects for all
   bool patient_ = false;                           // it lets results gather; guarded by leader_
-  static constexpr std::uint32_t short_spin = 50;  // looks
-  static constexpr std::uint32_t long_spin = 2000;
   std::atomic<bool> just_woken_{false};            // a worker was, and nothing has been collected since
   std::atomic<std::uint32_t> spin_looks_{0};       // before a waiter or a worker sleeps
 };
