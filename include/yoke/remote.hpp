@@ -82,11 +82,27 @@ struct RemoteOptions {
   std::chrono::milliseconds heartbeat{1'000};
   std::chrono::milliseconds lease{9'000};  // without a word for so long, either side takes the other for lost
   std::chrono::milliseconds reconnect_for{60'000};  // a host that was lost is started again, tried for so long
-  std::function<void(const OutputLine&)> on_output{};  // what workers print, on the callback thread; empty: dropped
+  std::function<void(const OutputLine&)> on_output{};  // what workers print, on the callback thread; empty: nothing is shown
 };
 
 /// Prints it behind "host/rank: ", on stdout or stderr.
 YOKE_API void print_output(const OutputLine& line);
+
+enum class HostState {
+  waiting,   // to be started: with the first task, after a loss, or, of a Slurm job, when the queue grants it
+  starting,  // its launcher runs; the agent has not spoken yet
+  serving,   // takes tasks
+  ended      // will not be used again
+};
+
+/// What a pool knows of one of its hosts.
+struct HostInfo {
+  std::string name;  // of a Slurm job whose nodes are not known yet: "slurm"
+  HostState state = HostState::waiting;
+  int workers = 0;   // while it serves
+  int tasks = 0;     // that it has
+  std::string trouble{};  // why it was lost, or could not be started, last; of a queue, what salloc says; empty: nothing
+};
 
 /// A host was lost with this task on it: the connection broke, or nothing was heard for the time of the lease.
 class YOKE_API LostHostError : public TerminatedWorkerError {
@@ -105,6 +121,8 @@ class YOKE_API RemotePool final : public Pool {
   /// Starts the agents now rather than with the first task, and waits until `hosts` of them serve (0: all), or the
   /// timeout has passed. How many do. Throws BrokenProcessPool if the pool cannot go on.
   int connect(std::chrono::milliseconds timeout, int hosts = 0);
+  /// All hosts: which serve, which do not, and why. Waits for nobody.
+  std::vector<HostInfo> hosts() const;
 
   void submit(TaskPtr task) override;
   /// Of a task that a host has: asks the host, and waits for its answer, at most for the lease.

@@ -226,6 +226,8 @@ void Agent::read_frames() {
   const ssize_t size = ::read(in_.get(), room.data(), room.size());
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (size <= 0) {
+    if (!greeted_)
+      throw Error("its stdin ended before the client's first word: the launcher has to pass it on (-i of docker and podman)");
     if (end_ == End::none) end_ = End::lost;
     in_.reset();
     return;
@@ -323,7 +325,13 @@ std::string Agent::find(const FunctionNote& note, RemoteFunction& function) {
       function.callable.reset(new Callable{found.trampoline, found.type});
       return {};
     }
-  return fmt::format("the program there has no task '{}'", note.task);
+  std::string why = fmt::format("the program there has no task '{}'", note.task);
+  try {
+    static_cast<void>(resolver_.resolve(note.trampoline));
+  } catch (const std::exception& error) {  // its library cannot be opened, for one
+    why += fmt::format(": {}", error.what());
+  }
+  return why;
 }
 
 void Agent::take_tasks(const Frame& frame) {

@@ -118,7 +118,8 @@ void add_hosts(RemoteOptions& options, const std::string& place) {
     options.slurm = parse_slurm(rest);
   } else if (kind == "command" && !rest.empty()) {
     const Launcher launcher = split_words(rest);
-    const std::string name = launcher.empty() ? "command" : launcher.front().substr(launcher.front().rfind('/') + 1);
+    const bool has_name = !launcher.empty() && !launcher.front().starts_with('{');
+    const std::string name = has_name ? launcher.front().substr(launcher.front().rfind('/') + 1) : "command";
     options.hosts.push_back({name, launcher, {}});
   } else {
     throw std::invalid_argument(fmt::format(

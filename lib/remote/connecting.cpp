@@ -59,8 +59,11 @@ std::string last_lines(const std::string& text) {
 
 std::string own_path() {
   std::error_code none;
-  const auto path = std::filesystem::read_symlink("/proc/self/exe", none);
-  return path.string();
+  std::string path = std::filesystem::read_symlink("/proc/self/exe", none).string();
+  // What the kernel appends when the file was replaced, as by a compiler. What is there now tells by its build that it is another.
+  constexpr std::string_view replaced = " (deleted)";
+  if (path.ends_with(replaced) && !std::filesystem::exists(path, none)) path.resize(path.size() - replaced.size());
+  return path;
 }
 
 }  // namespace
@@ -138,7 +141,8 @@ void Fleet::keep_time(Lock& lock) {
     const auto now = Clock::now();
     if (link.phase == LinkPhase::starting) {
       if (now >= link.acts_at)
-        lose(link, fmt::format("its agent did not speak within start_timeout ({} ms)", options_.start_timeout.count()), lock);
+        lose(link, fmt::format("its agent did not speak within start_timeout ({} ms): is the program there linked to yoke, and does "
+                               "the launcher pass on its stdin and stdout?", options_.start_timeout.count()), lock);
       continue;
     }
     if (link.phase == LinkPhase::stopping && now >= link.acts_at) {

@@ -27,7 +27,7 @@ constexpr std::size_t block = 512;  // of a tar archive
 constexpr char script[] =
     "c=${XDG_CACHE_HOME:-$HOME/.cache}/yoke/$1\n"
     "if [ ! -x \"$c/$4\" ]; then\n"
-    "  t=$c.$$\n"
+    "  t=$c.$3\n"
     "  mkdir -p \"$t\" && printf '\\nyoke-needs %s\\n' \"$3\" && head -c \"$2\" | tar -xf - -C \"$t\" || {\n"
     "    rm -rf \"$t\"\n"
     "    exit 1\n"

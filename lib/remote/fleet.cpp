@@ -120,6 +120,29 @@ int Fleet::connect(Milliseconds timeout, int hosts) {
   return serving();
 }
 
+std::vector<HostInfo> Fleet::hosts() const {
+  const auto state_of = [](const Link& link) {
+    switch (link.phase) {
+      case LinkPhase::waiting: return HostState::waiting;
+      case LinkPhase::starting: return HostState::starting;
+      case LinkPhase::serving: return HostState::serving;
+      default: return HostState::ended;
+    }
+  };
+  const Lock lock(mutex_);
+  std::vector<HostInfo> hosts;
+  for (const auto& link : links_) {
+    const bool serves = link->phase == LinkPhase::serving;
+    hosts.push_back({link->host.name, state_of(*link), serves ? link->workers : 0, static_cast<int>(link->sent.size()),
+                     serves ? std::string() : link->trouble});
+  }
+  if (options_.slurm && (!slurm_ || slurm_->nodes().empty())) {
+    const bool may_come = !slurm_ || slurm_->phase() == SlurmJob::Phase::requesting;
+    hosts.push_back({"slurm", may_come ? HostState::waiting : HostState::ended, 0, 0, slurm_ ? slurm_->trouble() : ""});
+  }
+  return hosts;
+}
+
 void Fleet::submit(TaskPtr task) {
   for (auto& held : memory_of(task->arguments())) held.memory = blocks_.block_of(held.memory);
   const Lock lock(mutex_);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -23,11 +24,12 @@
 #include "lib/remote/link.hpp"
 #include "lib/remote/slurm_job.hpp"
 #include "lib/system/unique_fd.hpp"
+#include "lib/system/warm_memory.hpp"
 #include "yoke/remote.hpp"
 
 namespace yoke::remote {
 
-class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
+class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, private system::warm_memory::Keeper {
  public:
   /// Throws std::invalid_argument. Starts nothing.
   static std::shared_ptr<Fleet> make(RemoteOptions options);
@@ -35,6 +37,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   ~Fleet() override;
 
   int connect(std::chrono::milliseconds timeout, int hosts);
+  std::vector<HostInfo> hosts() const;
   /// No task will come any more: it ends when those that it has are done. Takes no lock.
   void abandon() noexcept;
 
@@ -63,6 +66,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   void check_accepting() const;
   void start_thread();
   void wake() noexcept;
+  void warm_memory_came() noexcept override { ::eventfd_write(event_.get(), 1); }
   Link* link_of(const Task& task) const;
   static TaskNumber number_of(const Task& task) { return task.pool_word & 0xffff'ffff'ffff; }
   void fail_unfinished(const std::shared_ptr<const Failure>& failure);
@@ -134,6 +138,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet> {
   bool thread_done_ = false;
   bool joined_ = false;
   bool asleep_ = false;  // in poll, and not told to wake
+  std::optional<Clock::time_point> trims_at_;  // memory of messages that were sent goes back to the system
   system::UniqueFd event_;
 };
 

@@ -17,18 +17,26 @@ namespace {
 
 constexpr std::size_t most_errors_kept = 4096;  // bytes of a launcher's stderr
 constexpr std::size_t most_read_at_once = std::size_t{1} << 20;
+constexpr std::chrono::seconds keep_warm_for{1};
 constexpr double weight_of_newest = 0.1;
 
 }  // namespace
 
 void Fleet::run() {
-  Lock lock(mutex_);
+  Lock lock(mutex_, std::defer_lock);
   try {
+    system::warm_memory::join(*this);
+    lock.lock();
     while (!finished()) keep_listening(lock);
   } catch (const std::exception& error) {
+    if (!lock.owns_lock()) lock.lock();
     break_pool(fmt::format("the remote pool's thread failed: {}", error.what()));
   }
   for (const auto& link : links_) end(*link, lock);
+  lock.unlock();
+  system::warm_memory::leave(*this);
+  system::warm_memory::trim({});  // nobody may be there to do it later
+  lock.lock();
   thread_done_ = true;
   changed_.notify_all();
 }
@@ -64,9 +72,17 @@ void Fleet::keep_listening(Lock& lock) {
     of_look.push_back(link.get());
   }
   if (slurm_) slurm_->add_to(looks);
+  if (!system::warm_memory::any())
+    trims_at_.reset();
+  else if (!trims_at_)
+    trims_at_ = Clock::now() + keep_warm_for;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_deadline() - Clock::now()).count();
   asleep_ = true;
   lock.unlock();
+  if (trims_at_ && Clock::now() >= *trims_at_) {
+    system::warm_memory::trim(keep_warm_for);
+    trims_at_.reset();
+  }
   const int ready = ::poll(looks.data(), looks.size(), static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000)));
   lock.lock();
   asleep_ = false;
@@ -83,7 +99,7 @@ void Fleet::keep_listening(Lock& lock) {
 }
 
 Clock::time_point Fleet::next_deadline() const {
-  auto next = Clock::time_point::max();
+  auto next = trims_at_.value_or(Clock::time_point::max());
   if (slurm_) next = std::min(next, slurm_->next_look());
   for (const auto& link : links_) {
     if (link->phase == LinkPhase::ended) continue;

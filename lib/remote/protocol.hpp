@@ -90,7 +90,7 @@ struct ModuleNote {
 
 struct FunctionNote {
   FunctionNumber number = 0;
-  std::uint64_t trampoline = 0;  // references as between parent and worker; 0 for a named task
+  std::uint64_t trampoline = 0;  // references as between parent and worker; of a named task, to find its library
   std::uint64_t target = 0;
   std::string task;  // of a named task
   bool chunk = false;

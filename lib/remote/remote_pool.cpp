@@ -31,6 +31,7 @@ RemotePool::~RemotePool() {
 }
 
 int RemotePool::connect(std::chrono::milliseconds timeout, int hosts) { return fleet_ ? fleet_->connect(timeout, hosts) : 1; }
+std::vector<HostInfo> RemotePool::hosts() const { return fleet_ ? fleet_->hosts() : std::vector<HostInfo>(); }
 void RemotePool::submit(TaskPtr task) { pool_->submit(std::move(task)); }
 bool RemotePool::cancel(Task& task, CancelMode mode) { return pool_->cancel(task, mode); }
 bool RemotePool::running(const Task& task) const { return pool_->running(task); }

@@ -40,7 +40,8 @@ class SlurmJob {
   void cancel();
 
   Phase phase() const noexcept { return phase_; }
-  const std::string& trouble() const noexcept { return trouble_; }
+  /// While it waits in the queue, what salloc says of it.
+  std::string trouble() const { return phase_ == Phase::requesting && errand_ ? errand_->errors() : trouble_; }
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
   /// To start an agent on a node.
   Launcher launcher() const;

@@ -1,5 +1,6 @@
 // What holds wherever tasks run: the same tests at every place that agents can be started at.
 #include <dirent.h>
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -397,6 +398,38 @@ TEST_P(Conformance, R7_what_cannot_be_started_says_why) {
   EXPECT_NE(text.find("o such file"), std::string::npos) << text;
 }
 
+TEST_P(Conformance, R7_an_agent_without_stdin_says_so) {
+  if (!is("Command")) GTEST_SKIP() << "it needs no network";
+  auto with = options();
+  with.hosts = {{"deaf", {"sh", "-c", "exec {agent_command} </dev/null"}}};
+  begin(with);
+  const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(executor->submit(add_one, 1)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("its stdin ended before the client's first word"), std::string::npos) << error->what();
+}
+
+TEST_P(Conformance, R7_a_library_that_the_host_lacks_is_named) {
+  if (!is("Command")) GTEST_SKIP() << "it needs no network";
+  const std::string copy = BUILD_FOLDER "/tests/libone_task_copy.so", away = copy + ".away";
+  std::filesystem::copy_file(BUILD_FOLDER "/tests/libone_task.so", copy, std::filesystem::copy_options::overwrite_existing);
+  ASSERT_TRUE(::dlopen(copy.c_str(), RTLD_NOW | RTLD_LOCAL)) << ::dlerror();
+  std::filesystem::rename(copy, away);
+  begin();
+  const auto tasks = yoke::named_tasks();
+  const auto found = std::ranges::find_if(tasks, [](const auto* task) { return std::string(task->name) == "length"; });
+  ASSERT_NE(found, tasks.end());
+  yoke::PackBuffer arguments;
+  yoke::Packer packer(arguments);
+  packer.pack_array(1);
+  packer.pack(std::string("abc"));
+  const auto error = thrown_by<yoke::Error>([&] { soon(yoke::submit_named(*executor, {}, **found, arguments.take())).get(); });
+  ASSERT_TRUE(error);
+  const std::string text = error->what();
+  EXPECT_NE(text.find("has no task 'length'"), std::string::npos) << text;
+  EXPECT_NE(text.find(copy), std::string::npos) << text;
+  std::filesystem::rename(away, copy);  // it stays loaded, and is wanted where this program is sent
+}
+
 TEST_P(Conformance, R7_other_hosts_carry_on_without_one) {
   if (is("Slurm")) GTEST_SKIP() << "its hosts are Slurm's to name";
   auto with = options();
@@ -628,6 +661,58 @@ TEST_P(Conformance, R9_statistics_name_the_hosts) {
   EXPECT_EQ(stats.submitted, 1U);
   EXPECT_EQ(stats.done, 1U);
   for (const auto& worker : stats.workers) EXPECT_FALSE(worker.host.empty());
+}
+
+TEST_P(Conformance, R9_hosts_tell_whether_they_serve_and_why_not) {
+  auto with = options();
+  if (!is("Slurm")) with.hosts.push_back({"nowhere", {"false", "{agent}"}});
+  begin(with);
+  for (const auto& host : pool->hosts()) EXPECT_EQ(host.state, yoke::HostState::waiting) << host.name;
+  connect_all();
+  std::size_t serving = 0;
+  for (const auto& host : pool->hosts()) {
+    if (host.name == "nowhere") {
+      EXPECT_EQ(host.state, yoke::HostState::ended);
+      EXPECT_NE(host.trouble.find("exit code 1"), std::string::npos) << host.trouble;
+      continue;
+    }
+    EXPECT_EQ(host.state, yoke::HostState::serving) << host.name;
+    EXPECT_EQ(host.workers, 1) << host.name;
+    EXPECT_EQ(host.trouble, "") << host.name;
+    ++serving;
+  }
+  EXPECT_EQ(serving, hosts());
+  executor->shutdown();
+  for (const auto& host : pool->hosts()) EXPECT_EQ(host.state, yoke::HostState::ended) << host.name;
+}
+
+TEST_P(Conformance, R9_time_in_a_queue_is_no_start_up_time) {
+  if (!is("Slurm")) GTEST_SKIP() << "only Slurm has a queue";
+  auto with = options();
+  with.slurm->arguments = {"--exclusive"};
+  begin(with);
+  connect_all();
+  with.start_timeout = std::chrono::milliseconds(2000);
+  const auto second = std::make_shared<yoke::RemotePool>(with);
+  yoke::Executor waits(second);
+  auto future = waits.submit(add_one, 1);
+  const auto queued = [&] {
+    const auto all = second->hosts();
+    return all.size() == 1 && all[0].name == "slurm" && all[0].trouble.find("queued and waiting") != std::string::npos;
+  };
+  wait_until(queued, "a request that waits in the queue");
+  with.slurm->queue_timeout = std::chrono::seconds(1);
+  yoke::Executor impatient(std::make_shared<yoke::RemotePool>(with));
+  const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(impatient.submit(add_one, 1)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("within queue_timeout (1 s)"), std::string::npos) << error->what();
+  impatient.shutdown();
+  std::this_thread::sleep_for(with.start_timeout);  // longer in the queue than a start may take
+  EXPECT_EQ(future.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  EXPECT_TRUE(queued());
+  executor->shutdown();
+  EXPECT_EQ(soon(future).get(), 2);
+  waits.shutdown();
 }
 
 TEST_P(Conformance, R9_counts_outlive_an_agent) {
