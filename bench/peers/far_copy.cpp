@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,12 +45,11 @@ bool write_all(int fd, std::span<const std::byte> from) {
   return true;
 }
 
-std::vector<std::byte> frame_of(std::span<const std::byte> content, bool comes_back) {
-  const Head head{content.size(), comes_back ? 1U : 0U};
-  const auto bytes = std::as_bytes(std::span(&head, 1));
-  std::vector<std::byte> frame(bytes.begin(), bytes.end());
-  frame.insert(frame.end(), content.begin(), content.end());
-  return frame;
+/// In one write, which blocks until all is gone.
+bool write_frame(int fd, std::span<const std::byte> content, bool comes_back) {
+  Head head{content.size(), comes_back ? 1U : 0U};
+  const iovec parts[] = {{&head, sizeof head}, {const_cast<std::byte*>(content.data()), content.size()}};
+  return ::writev(fd, parts, 2) == static_cast<ssize_t>(sizeof head + content.size());
 }
 
 [[noreturn]] void answer() {
@@ -60,7 +60,7 @@ std::vector<std::byte> frame_of(std::span<const std::byte> content, bool comes_b
   while (well && read_all(STDIN_FILENO, std::as_writable_bytes(std::span(&head, 1)))) {
     if (head.comes_back != 0) {
       const auto content = std::span(room).first(std::min<std::size_t>(room.size(), head.length));
-      well = read_all(STDIN_FILENO, content) && write_all(STDOUT_FILENO, frame_of(content, true));
+      well = read_all(STDIN_FILENO, content) && write_frame(STDOUT_FILENO, content, true);
       continue;
     }
     for (std::uint64_t left = head.length; well && left != 0;) {
@@ -130,7 +130,7 @@ FarCopy::~FarCopy() {
 
 void FarCopy::round_trip(std::span<std::byte> content) {
   Head head{};
-  if (!write_all(to_, frame_of(content, true)) || !read_all(from_, std::as_writable_bytes(std::span(&head, 1))) ||
+  if (!write_frame(to_, content, true) || !read_all(from_, std::as_writable_bytes(std::span(&head, 1))) ||
       !read_all(from_, content))
     throw std::runtime_error("the program on the other machine is gone");
 }

@@ -34,29 +34,29 @@ class Broadcast {
 
   /// Throws SerializationError if it cannot be packed, std::system_error when there is no memory or no descriptor left.
   explicit Broadcast(T value) {
-    auto kept = std::make_shared<const T>(std::move(value));
+    value_ = std::make_shared<const T>(std::move(value));
     PackBuffer packed;
     Packer packer(packed);
-    pack_value<T>(packer, *kept);
-    value_ = kept.get();
-    memory_ = detail::make_constant(packed, std::move(kept), typeid(T));
+    pack_value<T>(packer, *value_);
+    memory_ = detail::make_constant(packed, value_, typeid(T));
   }
 
   const T& get() const noexcept { return *value_; }
   const T& operator*() const noexcept { return *value_; }
-  const T* operator->() const noexcept { return value_; }
+  const T* operator->() const noexcept { return value_.get(); }
   operator const T&() const noexcept { return *value_; }
 
  private:
   friend struct Codec<Broadcast>;
   explicit Broadcast(std::shared_ptr<SharedMemory> memory) : memory_(std::move(memory)) {
-    value_ = static_cast<const T*>(detail::constant_in(*memory_, typeid(T), [](std::span<const std::byte> packed) {
-      return std::shared_ptr<const void>(std::make_shared<const T>(unpack_value<T>(Message(packed).object())));
-    }));
+    value_ = std::static_pointer_cast<const T>(
+        detail::constant_in(*memory_, typeid(T), [](std::span<const std::byte> packed) {
+          return std::shared_ptr<const void>(std::make_shared<const T>(unpack_value<T>(Message(packed).object())));
+        }));
   }
 
-  std::shared_ptr<SharedMemory> memory_;
-  const T* value_;
+  std::shared_ptr<SharedMemory> memory_;  // all that tasks hold
+  std::shared_ptr<const T> value_;
 };
 
 template <class T>

@@ -54,10 +54,10 @@ YOKE_API std::size_t count_of(const SharedMemory& memory, std::size_t element_si
 using UnpackConstant = std::shared_ptr<const void> (*)(std::span<const std::byte> packed);
 
 /// Memory that holds what was packed. Throws std::system_error, SerializationError.
-YOKE_API std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, std::shared_ptr<const void> value,
+YOKE_API std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, const std::shared_ptr<const void>& value,
                                                      const std::type_info& type);
-/// The value in this process; valid while the memory is. Throws SerializationError, and what unpacking throws.
-YOKE_API const void* constant_in(SharedMemory& memory, const std::type_info& type, UnpackConstant unpack);
+/// The value in this process, unpacked if it is not there. Throws SerializationError, and what unpacking throws.
+YOKE_API std::shared_ptr<const void> constant_in(SharedMemory& memory, const std::type_info& type, UnpackConstant unpack);
 
 /// Where the memory is in this process; throws Error if it is not held here and cannot be had.
 YOKE_API std::byte* address_of(const SharedPlace& place);

@@ -58,6 +58,10 @@ struct RemoteFunction {
   std::string trouble;  // why it was not found; empty: it was
 };
 
+struct NoBlock : Error {
+  using Error::Error;
+};
+
 struct KeptBlock {
   std::shared_ptr<SharedMemory> memory;
   std::string trouble;  // why there is none
@@ -136,7 +140,7 @@ class Agent {
   void take_task(const TaskNote& note, Bytes arguments);
   void keep_block(const Frame& frame);
   Bytes with_blocks(const std::vector<PlaceNote>& places, const Bytes& arguments) const;
-  void refuse(TaskNumber number, const std::exception_ptr& error);
+  void refuse(TaskNumber number, const FailureNote& note);
   void send_results();
   void send_large(const Completion& completion);
   void look_for_starts();
@@ -336,7 +340,11 @@ std::string Agent::find(const FunctionNote& note, RemoteFunction& function) {
 
 void Agent::take_tasks(const Frame& frame) {
   const Message message(frame.head);
-  if (frame.type == FrameType::large_task) return take_task(unpack_value<TaskNote>(message.object()), frame.payload);
+  if (frame.type == FrameType::large_task) {
+    const auto note = unpack_value<TaskNote>(message.object());
+    if (frame.trouble.empty()) return take_task(note, frame.payload);
+    return refuse(note.number, {FailureKind::other, "its arguments cannot be had on the host: " + frame.trouble, {}});
+  }
   for (const Object& item : detail::unpack_array(message.object())) {
     const auto note = unpack_value<TaskNote>(item);
     take_task(note, Bytes(note.arguments.bytes));
@@ -365,20 +373,26 @@ void Agent::take_task(const TaskNote& note, Bytes arguments) {
     looks_at_ = std::min(looks_at_, Clock::now() + start_look);
   } catch (const ProtocolError&) {
     throw;
+  } catch (const NoBlock& error) {
+    refuse(note.number, {FailureKind::no_block, error.what(), {}});
   } catch (const std::exception&) {
-    refuse(note.number, std::current_exception());
+    refuse(note.number, describe_failure(std::current_exception(), {}));
   }
 }
 
 /// What the client has in shared memory, for all tasks that will name it.
 void Agent::keep_block(const Frame& frame) {
+  constexpr char trouble[] = "a shared array, or a broadcast value, cannot be had on the host: ";
   KeptBlock block;
-  if (frame.payload.size() == 0) throw ProtocolError("a block without content");
-  try {
-    block.memory = SharedMemory::create_constant(frame.payload.view());
-  } catch (const std::exception& error) {
-    block.trouble = fmt::format("there is no memory for a shared array of {} bytes on the host: {}", frame.payload.size(),
-                                error.what());
+  if (!frame.trouble.empty()) {
+    block.trouble = trouble + frame.trouble;
+  } else {
+    if (frame.payload.size() == 0) throw ProtocolError("a block without content");
+    try {
+      block.memory = SharedMemory::create_constant(frame.payload.view());
+    } catch (const std::exception& error) {
+      block.trouble = fmt::format("{}there is no memory for its {} bytes: {}", trouble, frame.payload.size(), error.what());
+    }
   }
   blocks_.insert_or_assign(unpack_note<BlockNote>(frame.head).number, std::move(block));
 }
@@ -391,15 +405,14 @@ Bytes Agent::with_blocks(const std::vector<PlaceNote>& places, const Bytes& argu
   for (const PlaceNote& place : places) {
     const auto found = blocks_.find(place.block);
     if (found == blocks_.end()) throw Error("the host was not sent its shared array");
-    if (!found->second.memory) throw Error(found->second.trouble);
+    if (!found->second.memory) throw NoBlock(found->second.trouble);
     shared_place::write({patched.data(), patched.size()}, place.at, found->second.memory->place());
     patched.hold(found->second.memory, place.at);
   }
   return patched.take();
 }
 
-void Agent::refuse(TaskNumber number, const std::exception_ptr& error) {
-  const FailureNote note = describe_failure(error, {});
+void Agent::refuse(TaskNumber number, const FailureNote& note) {
   completions_->add({number, ResultKind::failure, 0, 0, packed_note(note), note.kind == FailureKind::broken ? note.text : ""});
 }
 
@@ -428,7 +441,7 @@ void Agent::send_large(const Completion& done) {
     static_cast<void>(done.bytes.view());  // it may be gone
     push_note(queue_, FrameType::large_result, ResultNote{done.number, done.kind, done.pid, done.elapsed_ns, {}}, done.bytes);
   } catch (const Error&) {
-    refuse(done.number, std::current_exception());
+    refuse(done.number, describe_failure(std::current_exception(), {}));
   }
 }
 

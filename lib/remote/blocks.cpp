@@ -1,5 +1,6 @@
 #include "lib/remote/blocks.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <string_view>
@@ -37,21 +38,31 @@ std::span<detail::HeldMemory> memory_of(const Bytes& arguments) {
 
 Bytes payload_of(std::shared_ptr<SharedMemory> block) { return Bytes(std::make_shared<BlockBuffer>(std::move(block))); }
 
+void Blocks::replace(std::span<detail::HeldMemory> held) {
+  std::vector<std::pair<std::shared_ptr<SharedMemory>, std::shared_ptr<SharedMemory>>> replaced;
+  for (auto& each : held) {
+    auto found = std::ranges::find(replaced, each.memory, [](const auto& pair) { return pair.first; });
+    if (found == replaced.end()) found = replaced.insert(found, {each.memory, block_of(each.memory)});
+    each.memory = found->second;
+  }
+}
+
 std::shared_ptr<SharedMemory> Blocks::block_of(const std::shared_ptr<SharedMemory>& memory) {
   if (memory->constant()) {
     const std::lock_guard lock(mutex_);
     const auto found = known_.find(memory.get());
     if (found != known_.end() && found->second.memory.lock() == memory) return memory;
   }
-  if (auto copy = copy_of(*memory); copy && same(copy->view(), memory->view())) return copy;
+  if (auto copy = copy_of(*memory); copy && (memory->constant() || same(copy->view(), memory->view()))) return copy;
   // Hashed is what cannot change any more.
   auto block = memory->constant() ? memory : SharedMemory::create_constant(memory->view());
   const std::size_t hash = hash_of(block->view());
   if (auto older = with_content(block->view(), hash)) block = std::move(older);
+  Copied former{memory, block};  // its memory goes without the lock
   const std::lock_guard lock(mutex_);
   Known& known = known_[block.get()];
   if (known.memory.lock() != block) known = {block, ++last_number_, hash};
-  if (memory != block) copied_[memory.get()] = {memory, block};
+  if (memory != block) std::swap(copied_[memory.get()], former);
   return block;
 }
 
@@ -79,10 +90,27 @@ BlockNumber Blocks::number_of(const SharedMemory& block) const {
   return known_.at(&block).number;
 }
 
-void Blocks::trim() noexcept {
+bool Blocks::empty() const {
   const std::lock_guard lock(mutex_);
-  std::erase_if(copied_, [](const auto& item) { return item.second.source.expired(); });
+  return known_.empty();
+}
+
+void Blocks::trim() {
+  std::vector<std::shared_ptr<SharedMemory>> gone;  // goes without the lock
+  const std::lock_guard lock(mutex_);
+  std::erase_if(copied_, [&](auto& item) {
+    if (!item.second.source.expired()) return false;
+    gone.push_back(std::move(item.second.copy));
+    return true;
+  });
   std::erase_if(known_, [](const auto& item) { return item.second.memory.expired(); });
+}
+
+void Blocks::clear() {
+  std::unordered_map<const SharedMemory*, Copied> gone;  // goes without the lock
+  const std::lock_guard lock(mutex_);
+  known_.clear();
+  std::swap(gone, copied_);
 }
 
 }  // namespace yoke::remote

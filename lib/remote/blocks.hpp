@@ -26,12 +26,15 @@ Bytes payload_of(std::shared_ptr<SharedMemory> block);
 
 class Blocks {
  public:
-  /// The block with this content. Copies at most; throws std::system_error, std::bad_alloc.
-  std::shared_ptr<SharedMemory> block_of(const std::shared_ptr<SharedMemory>& memory);
-  /// Of memory that block_of() returned and that is still held.
+  /// Blocks in place of what arguments speak of; one array has one block in all of them. Throws std::system_error, std::bad_alloc.
+  void replace(std::span<detail::HeldMemory> held);
+  /// Of memory that is a block and is still held.
   BlockNumber number_of(const SharedMemory& block) const;
+  bool empty() const;
   /// Forgets what nobody holds any more.
-  void trim() noexcept;
+  void trim();
+  /// Forgets all.
+  void clear();
 
  private:
   struct Known {
@@ -44,6 +47,7 @@ class Blocks {
     std::shared_ptr<SharedMemory> copy;  // of its content when it was last submitted
   };
 
+  std::shared_ptr<SharedMemory> block_of(const std::shared_ptr<SharedMemory>& memory);
   std::shared_ptr<SharedMemory> copy_of(const SharedMemory& source) const;
   std::shared_ptr<SharedMemory> with_content(std::span<const std::byte> content, std::size_t hash) const;
 

@@ -135,6 +135,10 @@ void Fleet::launch(Link& link, Lock& lock) {
 }
 
 void Fleet::keep_time(Lock& lock) {
+  if (Clock::now() >= trims_blocks_at_) {
+    blocks_.trim();
+    trims_blocks_at_ = Clock::now() + options_.heartbeat;
+  }
   for (std::size_t i = 0; i < links_.size(); ++i) {
     Link& link = *links_[i];
     if (!link.alive()) continue;

@@ -144,7 +144,13 @@ std::vector<HostInfo> Fleet::hosts() const {
 }
 
 void Fleet::submit(TaskPtr task) {
-  for (auto& held : memory_of(task->arguments())) held.memory = blocks_.block_of(held.memory);
+  if (const auto held = memory_of(task->arguments()); !held.empty()) {
+    {
+      const Lock lock(mutex_);
+      check_accepting();
+    }
+    blocks_.replace(held);
+  }
   const Lock lock(mutex_);
   check_accepting();
   number_of(task->callable(), task->target());  // throws if no other process can find it

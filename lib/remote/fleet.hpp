@@ -96,7 +96,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   void handle(Link& link, const Frame& frame);
   void send_program(Link& link);
   void take_welcome(Link& link, const Welcome& note);
-  void take_result(Link& link, const ResultNote& note, Bytes bytes);
+  void take_result(Link& link, const ResultNote& note, Bytes bytes, const std::string& trouble = {});
   void take_output(const Link& link, const OutputNote& note) const;
   bool finished() const;
 
@@ -115,6 +115,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   const unsigned generation_;  // of the process that made it: a fork has another
   std::atomic<bool> abandoned_{false};
   Blocks blocks_;
+  Clock::time_point trims_blocks_at_{};  // of the fleet's thread alone
 
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;  // a link's phase, an answer to a cancel, the thread's end

@@ -70,10 +70,9 @@ class NoSigpipe {
 FrameReader::FrameReader(std::string marker) : marker_(std::move(marker)) {}
 
 std::span<std::byte> FrameReader::room() {
-  if (payload_ && begin_ == end_) {
-    make_payload_room();
+  if (fills_payload()) make_payload_room();
+  if (fills_payload())
     return {payload_->data() + payload_read_, std::min(payload_->capacity(), payload_size_) - payload_read_};
-  }
   if (begin_ == end_) begin_ = end_ = 0;
   const std::size_t wanted = in_frame_ && !head_read_ && head_size_ > buffered() ? head_size_ - buffered() : 1;
   const std::size_t needed = std::max(wanted, read_room / 2);
@@ -88,7 +87,7 @@ std::span<std::byte> FrameReader::room() {
 }
 
 void FrameReader::filled(std::size_t bytes) {
-  if (payload_ && begin_ == end_)
+  if (fills_payload())
     payload_read_ += bytes;
   else
     end_ += bytes;
@@ -96,9 +95,14 @@ void FrameReader::filled(std::size_t bytes) {
 
 /// Memory for a payload is taken as its bytes come, beyond what is taken at once.
 void FrameReader::make_payload_room() {
-  if (payload_read_ < payload_->capacity()) return;
+  if (!payload_trouble_.empty() || payload_read_ < payload_->capacity()) return;
   const std::size_t wanted = std::max(payload_at_once, 2 * payload_->capacity());
-  payload_->reserve(std::min(payload_size_, wanted), payload_read_);
+  try {
+    payload_->reserve(std::min(payload_size_, wanted), payload_read_);
+  } catch (const std::exception& error) {
+    payload_trouble_ = fmt::format("there is no memory for its {} bytes: {}", payload_size_, error.what());
+    payload_ = std::make_shared<LargeBuffer>();
+  }
 }
 
 bool FrameReader::find_marker() {
@@ -167,15 +171,22 @@ bool FrameReader::next(Frame& frame) {
   }
   while (begin_ != end_ && payload_read_ < payload_size_) {
     make_payload_room();
-    const std::size_t size = std::min({buffered(), payload_size_ - payload_read_, payload_->capacity() - payload_read_});
-    std::memcpy(payload_->data() + payload_read_, buffer_.data() + begin_, size);
+    std::size_t size = std::min(buffered(), payload_size_ - payload_read_);
+    if (payload_trouble_.empty()) {
+      size = std::min(size, payload_->capacity() - payload_read_);
+      std::memcpy(payload_->data() + payload_read_, buffer_.data() + begin_, size);
+    }
     payload_read_ += size;
     begin_ += size;
   }
   if (payload_read_ < payload_size_) return false;
-  payload_->set_size(payload_size_);
   in_frame_ = false;
-  frame = {type_, head_, Bytes(std::shared_ptr<const Buffer>(std::move(payload_)))};
+  if (payload_trouble_.empty()) {
+    payload_->set_size(payload_size_);
+    frame = {type_, head_, Bytes(std::shared_ptr<const Buffer>(std::move(payload_)))};
+  } else {
+    frame = {type_, head_, {}, std::exchange(payload_trouble_, {})};
+  }
   payload_.reset();
   return true;
 }

@@ -4,8 +4,8 @@
 // as u64), a head, which is msgpack, and a payload of raw bytes, often none. Before the first frame the agent writes a
 // marker; what came before that, login banners and the like, is passed over.
 //
-// A reader trusts nothing: lengths are checked before memory is taken for them, and what is taken at once is bounded. One
-// thread at a time.
+// A reader trusts nothing: lengths are checked before memory is taken for them, and what is taken at once is bounded. A payload
+// that there is no memory for is passed over, and costs its own frame alone. One thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -57,6 +57,7 @@ struct Frame {
   FrameType type;
   std::span<const std::byte> head;  // until the reader's next call
   Bytes payload;
+  std::string trouble{};  // why the payload is not there, which was passed over; empty: it is
 };
 
 inline constexpr std::size_t frame_header_size = 16;
@@ -71,7 +72,7 @@ class FrameReader {
   /// Where the next bytes of the stream go; never empty. Then tell how many came.
   std::span<std::byte> room();
   void filled(std::size_t bytes);
-  /// The next whole frame; false if more bytes are needed. Throws ProtocolError, std::bad_alloc, std::system_error.
+  /// The next whole frame; false if more bytes are needed. Throws ProtocolError, std::bad_alloc.
   bool next(Frame& frame);
 
   bool marker_seen() const noexcept { return marker_.empty(); }
@@ -84,6 +85,7 @@ class FrameReader {
   bool find_marker();
   bool read_header();
   void make_payload_room();
+  bool fills_payload() const noexcept { return payload_ && payload_trouble_.empty() && begin_ == end_; }
   std::size_t buffered() const noexcept { return end_ - begin_; }
 
   static constexpr std::size_t most_banner_bytes = std::size_t{1} << 20;
@@ -101,6 +103,7 @@ class FrameReader {
   std::size_t payload_size_ = 0;
   std::size_t payload_read_ = 0;
   std::shared_ptr<LargeBuffer> payload_;  // while it is read
+  std::string payload_trouble_;           // why it is passed over
   std::vector<std::byte> head_;           // of a frame with a payload
   bool head_read_ = false;
 };

@@ -34,6 +34,7 @@ void Fleet::run() {
   }
   for (const auto& link : links_) end(*link, lock);
   lock.unlock();
+  blocks_.clear();
   system::warm_memory::leave(*this);
   system::warm_memory::trim({});  // nobody may be there to do it later
   lock.lock();
@@ -100,6 +101,7 @@ void Fleet::keep_listening(Lock& lock) {
 
 Clock::time_point Fleet::next_deadline() const {
   auto next = trims_at_.value_or(Clock::time_point::max());
+  if (!blocks_.empty()) next = std::min(next, trims_blocks_at_);
   if (slurm_) next = std::min(next, slurm_->next_look());
   for (const auto& link : links_) {
     if (link->phase == LinkPhase::ended) continue;
@@ -195,7 +197,7 @@ void Fleet::handle(Link& link, const Frame& frame) {
     }
     case FrameType::large_result: {
       const Message message(frame.head);
-      return take_result(link, unpack_value<ResultNote>(message.object()), frame.payload);
+      return take_result(link, unpack_value<ResultNote>(message.object()), frame.payload, frame.trouble);
     }
     case FrameType::started:
       for (const TaskNumber number : unpack_note<StartedNote>(frame.head).numbers)
@@ -243,18 +245,17 @@ void Fleet::take_welcome(Link& link, const Welcome& note) {
   changed_.notify_all();
 }
 
-void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes) {
+/// `trouble`: why the result could not be read.
+void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes, const std::string& trouble) {
   const auto found = link.sent.find(note.number);
   if (found == link.sent.end()) return;  // cancelled meanwhile, or given up
-  const TaskPtr task = std::move(found->second.task);
-  link.sent.erase(found);
-  task->pool_word = 0;
-  task->set_worker_pid(note.pid);
-  task->elapsed_ns = note.elapsed_ns;
+  const TaskPtr task = found->second.task;
   Outcome outcome;
-  if (note.kind == ResultKind::failure) {
+  if (!trouble.empty()) {
+    outcome = pool::failed(failure_of({FailureKind::serialization, "its result cannot be had: " + trouble, {}}, link.host.name));
+  } else if (note.kind == ResultKind::failure) {
     auto failure = unpack_note<FailureNote>(bytes.view());
-    if (failure.kind == FailureKind::other)  // there may have been no room for a block
+    if (failure.kind == FailureKind::no_block)
       for (const auto& held : memory_of(task->arguments())) link.blocks.erase(blocks_.number_of(*held.memory));
     outcome = pool::failed(failure_of(std::move(failure), link.host.name));
   } else {
@@ -262,6 +263,10 @@ void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes) {
     outcome.bytes = std::move(bytes);
     mean_task_ns_ += (mean_task_ns_ == 0 ? 1 : weight_of_newest) * (static_cast<double>(note.elapsed_ns) - mean_task_ns_);
   }
+  link.sent.erase(found);
+  task->pool_word = 0;
+  task->set_worker_pid(note.pid);
+  task->elapsed_ns = note.elapsed_ns;
   const bool well = outcome.kind == Outcome::Kind::value;
   if (task->resolve(std::move(outcome))) ++(well ? counts_.done : counts_.failed);
   if (cancels_.contains(note.number)) changed_.notify_all();

@@ -30,7 +30,8 @@ class DescribedFailure final : public Failure {
       case FailureKind::broken: return std::make_exception_ptr(BrokenProcessPool(text));
       case FailureKind::shutdown: return std::make_exception_ptr(ShutdownExecutorError(text));
       case FailureKind::serialization: return std::make_exception_ptr(SerializationError(text));
-      case FailureKind::other: break;
+      case FailureKind::other:
+      case FailureKind::no_block: break;
     }
     return std::make_exception_ptr(Error(text));
   }

@@ -127,7 +127,15 @@ struct ResultNote {
   Blob bytes;  // value or exception as they were packed; a FailureNote
 };
 
-enum class FailureKind : std::uint8_t { deaths, timeout, broken, shutdown, serialization, other };
+enum class FailureKind : std::uint8_t {
+  deaths,
+  timeout,
+  broken,
+  shutdown,
+  serialization,
+  other,
+  no_block  // the host had no room for a block that the task names
+};
 
 struct FailureNote {
   FailureKind kind = FailureKind::other;

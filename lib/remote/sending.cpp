@@ -104,7 +104,12 @@ void Fleet::give(Link& link, TaskPtr task) {
     const FunctionNumber function = number_of(task->callable(), task->target());
     introduce(link, function);
     TaskNote note{number, function, {}, {}, {}};
-    for (const auto& held : memory_of(task->arguments())) note.places.push_back({held.at, tell_block(link, held.memory)});
+    const SharedMemory* last = nullptr;  // a bound array is in the arguments once for each item
+    for (const auto& held : memory_of(task->arguments())) {
+      const BlockNumber block = held.memory.get() == last ? note.places.back().block : tell_block(link, held.memory);
+      note.places.push_back({held.at, block});
+      last = held.memory.get();
+    }
     if (task->has_options()) {
       const TaskOptions& options = task->options();
       note.terms.emplace();
@@ -157,7 +162,6 @@ BlockNumber Fleet::tell_block(Link& link, const std::shared_ptr<SharedMemory>& b
 
 /// Tells the agent which blocks no task will name any more.
 void Fleet::drop_blocks(Link& link) {
-  blocks_.trim();
   std::erase_if(link.blocks, [&](const auto& item) {
     if (!item.second.expired()) return false;
     push_note(link.queue, FrameType::drop_block, BlockNote{item.first});

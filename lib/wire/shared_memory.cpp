@@ -56,8 +56,9 @@ SharedMemory::Identity identify(const system::UniqueFd& descriptor) {
 }
 
 /// Under the record's lock: a new mapping, in place of one of the same inode that has gone.
-std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const SharedMemory::Identity& identity) {
-  auto memory = std::make_shared<SharedMemory>(std::move(descriptor), identity);
+std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const SharedMemory::Identity& identity,
+                                   std::int32_t origin = ::getpid()) {
+  auto memory = std::make_shared<SharedMemory>(std::move(descriptor), identity, origin);
   record().held[identity.inode] = memory;
   return memory;
 }
@@ -83,7 +84,7 @@ std::shared_ptr<SharedMemory> open(const detail::SharedPlace& place) {
   descriptor = system::above_stdio(std::move(descriptor));
   const SharedMemory::Identity found = identify(descriptor);
   if (found.inode != place.inode || found.bytes != place.bytes) throw_gone(place, held_no_more);
-  return hold(std::move(descriptor), found);
+  return hold(std::move(descriptor), found, place.pid);
 }
 
 /// For the tasks to come, where it would cost a mapping each time; and for the views of this one.
@@ -104,11 +105,12 @@ bool is_still_held(const detail::SharedPlace& origin) {
 
 }  // namespace
 
-SharedMemory::SharedMemory(system::UniqueFd descriptor, const Identity& identity)
+SharedMemory::SharedMemory(system::UniqueFd descriptor, const Identity& identity, std::int32_t origin)
     : descriptor_(std::move(descriptor)),
       mapping_(descriptor_.get(), identity.bytes,
                identity.constant ? system::Access::read_only : system::Access::read_write),
-      identity_(identity) {}
+      identity_(identity),
+      origin_(origin) {}
 
 SharedMemory::~SharedMemory() {
   const std::lock_guard lock(record().mutex);
@@ -142,21 +144,24 @@ std::shared_ptr<SharedMemory> SharedMemory::create_constant(std::span<const std:
   return hold(std::move(descriptor), identity);
 }
 
-const void* SharedMemory::value(const std::type_info& type, detail::UnpackConstant unpack) {
+std::shared_ptr<const void> SharedMemory::value(const std::type_info& type, detail::UnpackConstant unpack) {
   const std::lock_guard lock(value_mutex_);
-  if (!value_) {
-    value_ = unpack(view());
-    value_type_ = &type;
-    has_value_ = true;
+  auto value = value_.lock();
+  if (!value) {
+    value = unpack(view());
+    set_value(value, type);
+    if (this_worker::is_worker()) {
+      kept_value_ = value;
+      keeps_value_ = true;
+    }
   }
   if (*value_type_ != type) throw SerializationError("a broadcast value is asked for as another type than its own");
-  return value_.get();
+  return value;
 }
 
-void SharedMemory::set_value(std::shared_ptr<const void> value, const std::type_info& type) noexcept {
-  value_ = std::move(value);
+void SharedMemory::set_value(const std::shared_ptr<const void>& value, const std::type_info& type) noexcept {
+  value_ = value;
   value_type_ = &type;
-  has_value_ = true;
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& place) {
@@ -164,6 +169,8 @@ std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& plac
   auto memory = held_here(place.inode);
   if (memory && memory->size() != place.bytes) throw_gone(place, "there is another one in its place");
   if (memory && !this_worker::is_worker()) return memory;
+  // On another machine the same inode is another's.
+  if (memory && place.pid != memory->origin() && place.pid != ::getpid() && !is_still_held(place)) throw_gone(place, held_no_more);
   if (!memory) {
     if (place.pid == ::getpid())
       throw_gone(place, "this process holds it no more. Keep a SharedArray for as long as its views are used");
@@ -188,7 +195,7 @@ void SharedMemory::trim_kept() noexcept {
   const std::lock_guard lock(record().mutex);
   std::erase_if(record().kept, [](Kept& kept) {
     if (std::exchange(kept.used, false)) return false;
-    return !kept.memory->has_value() || !is_still_held(kept.origin);  // what was unpacked is not to be unpacked again
+    return !kept.memory->keeps_value() || !is_still_held(kept.origin);  // what was unpacked is not to be unpacked again
   });
   record().kept_count.store(record().kept.size(), std::memory_order_relaxed);
 }
@@ -228,16 +235,16 @@ std::byte* address_of(const SharedPlace& place) {
   return place.bytes == 0 ? nullptr : SharedMemory::find(place)->data();
 }
 
-std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, std::shared_ptr<const void> value,
+std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, const std::shared_ptr<const void>& value,
                                             const std::type_info& type) {
   if (!packed.held().empty())
     throw SerializationError("a broadcast value cannot hold a SharedArray or another broadcast value: pass it beside this one");
   auto memory = SharedMemory::create_constant(packed.view());
-  memory->set_value(std::move(value), type);
+  memory->set_value(value, type);
   return memory;
 }
 
-const void* constant_in(SharedMemory& memory, const std::type_info& type, UnpackConstant unpack) {
+std::shared_ptr<const void> constant_in(SharedMemory& memory, const std::type_info& type, UnpackConstant unpack) {
   return memory.value(type, unpack);
 }
 

@@ -41,7 +41,7 @@ class SharedMemory {
     std::size_t bytes;
     bool constant;
   };
-  SharedMemory(system::UniqueFd descriptor, const Identity& identity);
+  SharedMemory(system::UniqueFd descriptor, const Identity& identity, std::int32_t origin);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
@@ -54,18 +54,22 @@ class SharedMemory {
   int descriptor() const noexcept { return descriptor_.get(); }
   detail::SharedPlace place() const noexcept;
 
-  /// What constant memory stands for, unpacked once in this process.
-  const void* value(const std::type_info& type, detail::UnpackConstant unpack);
-  void set_value(std::shared_ptr<const void> value, const std::type_info& type) noexcept;  // before others know of it
-  bool has_value() const noexcept { return has_value_; }
+  /// What constant memory stands for: unpacked once, and kept, in a worker; elsewhere there for as long as a handle is.
+  std::shared_ptr<const void> value(const std::type_info& type, detail::UnpackConstant unpack);
+  void set_value(const std::shared_ptr<const void>& value, const std::type_info& type) noexcept;  // before others know of it
+  bool keeps_value() const noexcept { return keeps_value_; }
+  /// The process that it was had from.
+  std::int32_t origin() const noexcept { return origin_; }
 
  private:
   system::UniqueFd descriptor_;
   system::Mapping mapping_;
   Identity identity_;
+  std::int32_t origin_;
   std::mutex value_mutex_;  // held while it is unpacked
-  std::atomic<bool> has_value_{false};
-  std::shared_ptr<const void> value_;
+  std::atomic<bool> keeps_value_{false};
+  std::weak_ptr<const void> value_;
+  std::shared_ptr<const void> kept_value_;
   const std::type_info* value_type_ = nullptr;
 };
 

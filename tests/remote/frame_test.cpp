@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -37,6 +38,12 @@ std::string written(FrameQueue& queue) {
   return all;
 }
 
+/// A frame with a payload of so many bytes, and a small one.
+void push_text_with(FrameQueue& queue, std::size_t bytes) {
+  queue.push(FrameType::large_task, bytes_of("large"), Bytes(bytes_of(std::string(bytes, 'x'))));
+  queue.push(FrameType::large_task, bytes_of("next"), Bytes(bytes_of("small")));
+}
+
 /// Feeds a reader in portions of that many bytes; what it gives, as "type:head:payload" each.
 std::vector<std::string> read_all(FrameReader& reader, std::string_view stream, std::size_t portion) {
   std::vector<std::string> frames;
@@ -50,7 +57,7 @@ std::vector<std::string> read_all(FrameReader& reader, std::string_view stream, 
     Frame frame;
     while (reader.next(frame))
       frames.push_back(std::to_string(static_cast<int>(frame.type)) + ":" + text_of(frame.head) + ":" +
-                       text_of(frame.payload.view()));
+                       text_of(frame.payload.view()) + frame.trouble);
   }
   return frames;
 }
@@ -110,6 +117,25 @@ TEST(Frames, a_claim_alone_takes_bounded_memory) {
   FrameReader reader;
   EXPECT_TRUE(read_all(reader, header(5, 0, most_payload_bytes), frame_header_size).empty());
   EXPECT_LE(reader.room().size(), std::size_t{256} << 20);
+}
+
+TEST(Frames, a_payload_without_memory_costs_its_own_frame) {
+  FrameQueue queue;
+  push_text_with(queue, 300'000);
+  const std::string stream = written(queue);
+  for (const std::size_t portion : {1000U, 70'000U, 1'000'000U}) {
+    rlimit former{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &former), 0);
+    const rlimit none{3, former.rlim_max};
+    FrameReader reader;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);  // no memfd can be made
+    const auto first = read_all(reader, stream, portion);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &former), 0);
+    ASSERT_EQ(first.size(), 2U) << portion;
+    EXPECT_NE(first[0].find("there is no memory for its 300000 bytes"), std::string::npos) << first[0];
+    EXPECT_EQ(first[1], "5:next:small");
+    EXPECT_EQ(read_all(reader, stream, portion)[0], "5:large:" + std::string(300'000, 'x')) << "with memory again";
+  }
 }
 
 TEST(Frames, a_reader_that_has_gone_is_an_error_and_no_signal) {
