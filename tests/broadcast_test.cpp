@@ -1,6 +1,5 @@
 // G9: a broadcast value is packed once and unpacked once by each worker, by any pool.
-#include <csignal>
-#include <functional>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +25,18 @@ struct Uncopyable {
   std::string text;
 };
 
+/// Asks its pool when it goes.
+struct Nosy {
+  explicit Nosy(std::string words) : text(std::move(words)) {}
+  Nosy(Nosy&&) = default;
+  ~Nosy() {
+    if (pool && !text.empty()) last_seen = pool->stats().submitted;
+  }
+  std::string text;
+  static inline const yoke::Executor* pool = nullptr;  // in the program alone
+  static inline std::uint64_t last_seen = 0;
+};
+
 }  // namespace
 
 template <>
@@ -40,6 +51,11 @@ struct yoke::Codec<Model> {
   }
 };
 template <>
+struct yoke::Codec<Nosy> {
+  static void pack(Packer& packer, const Nosy& value) { pack_value(packer, value.text); }
+  static Nosy unpack(const Object& object) { return Nosy(unpack_value<std::string>(object)); }
+};
+template <>
 struct yoke::Codec<Uncopyable> {
   static void pack(Packer& packer, const Uncopyable& value) { pack_value(packer, value.text); }
   static Uncopyable unpack(const Object& object) { return Uncopyable(unpack_value<std::string>(object)); }
@@ -52,6 +68,7 @@ double weigh_handle(const yoke::Broadcast<Model>& model, double x) { return weig
 /// Process, and how often the process has unpacked any.
 std::pair<int, int> count_unpacked(const Model&) { return {own_pid(), unpacked_here}; }
 std::size_t length_of(const std::string& text) { return text.size(); }
+std::string text_of_nosy(const Nosy& value) { return value.text; }
 std::string text_of(const Uncopyable& value) { return value.text; }
 int times_forgotten() { return forgotten_here; }
 void write_to(const yoke::Broadcast<std::string>& value) { const_cast<std::string&>(value.get())[0] = 'X'; }
@@ -101,6 +118,15 @@ TEST_P(BroadcastTest, G9_workers_forget_it_after_the_last_handle) {
     EXPECT_EQ(soon(executor->submit(times_forgotten)).get(), 0);
   }
   wait_until([&] { return soon(executor->submit(times_forgotten)).get() == 1; }, "a worker that forgets a value");
+}
+
+TEST_P(BroadcastTest, G9_its_destructor_runs_under_no_lock_of_the_pool) {
+  Nosy::pool = &*executor;
+  for (int i = 1; i <= 3; ++i) {
+    EXPECT_EQ(soon(executor->submit(text_of_nosy, yoke::broadcast(Nosy("words")))).get(), "words");
+    EXPECT_EQ(Nosy::last_seen, static_cast<std::uint64_t>(i));
+  }
+  Nosy::pool = nullptr;
 }
 
 TEST_P(BroadcastTest, G9_what_it_cannot_hold) {

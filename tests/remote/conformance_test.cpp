@@ -68,6 +68,7 @@ double sum_of_both(const std::vector<Doubles>& arrays, const std::vector<double>
   for (const Doubles& array : arrays) all += sum_of(array);
   return all;
 }
+double sum_plus(const Doubles& array, double x) { return sum_of(array) + x; }
 void write_first(const Doubles& array) { array[0] = 1; }
 Doubles same_array(Doubles array) { return array; }
 double sum_of_model(const std::vector<double>& model, double x) { return sum(model) + x; }
@@ -534,6 +535,8 @@ TEST_P(Conformance, R11_shared_arrays_are_read_as_they_were_when_submitted) {
   const std::vector<double> values(20'000, 1);  // a large message
   for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(executor->submit(sum_of, array)).get(), 100'000);
   EXPECT_EQ(soon(executor->submit(sum_of_both, std::vector<Doubles>{array, small, {}, array}, values)).get(), 220'030);
+  const std::vector<double> items{1, 2, 3};
+  EXPECT_EQ(executor->map(yoke::bind(sum_plus, array), items).get(), (std::vector<double>{100'001, 100'002, 100'003}));
   array[0] = 2;
   EXPECT_EQ(soon(executor->submit(sum_of, array)).get(), 100'001);
   if (!GetParam().sees_processes) return;
