@@ -1,4 +1,4 @@
-// G9: a broadcast value is packed once and unpacked once by each worker, by any pool.
+// G10: a broadcast value is packed once and unpacked once by each worker, by any pool.
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -79,7 +79,7 @@ struct HasArray {
 
 class BroadcastTest : public AnyPoolTest {};
 
-TEST_P(BroadcastTest, G9_a_parameter_is_the_value_or_the_handle) {
+TEST_P(BroadcastTest, G10_a_parameter_is_the_value_or_the_handle) {
   const auto model = yoke::broadcast(Model{{1, 2, 3}});
   EXPECT_EQ(model->weights.size(), 3U);
   EXPECT_EQ(soon(executor->submit(weigh, model, 2)).get(), 6);
@@ -91,13 +91,13 @@ TEST_P(BroadcastTest, G9_a_parameter_is_the_value_or_the_handle) {
   EXPECT_EQ(soon(executor->submit(text_of, yoke::broadcast(Uncopyable("moved")))).get(), "moved");
 }
 
-TEST_P(BroadcastTest, G9_map_with_a_bound_one) {
+TEST_P(BroadcastTest, G10_map_with_a_bound_one) {
   const auto model = yoke::broadcast(Model{std::vector<double>(100'000, 3)});
   std::vector<double> items(500, 2), expected(500, 6);
   EXPECT_EQ(executor->map(yoke::bind(weigh, model), items).get(), expected);
 }
 
-TEST_P(BroadcastTest, G9_it_is_packed_once_and_unpacked_once_by_each_worker) {
+TEST_P(BroadcastTest, G10_it_is_packed_once_and_unpacked_once_by_each_worker) {
   packed_here = unpacked_here = 0;
   const auto model = yoke::broadcast(Model{std::vector<double>(10'000)});
   EXPECT_EQ(packed_here, 1);
@@ -110,7 +110,7 @@ TEST_P(BroadcastTest, G9_it_is_packed_once_and_unpacked_once_by_each_worker) {
   EXPECT_EQ(packed_here, 1);
 }
 
-TEST_P(BroadcastTest, G9_workers_forget_it_after_the_last_handle) {
+TEST_P(BroadcastTest, G10_workers_forget_it_after_the_last_handle) {
   if (in_process()) GTEST_SKIP() << "it has no workers";
   {
     const auto value = yoke::broadcast(Uncopyable("words"));
@@ -120,7 +120,7 @@ TEST_P(BroadcastTest, G9_workers_forget_it_after_the_last_handle) {
   wait_until([&] { return soon(executor->submit(times_forgotten)).get() == 1; }, "a worker that forgets a value");
 }
 
-TEST_P(BroadcastTest, G9_its_destructor_runs_under_no_lock_of_the_pool) {
+TEST_P(BroadcastTest, G10_its_destructor_runs_under_no_lock_of_the_pool) {
   Nosy::pool = &*executor;
   for (int i = 1; i <= 3; ++i) {
     EXPECT_EQ(soon(executor->submit(text_of_nosy, yoke::broadcast(Nosy("words")))).get(), "words");
@@ -129,13 +129,13 @@ TEST_P(BroadcastTest, G9_its_destructor_runs_under_no_lock_of_the_pool) {
   Nosy::pool = nullptr;
 }
 
-TEST_P(BroadcastTest, G9_what_it_cannot_hold) {
+TEST_P(BroadcastTest, G10_what_it_cannot_hold) {
   const auto error = thrown_by<yoke::SerializationError>([] { yoke::broadcast(HasArray{yoke::SharedArray<int>(3)}); });
   ASSERT_TRUE(error);
   EXPECT_NE(std::string(error->what()).find("cannot hold a SharedArray"), std::string::npos) << error->what();
 }
 
-TEST_P(BroadcastTest, G9_a_worker_that_changes_it_changes_its_own) {
+TEST_P(BroadcastTest, G10_a_worker_that_changes_it_changes_its_own) {
   if (in_process()) GTEST_SKIP() << "it has no workers";
   const auto text = yoke::broadcast(std::string(100, 'a'));
   soon(executor->submit(write_to, text)).get();
