@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "tests/support/child_program.hpp"
@@ -35,6 +37,13 @@ int use_and_give_back(int megabytes) {
   return memory.back() == 'x' ? ::getpid() : 0;
 }
 int take_by_value(const std::vector<char>& memory) { return memory.empty() ? 0 : ::getpid(); }
+int descriptors_of_messages() {
+  int count = 0;
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+    if (std::filesystem::read_symlink(entry, gone).string().starts_with("/memfd:yoke-message")) ++count;
+  return count;
+}
 int look_at(std::string_view text) { return std::accumulate(text.begin(), text.end(), 0) != 0 ? ::getpid() : 0; }
 void balloon(const Board& board, unsigned entered) {
   board.add(entered);
@@ -74,6 +83,12 @@ TEST_F(Memory, D13_arguments_in_shared_memory_are_not_the_workers_own) {
   const std::string text(300 * megabyte, 'x');
   const int first = soon(pool->submit(look_at, text)).get();
   EXPECT_EQ(soon(pool->submit(look_at, text)).get(), first);
+}
+
+TEST_F(Memory, D13_a_worker_keeps_no_descriptor_of_arguments) {
+  restart({.max_workers = 1});
+  EXPECT_NE(soon(pool->submit(take_by_value, fill(megabyte))).get(), 0);
+  EXPECT_EQ(soon(pool->submit(descriptors_of_messages)).get(), 0) << "their memory could not be given back";
 }
 
 TEST_F(Memory, D13_one_that_balloons_within_a_task_is_killed_and_the_error_says_so) {

@@ -155,11 +155,11 @@ bool WorkerChannel::read_control() {
     functions_.add_module(static_cast<std::uint32_t>(head.number), std::span(message_->body, message_->body_length));
   } else if (head.kind == ControlKind::memory) {
     system::Mapping mapping;  // stays empty if there was no descriptor left for it
-    if (message_->descriptor) {
+    if (const system::UniqueFd descriptor = std::move(message_->descriptor)) {  // which would keep the memory
       struct stat status {};
-      if (::fstat(message_->descriptor.get(), &status) != 0)
+      if (::fstat(descriptor.get(), &status) != 0)
         throw std::system_error(errno, std::system_category(), "fstat of a large argument");
-      mapping = system::Mapping(message_->descriptor.get(), static_cast<std::size_t>(status.st_size),
+      mapping = system::Mapping(descriptor.get(), static_cast<std::size_t>(status.st_size),
                                 system::Access::read_only);
     }
     if (memory_.size() == max_kept_memory) memory_.erase(memory_.begin());
