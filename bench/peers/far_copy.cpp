@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "bench/measure.hpp"
+#include "bench/peers/pipes.hpp"
 
 namespace yoke::bench {
 namespace {
@@ -25,25 +26,6 @@ struct Head {
   std::uint64_t length;
   std::uint64_t comes_back;  // or is only acknowledged
 };
-
-bool read_all(int fd, std::span<std::byte> into) {
-  while (!into.empty()) {
-    const ssize_t size = ::read(fd, into.data(), into.size());
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return false;
-    into = into.subspan(static_cast<std::size_t>(size));
-  }
-  return true;
-}
-bool write_all(int fd, std::span<const std::byte> from) {
-  while (!from.empty()) {
-    const ssize_t size = ::write(fd, from.data(), from.size());
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return false;
-    from = from.subspan(static_cast<std::size_t>(size));
-  }
-  return true;
-}
 
 /// In one write, which blocks until all is gone.
 bool write_frame(int fd, std::span<const std::byte> content, bool comes_back) {

@@ -10,9 +10,11 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <system_error>
 
+#include "bench/peers/pipes.hpp"
 #include "bench/peers/thread_pool.hpp"
 
 namespace yoke::bench {
@@ -23,45 +25,23 @@ struct Header {
   PipePool::Handler handler;
 };
 
-bool write_all(int pipe, const void* data, std::size_t size) {
-  for (const auto* at = static_cast<const char*>(data); size > 0;) {
-    const ssize_t n = ::write(pipe, at, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return false;
-    at += n;
-    size -= static_cast<std::size_t>(n);
-  }
-  return true;
-}
-
-bool read_all(int pipe, void* data, std::size_t size) {
-  for (auto* at = static_cast<char*>(data); size > 0;) {
-    const ssize_t n = ::read(pipe, at, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;  // the other side is gone
-    at += n;
-    size -= static_cast<std::size_t>(n);
-  }
-  return true;
-}
-
 /// A header and its message in one write where they fit into the pipe.
 bool send(int pipe, PipePool::Handler handler, std::span<const std::byte> message) {
   const Header header{message.size(), handler};
   if (message.size() > 4096)
-    return write_all(pipe, &header, sizeof header) && write_all(pipe, message.data(), message.size());
+    return write_all(pipe, std::as_bytes(std::span(&header, 1))) && write_all(pipe, message);
   std::byte both[sizeof header + 4096];
   std::memcpy(both, &header, sizeof header);
   if (!message.empty()) std::memcpy(both + sizeof header, message.data(), message.size());
-  return write_all(pipe, both, sizeof header + message.size());
+  return write_all(pipe, std::span(both).first(sizeof header + message.size()));
 }
 
 bool receive(int pipe, PipePool::Handler& handler, PipePool::Message& message) {
   Header header;
-  if (!read_all(pipe, &header, sizeof header)) return false;
+  if (!read_all(pipe, std::as_writable_bytes(std::span(&header, 1)))) return false;  // the other side is gone
   handler = header.handler;
   message.resize(header.length);
-  return read_all(pipe, message.data(), message.size());
+  return read_all(pipe, message);
 }
 
 [[noreturn]] void work(int requests, int answers) {

@@ -42,6 +42,15 @@ PythonFigures measure(const std::string& arguments, const Effort& effort) {
 
 }  // namespace
 
+void PythonFigures::add_to(Row& row, const std::string& of, double scale) const {
+  for (const auto& [id, figure] : entries) {
+    if (id != of) continue;
+    row.peers.push_back(figure);
+    for (double& sample : row.peers.back().samples) sample *= scale;
+  }
+  row.note = missing;
+}
+
 const PythonFigures& python_figures(const Effort& effort) {
   static const PythonFigures figures = measure("--rows S1,S3,S11", effort);
   return figures;

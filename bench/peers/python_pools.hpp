@@ -16,6 +16,9 @@ struct PythonFigures {
   };
   std::vector<Entry> entries;
   std::string missing;  // what is to be installed for those that are left out; empty: nothing
+
+  /// The entries of this row of the script's, as the row's peers. `scale`: from the script's unit to the row's.
+  void add_to(Row& row, const std::string& of, double scale) const;
 };
 
 /// Throws NotToBeHad where there is no Python to ask, std::runtime_error when the script fails.

@@ -9,24 +9,13 @@
 namespace yoke::bench {
 namespace {
 
-/// `scale`: from the script's unit to the row's.
-void add_peers(Row& row, const char* of, double scale, const Effort& effort) {
-  const PythonFigures& figures = python_figures(effort);
-  for (const auto& [id, figure] : figures.entries) {
-    if (id != of) continue;
-    row.peers.push_back(figure);
-    for (double& sample : row.peers.back().samples) sample *= scale;
-  }
-  row.note = figures.missing;
-}
-
 Row measure_throughput(const Effort& effort) {
   Row row{.id = "S17",
           .what = "S1 against Python's process pools",
           .unit = "M tasks/s",
           .better = Better::higher,
           .reach = {Reach::Of::ratio, 300}};
-  add_peers(row, "S1", 1e-6, effort);
+  python_figures(effort).add_to(row, "S1", 1e-6);
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     ProcessPoolExecutor executor(1);
     row.ours.samples.push_back(
@@ -41,7 +30,7 @@ Row measure_round_trip(const Effort& effort) {
           .unit = "us",
           .better = Better::lower,
           .reach = {Reach::Of::ratio, 0.01}};
-  add_peers(row, "S3", 1, effort);
+  python_figures(effort).add_to(row, "S3", 1);
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     ProcessPoolExecutor executor(1);
     row.ours.samples.push_back(
@@ -52,7 +41,7 @@ Row measure_round_trip(const Effort& effort) {
 
 Row measure_death(const Effort& effort) {
   Row row{.id = "S17c", .what = "S11 against Python's process pools", .unit = "ms", .better = Better::lower};
-  add_peers(row, "S11", 1, effort);
+  python_figures(effort).add_to(row, "S11", 1);
   ProcessPoolExecutor executor = make_mortal_executor();
   for (int turn = 0; turn < effort.times(50); ++turn) row.ours.samples.push_back(milliseconds_to_error(executor));
   return row;

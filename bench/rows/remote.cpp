@@ -23,16 +23,10 @@ Executor executor_at(const Effort& effort, int workers) {
   return Executor(std::make_shared<RemotePool>(RemoteOptions{.hosts = {{"far", std::move(launcher), workers}}}));
 }
 
-/// `scale`: from the script's unit to the row's.
+/// mpi4py.futures on the same task, where it is installed.
 void add_mpi(Row& row, const char* of, double scale, const Effort& effort) {
   try {
-    const PythonFigures& figures = mpi_figures(effort);
-    for (const auto& [id, figure] : figures.entries) {
-      if (id != of) continue;
-      row.peers.push_back(figure);
-      for (double& sample : row.peers.back().samples) sample *= scale;
-    }
-    row.note = figures.missing;
+    mpi_figures(effort).add_to(row, of, scale);
   } catch (const NotToBeHad& reason) {
     row.note = reason.what();
   }

@@ -25,7 +25,7 @@ namespace {
 constexpr std::chrono::seconds keep_memory_for{1};
 constexpr std::chrono::milliseconds wait_for_control{10'000};  // the parent is about to send: it takes no time
 
-constexpr std::chrono::microseconds soon{300};  // less than longest_spin takes
+constexpr std::chrono::microseconds soon{300};  // about as long as longest_spin takes, which the processor decides
 
 constexpr std::uint64_t burst = 8;  // results that nobody has asked for
 constexpr std::uint32_t pauses_in_a_burst = 32;

@@ -1,6 +1,5 @@
 #include "lib/remote/agent.hpp"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -12,7 +11,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <thread>
 #include <unordered_map>
@@ -20,14 +18,13 @@
 #include "lib/executor/callback_thread.hpp"
 #include "lib/pool/failure.hpp"
 #include "lib/pool/local_pool.hpp"
-#include "lib/remote/blocks.hpp"
 #include "lib/remote/completions.hpp"
+#include "lib/remote/found_functions.hpp"
+#include "lib/remote/kept_blocks.hpp"
 #include "lib/remote/worker_lines.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/thread.hpp"
-#include "lib/wire/function_table.hpp"
 #include "yoke/call.hpp"
-#include "yoke/named_task.hpp"
 #include "yoke/process.hpp"
 
 namespace yoke::remote {
@@ -50,22 +47,6 @@ Bytes packed_note(const FailureNote& note) {
   pack_value(packer, note);
   return packed.take();
 }
-
-/// A function of the client's, found in this process.
-struct RemoteFunction {
-  std::unique_ptr<Callable> callable;
-  const void* target = nullptr;
-  std::string trouble;  // why it was not found; empty: it was
-};
-
-struct NoBlock : Error {
-  using Error::Error;
-};
-
-struct KeptBlock {
-  std::shared_ptr<SharedMemory> memory;
-  std::string trouble;  // why there is none
-};
 
 /// Packs what became of a task; of a death, with names and lines.
 void complete(const std::shared_ptr<Completions>& completions, TaskNumber number, Task& task) {
@@ -96,22 +77,6 @@ struct TellsCompletion final : Task::Continuation {
   TaskNumber number;
 };
 
-/// A module's description (its identity behind its length, and its path), with the path of the deployed one where there is no
-/// file at its own.
-std::vector<std::uint8_t> find_deployed(std::vector<std::uint8_t> description) {
-  const char* folder = std::getenv(agent_libraries_variable);
-  const std::size_t path_at = description.empty() ? 0 : 1 + std::size_t{description[0]};
-  if (!folder || path_at == 0 || path_at >= description.size()) return description;
-  const std::filesystem::path path(
-      std::string(description.begin() + static_cast<std::ptrdiff_t>(path_at), description.end()));
-  std::error_code none;
-  if (std::filesystem::exists(path, none)) return description;
-  const std::string deployed = std::string(folder) + "/" + path.filename().string();
-  description.resize(path_at);
-  description.insert(description.end(), deployed.begin(), deployed.end());
-  return description;
-}
-
 class Agent {
  public:
   Agent(system::UniqueFd in, system::UniqueFd out, const std::string& token)
@@ -134,12 +99,8 @@ class Agent {
   void read_frames();
   void handle(const Frame& frame);
   void begin(const Hello& hello);
-  void learn(const FunctionNote& note);
-  std::string find(const FunctionNote& note, RemoteFunction& function);
   void take_tasks(const Frame& frame);
   void take_task(const TaskNote& note, Bytes arguments);
-  void keep_block(const Frame& frame);
-  Bytes with_blocks(const std::vector<PlaceNote>& places, const Bytes& arguments) const;
   void refuse(TaskNumber number, const FailureNote& note);
   void send_results();
   void send_large(const Completion& completion);
@@ -156,9 +117,8 @@ class Agent {
   std::vector<Completion> done_;
   std::shared_ptr<pool::LocalPool> pool_;
   Hello hello_;
-  wire::FunctionResolver resolver_;
-  std::unordered_map<FunctionNumber, RemoteFunction> functions_;
-  std::unordered_map<BlockNumber, KeptBlock> blocks_;
+  FoundFunctions functions_;
+  KeptBlocks blocks_;
   std::unordered_map<TaskNumber, TaskPtr> tasks_;
   std::vector<TaskNumber> unstarted_;  // of which no start has been told
   std::string broken_;
@@ -259,22 +219,15 @@ void Agent::handle(const Frame& frame) {
                                         hello_.version, protocol_version));
       if (!hello_.initializer) begin(hello_);
       return;
-    case FrameType::module: {
-      const auto note = unpack_note<ModuleNote>(frame.head);
-      constexpr std::uint32_t most_modules = 65536;
-      if (note.number >= most_modules) throw ProtocolError(fmt::format("module number {} is too high", note.number));
-      const auto description = find_deployed(note.description);
-      resolver_.add_module(note.number, std::as_bytes(std::span(description)));
-      return;
-    }
+    case FrameType::module: return functions_.add_module(unpack_note<ModuleNote>(frame.head));
     case FrameType::function:
-      learn(unpack_note<FunctionNote>(frame.head));
+      functions_.add(unpack_note<FunctionNote>(frame.head), hello_.identity == system::home_module().identity);
       if (!pool_) begin(hello_);
       return;
     case FrameType::tasks:
     case FrameType::large_task: return take_tasks(frame);
-    case FrameType::keep_block: return keep_block(frame);
-    case FrameType::drop_block: blocks_.erase(unpack_note<BlockNote>(frame.head).number); return;
+    case FrameType::keep_block: return blocks_.keep(frame);
+    case FrameType::drop_block: return blocks_.drop(unpack_note<BlockNote>(frame.head).number);
     case FrameType::cancel: return cancel(unpack_note<CancelNote>(frame.head));
     case FrameType::resize: {
       const Message message(frame.head);
@@ -291,51 +244,15 @@ void Agent::handle(const Frame& frame) {
 void Agent::begin(const Hello& hello) {
   ExecutorOptions options = options_of(hello.settings);
   if (hello.initializer) {
-    const auto found = functions_.find(hello.initializer->function);
-    if (found == functions_.end()) return;
-    if (!found->second.trouble.empty()) throw ProtocolError("the initializer cannot run here: " + found->second.trouble);
+    const FoundFunction* const function = functions_.find(hello.initializer->function);
+    if (!function) return;
+    if (!function->trouble.empty()) throw ProtocolError("the initializer cannot run here: " + function->trouble);
     const auto arguments = std::as_bytes(std::span(hello.initializer->arguments));
-    options.initializer = Initializer(*found->second.callable, found->second.target, Bytes(arguments));
+    options.initializer = Initializer(*function->callable, function->target, Bytes(arguments));
   }
   pool::WorkerOutput output;
   if (hello.forward_output) output = [this](int rank) { return lines_.descriptors_of(rank, completions_->descriptor()); };
   pool_ = pool::LocalPool::make(options, {}, std::move(output));
-}
-
-void Agent::learn(const FunctionNote& note) {
-  RemoteFunction function;
-  try {
-    function.trouble = find(note, function);
-  } catch (const std::exception& error) {
-    function.trouble = error.what();
-  }
-  functions_.insert_or_assign(note.number, std::move(function));
-}
-
-/// What is in the way; empty: nothing, and the function is there.
-std::string Agent::find(const FunctionNote& note, RemoteFunction& function) {
-  if (note.task.empty()) {
-    if (hello_.identity != system::home_module().identity)
-      return "another build of the program runs there, which has only its named tasks (YOKE_TASK) in common with this one. "
-             "Put the same build on the host, or set deploy";
-    const void* const trampoline = resolver_.resolve(note.trampoline);
-    function.callable.reset(new Callable{reinterpret_cast<Trampoline>(const_cast<void*>(trampoline)), &typeid(void)});
-    function.target = note.target ? resolver_.resolve(note.target) : nullptr;
-    return {};
-  }
-  for (const NamedTask* task : named_tasks())
-    if (task->name == note.task) {
-      const Callable& found = note.chunk ? *task->chunk_callable : *task->callable;
-      function.callable.reset(new Callable{found.trampoline, found.type});
-      return {};
-    }
-  std::string why = fmt::format("the program there has no task '{}'", note.task);
-  try {
-    static_cast<void>(resolver_.resolve(note.trampoline));
-  } catch (const std::exception& error) {  // its library cannot be opened, for one
-    why += fmt::format(": {}", error.what());
-  }
-  return why;
 }
 
 void Agent::take_tasks(const Frame& frame) {
@@ -353,12 +270,12 @@ void Agent::take_tasks(const Frame& frame) {
 
 void Agent::take_task(const TaskNote& note, Bytes arguments) {
   try {
-    const auto found = functions_.find(note.function);
-    if (found == functions_.end()) throw Error("the host was not told of its function");
-    if (!found->second.trouble.empty()) throw Error(found->second.trouble);
+    const FoundFunction* const function = functions_.find(note.function);
+    if (!function) throw Error("the host was not told of its function");
+    if (!function->trouble.empty()) throw Error(function->trouble);
     if (!pool_) throw BrokenProcessPool(broken_);
-    if (!note.places.empty()) arguments = with_blocks(note.places, arguments);
-    TaskPtr task(new Task(*found->second.callable, found->second.target, std::move(arguments)));
+    if (!note.places.empty()) arguments = blocks_.put_into(arguments, note.places);
+    TaskPtr task(new Task(*function->callable, function->target, std::move(arguments)));
     if (note.terms) {
       TaskOptions options;
       if (note.terms->timeout_ms) options.timeout = Milliseconds(*note.terms->timeout_ms);
@@ -378,38 +295,6 @@ void Agent::take_task(const TaskNote& note, Bytes arguments) {
   } catch (const std::exception&) {
     refuse(note.number, describe_failure(std::current_exception(), {}));
   }
-}
-
-/// What the client has in shared memory, for all tasks that will name it.
-void Agent::keep_block(const Frame& frame) {
-  constexpr char trouble[] = "a shared array, or a broadcast value, cannot be had on the host: ";
-  KeptBlock block;
-  if (!frame.trouble.empty()) {
-    block.trouble = trouble + frame.trouble;
-  } else {
-    if (frame.payload.size() == 0) throw ProtocolError("a block without content");
-    try {
-      block.memory = SharedMemory::create_constant(frame.payload.view());
-    } catch (const std::exception& error) {
-      block.trouble = fmt::format("{}there is no memory for its {} bytes: {}", trouble, frame.payload.size(), error.what());
-    }
-  }
-  blocks_.insert_or_assign(unpack_note<BlockNote>(frame.head).number, std::move(block));
-}
-
-/// Arguments that speak of this process's memory where they spoke of the client's.
-Bytes Agent::with_blocks(const std::vector<PlaceNote>& places, const Bytes& arguments) const {
-  PackBuffer patched;
-  const auto content = arguments.view();
-  patched.write(reinterpret_cast<const char*>(content.data()), content.size());
-  for (const PlaceNote& place : places) {
-    const auto found = blocks_.find(place.block);
-    if (found == blocks_.end()) throw Error("the host was not sent its shared array");
-    if (!found->second.memory) throw NoBlock(found->second.trouble);
-    shared_place::write({patched.data(), patched.size()}, place.at, found->second.memory->place());
-    patched.hold(found->second.memory, place.at);
-  }
-  return patched.take();
 }
 
 void Agent::refuse(TaskNumber number, const FailureNote& note) {

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <filesystem>
 #include <random>
 #include <stdexcept>
+#include <system_error>
 
 #include "lib/remote/protocol.hpp"
 
@@ -180,6 +182,13 @@ std::vector<std::string> fill_in(const Launcher& launcher, const std::string& ho
 
 std::vector<std::string> agent_command(const std::string& program, const std::string& token) {
   return {"env", fmt::format("{}={}", agent_variable, token), program};
+}
+
+std::string path_of_program(std::string link) {
+  constexpr std::string_view replaced = " (deleted)";
+  std::error_code none;
+  if (link.ends_with(replaced) && !std::filesystem::exists(link, none)) link.resize(link.size() - replaced.size());
+  return link;
 }
 
 std::string make_token() {

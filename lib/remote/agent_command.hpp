@@ -21,6 +21,10 @@ std::vector<std::string> fill_in(const Launcher& launcher, const std::string& ho
 /// What the agent on `host` is started by: the program, with its token in the environment.
 std::vector<std::string> agent_command(const std::string& program, const std::string& token);
 
+/// Where a program lies that /proc/PID/exe leads to: without what the kernel appends when the file was replaced, as by a compiler.
+/// What is there now tells by its build that it is another.
+std::string path_of_program(std::string link);
+
 /// A token that no banner holds.
 std::string make_token();
 

@@ -59,11 +59,7 @@ std::string last_lines(const std::string& text) {
 
 std::string own_path() {
   std::error_code none;
-  std::string path = std::filesystem::read_symlink("/proc/self/exe", none).string();
-  // What the kernel appends when the file was replaced, as by a compiler. What is there now tells by its build that it is another.
-  constexpr std::string_view replaced = " (deleted)";
-  if (path.ends_with(replaced) && !std::filesystem::exists(path, none)) path.resize(path.size() - replaced.size());
-  return path;
+  return path_of_program(std::filesystem::read_symlink("/proc/self/exe", none).string());
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SharedMemory: a memfd that several processes have mapped, and this process's record of those it holds. Most can be written
-// by all; constant memory is filled when it is made, and nobody can write to it afterwards.
+// by all; constant memory is filled when it is made, and nobody can write to it afterwards. It may stand for a value, which is
+// unpacked once in a process (Broadcast).
 //
 // A process finds the memory of a message by its descriptor in the process that packed it (/proc/PID/fd/N), or, of a
 // result, by the descriptor that came with it. It is known by its inode, which nobody else has while it is held. The record
@@ -67,7 +68,7 @@ class SharedMemory {
   Identity identity_;
   std::int32_t origin_;
   std::mutex value_mutex_;  // held while it is unpacked
-  std::atomic<bool> keeps_value_{false};
+  std::atomic<bool> keeps_value_{false};  // asked while another thread may unpack
   std::weak_ptr<const void> value_;
   std::shared_ptr<const void> kept_value_;
   const std::type_info* value_type_ = nullptr;

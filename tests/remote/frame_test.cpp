@@ -8,6 +8,8 @@
 
 #include <array>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <system_error>
 
@@ -186,6 +188,17 @@ TEST(Launchers, placeholders_are_filled_in) {
   EXPECT_EQ(fill_in({"ssh", "{host}", "exec {agent_command}"}, "n1", agent),
             (std::vector<std::string>{"ssh", "n1", "exec env A=1 '/a b'"}));
   EXPECT_THROW(fill_in({"ssh", "{host}"}, "n1", agent), std::invalid_argument);
+}
+
+TEST(Launchers, a_program_that_was_replaced_is_at_its_path) {
+  EXPECT_EQ(path_of_program("/opt/app/far"), "/opt/app/far");
+  EXPECT_EQ(path_of_program("/opt/app/far (deleted)"), "/opt/app/far");
+  const auto folder = std::filesystem::temp_directory_path() / ("yoke-program-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  const std::string odd = folder / "odd (deleted)";  // by its own name
+  std::ofstream(odd).put('x');
+  EXPECT_EQ(path_of_program(odd), odd);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Launchers, places_of_the_command_line) {
