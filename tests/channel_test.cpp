@@ -1,7 +1,10 @@
 // The channel between one parent and one worker, both ends in this process: a thread plays the worker.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -13,6 +16,8 @@
 #include "lib/channel/parent_channel.hpp"
 #include "lib/channel/slot.hpp"
 #include "lib/channel/worker_channel.hpp"
+#include "lib/system/warm_memory.hpp"
+#include "lib/wire/large_buffer.hpp"
 #include "yoke/yoke.hpp"
 
 namespace {
@@ -303,6 +308,80 @@ TEST(Channel, a_large_result_of_a_worker_that_is_gone) {  // with a message that
   ASSERT_TRUE(pair.work());
   pair.worker.reset();
   EXPECT_EQ(pair.collect(), text);
+}
+
+/// Memory is kept for the next use for as long as it lives.
+struct Keeper final : system::warm_memory::Keeper {
+  Keeper() { system::warm_memory::join(*this); }
+  ~Keeper() override {
+    system::warm_memory::leave(*this);
+    system::warm_memory::trim({});
+  }
+  void warm_memory_came() noexcept override {}
+};
+
+TEST(Channel, a_large_result_stays_as_it_is_until_it_is_fetched) {
+  const Keeper keeper;
+  Pair pair;
+  const auto text = [](int i) { return std::string(100'000, static_cast<char>('a' + i)); };
+  std::vector<Bytes> results;
+  for (int i = 0; i < 6; ++i) {  // more than are kept
+    pair.push(text(i));
+    ASSERT_TRUE(pair.work());
+    ParentChannel::Collected result;
+    ASSERT_TRUE(pair.parent.collect(result));
+    results.push_back(std::move(result.outcome.bytes));
+    if (i % 2 == 1) {
+      EXPECT_EQ(text_of(results[results.size() - 2].view()), text(i - 1));
+    }
+  }
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(text_of(results[static_cast<unsigned>(i)].view()), text(i));
+}
+
+TEST(LargeBuffer, lent_memory_is_used_again_once_it_is_back) {
+  const Keeper keeper;
+  const auto numbers = [](int count) {
+    std::vector<LargeBuffer> buffers(static_cast<unsigned>(count));
+    std::vector<std::uint64_t> all;
+    for (auto& buffer : buffers) {
+      buffer.reserve(100'000, 0);
+      all.push_back(buffer.number());
+    }
+    return all;
+  };
+  std::uint64_t number = 0;
+  system::UniqueFd lent;
+  system::UniqueFd copy;
+  {
+    LargeBuffer buffer;
+    buffer.reserve(100'000, 0);
+    buffer.data()[0] = std::byte{'x'};
+    number = buffer.number();
+    lent = buffer.lend();
+    copy.reset(::fcntl(lent.get(), F_DUPFD_CLOEXEC, 3));
+  }
+  char byte = 0;
+  ASSERT_EQ(::pread(lent.get(), &byte, 1, 0), 1);
+  EXPECT_EQ(byte, 'x');
+  EXPECT_EQ(::pwrite(lent.get(), &byte, 1, 0), -1);
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, lent.get(), 0), MAP_FAILED);
+  EXPECT_EQ(std::ranges::count(numbers(3), number), 0);
+  lent.reset();
+  EXPECT_EQ(std::ranges::count(numbers(3), number), 0);
+  copy.reset();
+  EXPECT_EQ(std::ranges::count(numbers(3), number), 1);
+}
+
+TEST(LargeBuffer, small_ones_leave_far_larger_memory_alone) {
+  const Keeper keeper;
+  const auto number_for = [](std::size_t size) {
+    LargeBuffer buffer;
+    buffer.reserve(size, 0);
+    return buffer.number();
+  };
+  const auto large = number_for(8'000'000);
+  EXPECT_NE(number_for(100'000), large);
+  EXPECT_EQ(number_for(7'000'000), large);
 }
 
 }  // namespace

@@ -270,6 +270,12 @@ TEST(Codec, G8_a_length_that_lies_allocates_nothing) {
     const std::array<unsigned char, 6> lie{static_cast<unsigned char>(head), 0xff, 0xff, 0xff, 0xff, 0};
     EXPECT_THROW(yoke::Message{std::as_bytes(std::span(lie))}, yoke::SerializationError) << head;
   }
+  // A short one is not looked through first: each of its arrays has room for at most as many as it has bytes.
+  std::vector<unsigned char> nested;
+  for (int i = 0; i < 80; ++i) nested.insert(nested.end(), {0xdc, 0x00, 0xf0});
+  EXPECT_THROW(yoke::Message{std::as_bytes(std::span(nested))}, yoke::SerializationError);
+  for (std::size_t i = 1; i < nested.size(); i += 3) nested[i] = 0x01;  // more than it has bytes
+  EXPECT_THROW(yoke::Message{std::as_bytes(std::span(nested))}, yoke::SerializationError);
 }
 
 TEST(Codec, G8_nesting_has_a_limit) {

@@ -42,6 +42,8 @@ class YOKE_API PackBuffer {
   /// The message speaks of this memory, by a place packed at `at`: whoever has the one keeps the other.
   void hold(std::shared_ptr<SharedMemory> memory, std::size_t at);
   std::span<const detail::HeldMemory> held() const noexcept;
+  /// Where a long message lies, else null.
+  LargeBuffer* large() const noexcept { return large_.get(); }
   /// The message; the buffer is empty afterwards.
   Bytes take();
 

@@ -41,6 +41,7 @@ struct SharedPlace {
   std::int32_t descriptor;
   std::uint64_t inode;
   std::uint64_t bytes;  // 0: no memory at all
+  bool operator==(const SharedPlace&) const = default;
 };
 
 /// All zero. Null for 0 bytes. Throws std::system_error.

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <mutex>
 
+#include "lib/channel/received_buffer.hpp"
 #include "lib/channel/slot.hpp"
 #include "lib/system/fault_point.hpp"
-#include "lib/system/large_pages.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/prefetch.hpp"
 #include "lib/wire/large_buffer.hpp"
@@ -21,35 +21,6 @@ namespace yoke::channel {
 namespace {
 
 constexpr std::size_t max_received = 2 * max_results_descriptors;
-
-/// A result that came as a memfd: fetched with read calls, which a worker cannot turn into SIGBUS by shrinking the file.
-class ReceivedBuffer final : public Buffer {
- public:
-  ReceivedBuffer(system::UniqueFd fd, std::size_t size) : fd_(std::move(fd)), size_(size) {}
-  std::size_t size() const noexcept override { return size_; }
-  std::span<const std::byte> view() const override {
-    std::call_once(fetched_, [this] {
-      auto content = std::make_unique_for_overwrite<std::byte[]>(size_);
-      system::use_large_pages(content.get(), size_);
-      std::size_t done = 0;
-      while (done < size_) {
-        const ssize_t n = ::pread(fd_.get(), content.get() + done, size_ - done, static_cast<off_t>(done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) throw SerializationError(fmt::format("a result of {} bytes ends after {} bytes", size_, done));
-        done += static_cast<std::size_t>(n);
-      }
-      content_ = std::move(content);
-      fd_.reset();
-    });
-    return {content_.get(), size_};
-  }
-
- private:
-  mutable system::UniqueFd fd_;
-  std::size_t size_;
-  mutable std::once_flag fetched_;
-  mutable std::unique_ptr<std::byte[]> content_;
-};
 
 /// A result that speaks of shared memory, and the memory.
 class HoldingBuffer final : public Buffer {

@@ -30,17 +30,6 @@ constexpr std::chrono::microseconds soon{300};  // about as long as longest_spin
 constexpr std::uint64_t burst = 8;  // results that nobody has asked for
 constexpr std::uint32_t pauses_in_a_burst = 32;
 
-void write_all(int fd, std::span<const std::byte> content) {
-  std::size_t done = 0;
-  while (done < content.size()) {
-    const ssize_t n = ::pwrite(fd, content.data() + done, content.size() - done, static_cast<off_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) throw std::system_error(n < 0 ? errno : ENOSPC, std::system_category(), "writing a large result");
-    done += static_cast<std::size_t>(n);
-    YOKE_FAULT_POINT(memory_written);
-  }
-}
-
 }  // namespace
 
 WorkerChannel::WorkerChannel(system::UniqueFd segment, system::UniqueFd socket)
@@ -221,7 +210,8 @@ void WorkerChannel::wait_for_descriptor_room(std::size_t count) {
 }
 
 /// Puts the bytes where they belong; the slot's fields are not yet written.
-WorkerChannel::Placement WorkerChannel::place_result(ResultSlot& slot, std::span<const std::byte> content) {
+WorkerChannel::Placement WorkerChannel::place_result(ResultSlot& slot, PackBuffer& result) {
+  const auto content = result.view();
   if (content.size() <= ResultSlot::inline_capacity) {
     if (!content.empty()) std::memcpy(slot.content, content.data(), content.size());
     return {Place::slot, 0};
@@ -233,9 +223,8 @@ WorkerChannel::Placement WorkerChannel::place_result(ResultSlot& slot, std::span
     YOKE_FAULT_POINT(arena_written);
     return {Place::arena, offset};
   }
-  const system::UniqueFd memory = system::create_memfd("yoke-result", 0);
-  YOKE_FAULT_POINT(memory_made);
-  write_all(memory.get(), content);
+  const system::UniqueFd memory = result.large()->lend();
+  YOKE_FAULT_POINT(memory_lent);
   hand_over(ControlKind::memory, memory.get());
   YOKE_FAULT_POINT(memory_sent);
   return {Place::memfd, 0};
@@ -270,7 +259,7 @@ void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t e
   ResultSlot& slot = segment_->results[position_ % slot_count];
   const auto content = result.view();
   const std::uint32_t shared = kind == ResultKind::value ? share(result.held()) : 0;
-  const auto [place, where] = place_result(slot, content);
+  const auto [place, where] = place_result(slot, result);
   YOKE_FAULT_POINT(result_placed);
   slot.length = content.size();
   slot.where = where;

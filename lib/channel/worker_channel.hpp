@@ -6,6 +6,9 @@
 // Memory of large arguments: the parent sends each memfd once and remembers the last max_kept_memory that it sent; the
 // worker keeps as many of the last that it took in. It takes in no more than its task needs, so what the parent takes
 // for known is known. A worker that gives all back says so in memory_given_back first.
+//
+// Memory of large results: the memfd in which a result was packed is lent (wire/large_buffer.hpp) and not used again before the
+// parent has fetched the result and closed it.
 #pragma once
 
 #include <deque>
@@ -72,7 +75,7 @@ class WorkerChannel {
     Place place;
     std::uint64_t where;
   };
-  Placement place_result(ResultSlot& slot, std::span<const std::byte> content);
+  Placement place_result(ResultSlot& slot, PackBuffer& result);
 
   system::UniqueFd socket_;
   system::Mapping mapping_;

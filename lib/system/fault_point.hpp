@@ -15,7 +15,7 @@
   X(crash_handler_installed) X(before_ready) X(after_ready)                                           \
   X(bell_armed) X(before_claim) X(after_claim) X(argument_memory_received) X(before_decode)           \
   X(before_publish) X(shared_memory_sent)                                                             \
-  X(arena_taken) X(arena_written) X(memory_made) X(memory_written) X(memory_sent)                     \
+  X(arena_taken) X(arena_written) X(memory_lent) X(memory_sent)                                       \
   X(result_placed) X(result_written) X(result_sequenced) X(result_rung) X(task_finished)              \
   X(stop_seen) X(before_exit)
 // In the code of a test's task: its codec, its function, its destructors.

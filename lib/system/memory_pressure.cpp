@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -52,6 +53,17 @@ bool MemoryPressure::rose() {
   const bool more = now > seen_;
   seen_ = now;
   return more;
+}
+
+std::size_t memory_limit() {
+  static const std::size_t limit = [] {
+    const auto pages = static_cast<std::uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 0L));
+    std::uint64_t least = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    for (const Cgroup& cgroup : own_cgroups("memory"))
+      least = std::min(least, least_number(cgroup, cgroup.version == 1 ? "memory.limit_in_bytes" : "memory.max").value_or(least));
+    return static_cast<std::size_t>(least);
+  }();
+  return limit;
 }
 
 MemoryUse memory_use(pid_t pid) {

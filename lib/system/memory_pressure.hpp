@@ -1,8 +1,10 @@
-// Memory as the kernel counts it: whether it killed something for want of it, and what a process has resident.
+// Memory as the kernel counts it: whether it killed something for want of it, how much there is, and what a process has
+// resident.
 #pragma once
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -24,6 +26,10 @@ class MemoryPressure {
   std::filesystem::path counter_;  // the file
   std::uint64_t seen_;
 };
+
+/// Bytes of memory that this process may have: the machine's, or the least limit of its memory cgroups, as both were at the
+/// first call. Thread-safe.
+std::size_t memory_limit();
 
 /// Bytes that a process has resident; zeros if that cannot be known (any more). Thread-safe.
 struct MemoryUse {

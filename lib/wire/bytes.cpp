@@ -30,7 +30,7 @@ void PackBuffer::grow(std::size_t length) {
 
 void PackBuffer::hold(std::shared_ptr<SharedMemory> memory, std::size_t at) {
   if (!large_) large_ = std::make_shared<LargeBuffer>();
-  large_->held().push_back({std::move(memory), at});
+  large_->hold(std::move(memory), at);
 }
 
 std::span<const detail::HeldMemory> PackBuffer::held() const noexcept {
@@ -40,7 +40,10 @@ std::span<const detail::HeldMemory> PackBuffer::held() const noexcept {
 
 Bytes PackBuffer::take() {
   Bytes bytes;
-  if (!held().empty() && data_ == small_) grow(0);  // the message keeps what it holds with it
+  if (!held().empty() && data_ == small_) {  // the message keeps what it holds with it
+    large_->reserve(size_, 0);
+    std::memcpy(large_->data(), small_, size_);
+  }
   if (held().empty() && (data_ == small_ || size_ <= Bytes::inline_capacity)) {
     bytes = Bytes(view());
   } else {

@@ -1,63 +1,37 @@
 #include "lib/wire/large_buffer.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
-#include <chrono>
+#include <cerrno>
 #include <cstring>
-#include <mutex>
-#include <vector>
+#include <string>
+#include <system_error>
 
-#include "lib/system/warm_memory.hpp"
+#include "lib/system/warm_store.hpp"
 
 namespace yoke {
 namespace {
 
-struct Warm {
-  LargeBuffer::Memory memory;
-  std::chrono::steady_clock::time_point since;
-};
+system::WarmStore<LargeBuffer::Memory>& warm() {
+  static auto& store = system::WarmStore<LargeBuffer::Memory>::make();
+  return store;
+}
 
-constexpr std::size_t max_warm_entries = 4;
-constexpr std::size_t max_warm_bytes = std::size_t{512} << 20;
-
-struct WarmMemory final : system::warm_memory::Store {
-  std::mutex mutex;
-  std::vector<Warm> entries;
-
-  bool empty() noexcept override {
-    const std::lock_guard lock(mutex);
-    return entries.empty();
-  }
-  void trim(std::chrono::steady_clock::duration age) noexcept override {
-    const auto before = std::chrono::steady_clock::now() - age;
-    const std::lock_guard lock(mutex);
-    std::erase_if(entries, [&](const Warm& entry) { return entry.since <= before; });
-  }
-};
-WarmMemory& warm() {
-  static WarmMemory* memory = [] {
-    auto* const made = new WarmMemory;  // never destroyed: buffers may outlive static objects
-    system::warm_memory::enlist(*made);
-    return made;
-  }();
-  return *memory;
+/// Lent memory is back once no descriptor of lend() is open anywhere: each has a lock, which goes with the last of it.
+bool is_back(LargeBuffer::Memory& memory) noexcept {
+  if (!memory.lent) return true;
+  if (::flock(memory.fd.get(), LOCK_EX | LOCK_NB) != 0) return false;
+  ::flock(memory.fd.get(), LOCK_UN);
+  memory.lent = false;
+  return true;
 }
 
 LargeBuffer::Memory take_memory(std::size_t size) {
-  {
-    const std::lock_guard lock(warm().mutex);
-    auto& entries = warm().entries;
-    auto best = entries.end();
-    for (auto it = entries.begin(); it != entries.end(); ++it)
-      if (it->memory.mapping.size() >= size &&
-          (best == entries.end() || it->memory.mapping.size() < best->memory.mapping.size()))
-        best = it;
-    if (best != entries.end()) {
-      LargeBuffer::Memory memory = std::move(best->memory);
-      entries.erase(best);
-      return memory;
-    }
-  }
+  if (auto memory = warm().take(size, is_back)) return std::move(*memory);
   constexpr std::size_t step = 64 * 1024;
   const std::size_t rounded = (size + step - 1) / step * step;
   LargeBuffer::Memory memory;
@@ -69,24 +43,8 @@ LargeBuffer::Memory take_memory(std::size_t size) {
   return memory;
 }
 
-/// True if it is kept, and is the only one.
-bool keep(LargeBuffer::Memory& memory) {
-  const std::lock_guard lock(warm().mutex);
-  auto& entries = warm().entries;
-  std::size_t bytes = memory.mapping.size();
-  for (const auto& entry : entries) bytes += entry.memory.mapping.size();
-  if (entries.size() >= max_warm_entries || bytes > max_warm_bytes) return false;
-  entries.push_back({std::move(memory), std::chrono::steady_clock::now()});
-  return entries.size() == 1;
-}
-
 void give_back(LargeBuffer::Memory memory) noexcept {
-  if (!system::warm_memory::has_keeper()) return;
-  try {
-    if (keep(memory)) system::warm_memory::tell_keepers();
-  } catch (const std::exception&) {
-    // no room to remember it: it goes back to the system
-  }
+  if (!memory.given) warm().give_back(std::move(memory));
 }
 
 }  // namespace
@@ -95,7 +53,26 @@ LargeBuffer::~LargeBuffer() {
   if (memory_.fd) give_back(std::move(memory_));
 }
 
+system::UniqueFd LargeBuffer::lend() {
+  // A descriptor of its own kind, not a duplicate: only so can its lock be told from this process's.
+  const std::string path = "/proc/self/fd/" + std::to_string(memory_.fd.get());
+  system::UniqueFd lent = system::above_stdio(system::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
+  if (lent && ::flock(lent.get(), LOCK_SH | LOCK_NB) == 0) {
+    memory_.lent = true;
+    return lent;
+  }
+  lent.reset(::fcntl(memory_.fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  if (!lent) throw std::system_error(errno, std::system_category(), "handing over the memory of a result");
+  memory_.given = true;
+  return lent;
+}
+
 void LargeBuffer::reserve(std::size_t capacity, std::size_t keep) {
+  if (!data_ && capacity <= sizeof near_) {
+    data_ = near_;
+    capacity_ = sizeof near_;
+    return;
+  }
   if (capacity <= memfd_threshold) {
     auto bigger = std::make_unique_for_overwrite<std::byte[]>(capacity);
     if (keep != 0) std::memcpy(bigger.get(), data_, keep);

@@ -1,11 +1,11 @@
 // LargeBuffer: the memory of a message that outgrew the stack: heap first, then a memfd that can be handed to a worker.
 //
 // Filled by one thread (through PackBuffer), immutable afterwards. Memfds of finished messages are kept warm
-// (system/warm_memory.hpp), since filling a fresh one costs ten times a copy into a warm one.
+// (system/warm_store.hpp), since filling a fresh one costs ten times a copy into a warm one.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <memory>
-#include <vector>
 
 #include "lib/system/memfd.hpp"
 #include "yoke/bytes.hpp"
@@ -46,13 +46,21 @@ class LargeBuffer final : public Buffer {
   /// Of the memfd, unique in this process; a warm memfd keeps its number.
   std::uint64_t number() const noexcept { return memory_.number; }
 
+  /// The memfd for another process, read-only. This one does not write to its memory again before all have closed it.
+  /// Throws std::system_error.
+  system::UniqueFd lend();
+
   /// What the message speaks of, kept with it.
-  std::vector<detail::HeldMemory>& held() noexcept { return held_; }
+  std::span<detail::HeldMemory> held() noexcept { return {held_.data(), held_.size()}; }
+  void hold(std::shared_ptr<SharedMemory> memory, std::size_t at) { held_.push_back({std::move(memory), at}); }
 
   struct Memory {
+    std::size_t size() const noexcept { return mapping.size(); }
     system::UniqueFd fd;
     system::Mapping mapping;
     std::uint64_t number = 0;
+    bool lent = false;  // not to be used while others have it
+    bool given = false;  // not to be used any more
   };
 
  private:
@@ -61,7 +69,8 @@ class LargeBuffer final : public Buffer {
   std::size_t capacity_ = 0;
   std::unique_ptr<std::byte[]> heap_;
   Memory memory_;
-  std::vector<detail::HeldMemory> held_;
+  boost::container::small_vector<detail::HeldMemory, 1> held_;
+  alignas(16) std::byte near_[80];  // of a short message that holds memory
 };
 
 }  // namespace yoke

@@ -13,6 +13,7 @@ namespace yoke {
 namespace {
 
 constexpr std::size_t max_depth = 512;
+constexpr std::size_t short_message = 256;  // bytes; what it claims, within its own length, costs 2 MB at most
 
 /// Checks that a message is whole before anything is allocated for it: afterwards what it claims to hold it does hold,
 /// so that unpacking takes memory in proportion to its length.
@@ -61,15 +62,20 @@ const char* type_name(msgpack::type::object_type type) {
 Message::Message(std::span<const std::byte> bytes) : zone_(take_zone()) {
   const char* data = reinterpret_cast<const char*>(bytes.data());
   try {
+    const std::size_t size = bytes.size();
     std::size_t end = 0;
-    DepthVisitor check;
-    if (!msgpack::parse(data, bytes.size(), end, check) || end != bytes.size())
-      throw SerializationError("a packed message is nested too deeply or is followed by something else");
-    std::size_t offset = 0;
-    bool referenced = false;
-    object_ = msgpack::unpack(
-        *zone_, data, bytes.size(), offset, referenced,
-        [](msgpack::type::object_type, std::size_t, void*) { return true; }, nullptr);
+    if (size > short_message) {
+      DepthVisitor check;
+      if (!msgpack::parse(data, size, end, check)) end = 0;
+    }
+    if (size <= short_message || end == size) {
+      end = 0;
+      bool referenced = false;
+      object_ = msgpack::unpack(
+          *zone_, data, size, end, referenced, [](msgpack::type::object_type, std::size_t, void*) { return true; },
+          nullptr, msgpack::unpack_limit(size, size, size, size, size, max_depth));
+    }
+    if (end != size) throw SerializationError("a packed message is nested too deeply or is followed by something else");
   } catch (const msgpack::unpack_error& error) {
     throw SerializationError(fmt::format("a packed message of {} bytes is damaged: {}", bytes.size(), error.what()));
   }

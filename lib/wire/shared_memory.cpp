@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/system/fork_guard.hpp"
 #include "yoke/error.hpp"
 #include "yoke/pack_buffer.hpp"
 #include "yoke/process.hpp"
@@ -119,7 +120,7 @@ SharedMemory::~SharedMemory() {
 }
 
 detail::SharedPlace SharedMemory::place() const noexcept {
-  return {static_cast<std::int32_t>(::getpid()), descriptor_.get(), identity_.inode, mapping_.size()};
+  return {system::own_pid(), descriptor_.get(), identity_.inode, mapping_.size()};
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::create(std::size_t bytes) {
@@ -166,6 +167,11 @@ void SharedMemory::set_value(const std::shared_ptr<const void>& value, const std
 
 std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& place) {
   const std::lock_guard lock(record().mutex);
+  for (Kept& kept : record().kept)
+    if (kept.origin == place) {
+      kept.used = true;
+      return kept.memory;
+    }
   auto memory = held_here(place.inode);
   if (memory && memory->size() != place.bytes) throw_gone(place, "there is another one in its place");
   if (memory && !this_worker::is_worker()) return memory;

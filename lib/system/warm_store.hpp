@@ -1,0 +1,93 @@
+// WarmStore: a few pieces of memory that are kept for the next use (see warm_memory.hpp). Thread-safe.
+//
+// A piece has a size() in bytes. A store is a static object that is never destroyed: what uses it may outlive static objects.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "lib/system/memory_pressure.hpp"
+#include "lib/system/warm_memory.hpp"
+
+namespace yoke::system {
+
+template <class Piece>
+class WarmStore final : public warm_memory::Store {
+ public:
+  static WarmStore& make() {
+    auto* const made = new WarmStore;
+    warm_memory::enlist(*made);
+    return *made;
+  }
+
+  /// The smallest one that is large enough, not far too large, and `usable(Piece&)`; empty if there is none.
+  template <class Usable>
+  std::optional<Piece> take(std::size_t size, const Usable& usable) {
+    const std::lock_guard lock(mutex_);
+    auto best = entries_.end();
+    for (auto it = entries_.begin(); it != entries_.end(); ++it)
+      if (it->piece.size() >= size && it->piece.size() / most_beyond <= size && (best == entries_.end() || it->piece.size() < best->piece.size()) &&
+          usable(it->piece))
+        best = it;
+    if (best == entries_.end()) return {};
+    Piece piece = std::move(best->piece);
+    entries_.erase(best);
+    return piece;
+  }
+
+  /// Kept if there is room and somebody who will see to it that it goes.
+  void give_back(Piece piece) noexcept {
+    if (!warm_memory::has_keeper()) return;
+    try {
+      if (keep(piece)) warm_memory::tell_keepers();
+    } catch (const std::exception&) {
+      // no room to remember it: it goes back to the system
+    }
+  }
+
+  bool empty() noexcept override {
+    const std::lock_guard lock(mutex_);
+    return entries_.empty();
+  }
+  void trim(std::chrono::steady_clock::duration age) noexcept override {
+    const auto before = std::chrono::steady_clock::now() - age;
+    const std::lock_guard lock(mutex_);
+    std::erase_if(entries_, [&](const Entry& entry) { return entry.since <= before; });
+  }
+
+ private:
+  static constexpr std::size_t most_entries = 4;
+  static constexpr std::size_t most_beyond = 8;  // times what is asked for: all of it stays in use with the piece
+  struct Entry {
+    Piece piece;
+    std::chrono::steady_clock::time_point since;
+  };
+
+  /// True if it is kept, and is the only one.
+  bool keep(Piece& piece) {
+    const std::lock_guard lock(mutex_);
+    std::size_t bytes = piece.size();
+    for (const auto& entry : entries_) bytes += entry.piece.size();
+    if (bytes > most_bytes_) return false;
+    if (entries_.size() == most_entries) {
+      std::swap(piece, entries_.front().piece);  // the oldest goes, once the lock is given back
+      std::rotate(entries_.begin(), entries_.begin() + 1, entries_.end());
+      entries_.back().since = std::chrono::steady_clock::now();
+      return false;
+    }
+    entries_.push_back({std::move(piece), std::chrono::steady_clock::now()});
+    return entries_.size() == 1;
+  }
+
+  const std::size_t most_bytes_ = memory_limit() / 8;
+  std::mutex mutex_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace yoke::system
