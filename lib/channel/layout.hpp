@@ -111,8 +111,9 @@ struct Bootstrap {
 /// Changes with every change of this file.
 inline constexpr std::uint32_t layout_version = 7;
 
-// Looks before sleeping: where cores are scarce, and where one is free for each that spins; there, a worker whose tasks come
-// at short intervals, as from a caller on another machine, spins on until the next.
+// Looks before sleeping: where cores are scarce, and where one is free for each that spins. There, a worker whose tasks come
+// at short intervals spins on until the next; one whose tasks are rare makes room soon for its caller, which may be waiting
+// for its very core.
 inline constexpr std::uint32_t short_spin = 50;
 inline constexpr std::uint32_t long_spin = 2000;
 inline constexpr std::uint32_t longest_spin = 20'000;

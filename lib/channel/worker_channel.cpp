@@ -107,7 +107,7 @@ void WorkerChannel::wait() {
   const std::uint64_t uncollected = position_ - segment_->collected.load(std::memory_order_relaxed);
   const std::uint32_t pauses = uncollected >= burst ? pauses_in_a_burst : 1;
   std::uint32_t looks = segment_->spin.load(std::memory_order_relaxed);
-  if (looks == long_spin && tasks_come_soon_) looks = longest_spin;
+  if (looks == long_spin) looks = tasks_come_soon_ ? longest_spin : short_spin;
   while (looks != 0) {
     if (!nothing_to_do()) return;
     for (std::uint32_t n = std::min(looks, pauses); n != 0; --n, --looks) system::pause();

@@ -71,7 +71,10 @@ bool LocalPool::does_not_begin(Worker& worker) {
 /// calls, now and then: for those that end before or without a notice.
 void LocalPool::bury_dead(Clock::time_point now) {
   const bool thorough = now >= next_roll_call_;
-  if (thorough) next_roll_call_ = now + roll_call;
+  if (thorough) {
+    next_roll_call_ = now + roll_call;
+    quiet_ = std::exchange(submitted_at_roll_call_, counts_.submitted) == counts_.submitted;
+  }
   for (std::size_t i = 0; i < workers_.size();) {
     Worker& worker = *workers_[i];
     if (!worker.was_ready && worker.channel.ready()) {

@@ -22,10 +22,13 @@ constexpr std::size_t most_ahead = channel::slot_count - 1;
 /// How many tasks a worker may have at once.
 std::size_t LocalPool::depth() const {
   if (mean_task_ns_ <= 0) return 1;
+  double ns = ahead_ns;
   // A share of what waits that leaves as much to come: so nobody has much left when the others are through.
-  const double share = static_cast<double>(backlog_.size()) / (2.0 * static_cast<double>(workers_.size() + 1));
-  const double tasks = std::max(ahead_ns / mean_task_ns_, std::min(most_ahead_ns / mean_task_ns_, share));
-  return tasks < 2 ? 1 : static_cast<std::size_t>(std::min(tasks, static_cast<double>(most_ahead)));
+  const double waiting_ns = static_cast<double>(backlog_.size()) * mean_task_ns_;
+  const double shares = 2.0 * static_cast<double>(workers_.size() + 1);
+  if (waiting_ns > ns * shares) ns = std::min(most_ahead_ns, waiting_ns / shares);
+  if (ns < 2 * mean_task_ns_) return 1;
+  return ns < static_cast<double>(most_ahead) * mean_task_ns_ ? static_cast<std::size_t>(ns / mean_task_ns_) : most_ahead;
 }
 
 /// How many workers this process can keep busy: waking more for short tasks makes all slower.

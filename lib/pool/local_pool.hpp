@@ -169,6 +169,8 @@ class LocalPool final : public Pool,
   int failed_launches_ = 0;
   static constexpr std::chrono::milliseconds roll_call{100};
   Clock::time_point next_roll_call_{};       // when to look at every process again
+  std::uint64_t submitted_at_roll_call_ = 0;
+  bool quiet_ = true;                        // nothing was submitted between the last two
   Clock::time_point next_memory_look_{};     // at busy workers, where there is a max_worker_memory
   std::vector<std::uint64_t> deaths_of_rank_;
   Stats counts_;                             // the counters; waiting, running and workers are computed
@@ -181,7 +183,7 @@ class LocalPool final : public Pool,
   bool watchdog_done_ = false;
   std::condition_variable watchdog_ended_;
   bool joined_ = false;
-  bool watchdog_rests_ = false;                    // it sleeps, and no worker had anything to do
+  bool watchdog_rests_ = false;                    // it sleeps, and no worker has had anything to do for long
   system::Word commands_{0};                       // changes to wake the watchdog
   std::atomic<bool> watchdog_sleeps_{false};
   std::atomic<std::int64_t> watchdog_wakes_at_{0};  // steady clock, ns; while it sleeps

@@ -102,7 +102,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
     if (worker->kill_at) at_latest(*worker->kill_at);
     if (worker->look_at) at_latest(*worker->look_at);
     if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
-    if (!worker->idle() || worker->hangs) at_latest(next_roll_call_);
+    if (!worker->idle() || worker->hangs || !quiet_) at_latest(next_roll_call_);
     if (!worker->idle() && options_.max_worker_memory) at_latest(next_memory_look_);
     if (worker->mode == WorkerMode::serving && worker->idle() && leaves_at(*worker) != Clock::time_point::max())
       at_latest(leaves_at(*worker));
@@ -158,7 +158,7 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   for (const auto& worker : workers_)
     if (has_news(*worker)) return;
   watchdog_wakes_at_.store(deadline ? deadline->time_since_epoch().count() : INT64_MAX, std::memory_order_relaxed);
-  watchdog_rests_ = std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
+  watchdog_rests_ = quiet_ && std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
   watchdog_sleeps_.store(true, std::memory_order_seq_cst);
   lock.unlock();
   if (!deadline || *deadline > Clock::now())

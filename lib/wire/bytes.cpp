@@ -39,17 +39,14 @@ std::span<const detail::HeldMemory> PackBuffer::held() const noexcept {
 }
 
 Bytes PackBuffer::take() {
-  Bytes bytes;
-  if (!held().empty() && data_ == small_) {  // the message keeps what it holds with it
+  const bool holds = !held().empty();
+  if (holds && data_ == small_) {  // the message keeps what it holds with it
     large_->reserve(size_, 0);
     std::memcpy(large_->data(), small_, size_);
   }
-  if (held().empty() && (data_ == small_ || size_ <= Bytes::inline_capacity)) {
-    bytes = Bytes(view());
-  } else {
-    large_->set_size(size_);
-    bytes = Bytes(std::shared_ptr<const Buffer>(std::move(large_)));
-  }
+  const bool is_large = holds || (data_ != small_ && size_ > Bytes::inline_capacity);
+  if (is_large) large_->set_size(size_);
+  Bytes bytes = is_large ? Bytes(std::shared_ptr<const Buffer>(std::move(large_))) : Bytes(view());
   large_.reset();
   data_ = small_;
   capacity_ = sizeof small_;
