@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <complex>
+#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <forward_list>
@@ -103,6 +104,43 @@ struct yoke::Codec<Money> {
   static Money unpack(const Object& o) { return Money(unpack_value<long>(o)); }
 };
 namespace {
+
+// Aggregates of other shapes.
+struct Nothing {
+  bool operator==(const Nothing&) const = default;
+};
+struct Tagged : Nothing {
+  std::string text;
+  int number = 0;
+  bool operator==(const Tagged&) const = default;
+};
+struct Record {  // as C programs have them
+  char name[40] = {};
+  int matrix[2][3] = {};
+  std::string words[2];
+  Point corners[2][2];
+  std::vector<Nothing> marks;
+  bool operator==(const Record&) const = default;
+};
+struct Header {
+  char magic[64] = {};
+  std::uint32_t lengths[8] = {};
+  bool operator==(const Header&) const = default;
+};
+struct Account {
+  Money balance = Money(0);  // which cannot be made from nothing
+  std::string owner;
+  bool operator==(const Account&) const = default;
+};
+class Ledger {
+ public:
+  bool operator==(const Ledger&) const = default;
+  std::vector<Person> people;
+  std::vector<Account> accounts;
+  std::optional<Record> record;
+  Header header;
+  MSGPACK_DEFINE(people, accounts, record, header)
+};
 
 TEST(Codec, G1_numbers) {
   expect_same(0);
@@ -210,6 +248,39 @@ TEST(Codec, G1_aggregates_and_classes) {
   expect_same(sixteen);
   expect_same(Money(1999));
   expect_same(std::map<std::string, Money>{{"a", Money(1)}});
+}
+
+TEST(Codec, G1_aggregates_of_any_shape) {
+  expect_same(Nothing());
+  expect_same(std::vector<Nothing>(3));
+  expect_same(std::variant<Nothing, Person>(Nothing()));
+  Tagged tagged;
+  tagged.text = "text";
+  tagged.number = 7;
+  expect_same(tagged);
+  Record record;
+  std::strcpy(record.name, "a name");
+  record.matrix[1][2] = 12;
+  record.words[1] = "words";
+  record.corners[1][0] = {3, 4};
+  record.marks.resize(2);
+  expect_same(record);
+  Header header;
+  header.lengths[7] = 8;
+  expect_same(header);
+  static_assert(yoke::detail::is_plain<Header>() && !yoke::detail::is_plain<Nothing>());
+  expect_same(std::vector<Header>{header, Header()});
+  expect_same(Account{Money(5), "Ann"});
+}
+
+TEST(Codec, G1_a_class_with_the_macro_holds_all_of_these) {
+  Ledger ledger;
+  ledger.people = {{"Ann", 40, {{1, 2}}, "A"}, {"Bob", 41, {}, std::nullopt}};
+  ledger.accounts = {{Money(5), "Ann"}};
+  ledger.record.emplace().words[0] = "word";
+  ledger.header.magic[0] = 'x';
+  expect_same(ledger);
+  expect_same(std::vector<Ledger>{ledger, Ledger()});
 }
 
 template <class T>

@@ -62,6 +62,14 @@ expect 'an argument without a codec' 'this type cannot cross to a worker: it has
   'pool.submit(take, give());'
 expect 'a result without a codec' 'this type cannot cross to a worker: it has no codec' \
   'pool.submit(give).get();'
+expect 'members in a base class' 'a plain aggregate (up to 16 members, none in a base class)' \
+  'struct Base { int x; }; struct Derived : Base { int y; }; pool.submit([](const Derived& d) { return d.x; }, Derived());'
+expect 'a member that cannot cross' 'this type cannot cross to a worker: it has no codec' \
+  'struct Holder { int x; int* y; }; pool.submit([](const Holder& h) { return h.x; }, Holder());'
+expect 'a member that is a reference' 'this type cannot cross to a worker: it has no codec' \
+  'struct Holder { int x; int& y; }; int z = 0; pool.submit([](const Holder& h) { return h.x; }, Holder{1, z});'
+expect 'a constant member' 'this type cannot cross to a worker: it has no codec' \
+  'struct Holder { const int x = 1; std::string y; }; pool.submit([](const Holder& h) { return h.x; }, Holder());'
 expect 'a view as result' 'a task cannot return a view' \
   'pool.submit([](const std::string& s) { return std::string_view(s); }, std::string());'
 expect 'too few arguments' 'called with another number of arguments' 'pool.submit(add, 1);'

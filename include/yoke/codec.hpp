@@ -1,7 +1,8 @@
 // Codec<T>: how a value of type T is packed into a message and unpacked again.
 //
 // Ready for: numbers, enums, strings, standard containers, optional, variant, tuple, pair, path, chrono, bitset,
-// complex, unique_ptr, shared_ptr (the value), plain aggregates of up to 16 members, and classes with MSGPACK_DEFINE.
+// complex, unique_ptr, shared_ptr (the value), plain aggregates of up to 16 members (arrays too; none in a base class), and
+// classes with MSGPACK_DEFINE, which may hold all that msgpack-c has an adaptor for, plain aggregates, and types with a Codec.
 // For another type, specialise:
 //
 //   template <> struct yoke::Codec<Money> {
@@ -100,11 +101,13 @@ template <class T>
 constexpr bool is_plain() {
   if constexpr (Number<T> || is_complex<T>)
     return true;
+  else if constexpr (std::is_array_v<T>)
+    return is_plain<std::remove_all_extents_t<T>>();
   else if constexpr (OwnCodec<T> || MsgpackDefined<T> || !std::is_trivially_copyable_v<T>)
     return false;
   else if constexpr (is_std_array<T>)
     return is_plain<typename T::value_type>();
-  else if constexpr (PlainAggregate<T>)
+  else if constexpr (PlainAggregate<T> && !std::is_empty_v<T>)
     return decltype(with_members(std::declval<T&>(), ArePlain()))::value;
   else
     return false;
@@ -117,7 +120,14 @@ inline constexpr bool is_view<std::span<T, N>> = true;
 
 template <class T>
 constexpr bool packable() {
-  return OwnCodec<T> || MsgpackDefined<T> || HasBuiltinCodec<T> || is_plain<T>() || PlainAggregate<T>;
+  if constexpr (std::is_array_v<T>)
+    return packable<std::remove_all_extents_t<T>>();
+  else if constexpr (OwnCodec<T> || MsgpackDefined<T> || HasBuiltinCodec<T> || is_plain<T>())
+    return true;
+  else if constexpr (PlainAggregate<T>)
+    return std::is_move_assignable_v<T>;  // not to be asked of a lambda: g++ 12 then takes it for not trivially copyable
+  else
+    return false;
 }
 
 /// Types that a reducer may pack: all classes but those that the library itself packs.
@@ -155,7 +165,9 @@ struct MemberTypes {
 /// Whether a reducer is to pack values of this plain type, or of one within it.
 template <class T>
 bool reduced_within(const Packer& packer) {
-  if constexpr (!std::is_class_v<T> || is_complex<T>) {
+  if constexpr (std::is_array_v<T>) {
+    return reduced_within<std::remove_all_extents_t<T>>(packer);
+  } else if constexpr (!std::is_class_v<T> || is_complex<T>) {
     return false;
   } else {
     if (!packer.reducers()) return false;
@@ -202,6 +214,12 @@ void reserve_to_fill(Container& container, std::size_t size) {
   }
 }
 
+/// Of std::array and of arrays that are members.
+template <class T>
+void pack_block(Packer& p, std::span<const T> values);
+template <class T>
+void unpack_block(const Object& o, std::span<T> into);
+
 template <class T>
 T unpack_number(const Object& object) {
   try {
@@ -228,7 +246,8 @@ template <class T>
 void pack_value(Packer& packer, const T& value) {
   static_assert(detail::packable<T>(),
                 "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate, specialise yoke::Codec for it, or pass it in yoke::wrap_non_serializable()");
+                "make it a plain aggregate (up to 16 members, none in a base class), specialise yoke::Codec for it, or pass it "
+                "in yoke::wrap_non_serializable()");
   if constexpr (detail::reducible<T>)
     if (packer.reducers() && detail::pack_reduced(packer, typeid(T), &value)) return;
   if constexpr (detail::OwnCodec<T>)
@@ -237,6 +256,8 @@ void pack_value(Packer& packer, const T& value) {
     value.msgpack_pack(packer);
   else if constexpr (detail::HasBuiltinCodec<T>)
     detail::BuiltinCodec<T>::pack(packer, value);
+  else if constexpr (std::is_array_v<T>)
+    detail::pack_block<std::remove_extent_t<T>>(packer, value);
   else
     detail::with_members(value, [&](const auto&... member) {
       packer.pack_array(static_cast<std::uint32_t>(sizeof...(member)));
@@ -244,12 +265,17 @@ void pack_value(Packer& packer, const T& value) {
     });
 }
 
+/// Unpacks one value by its codec into an object that is there.
+template <class T>
+void unpack_into(T& value, const Object& object);
+
 /// Unpacks one value by its codec. Throws SerializationError, msgpack::type_error, or what the codec throws.
 template <class T>
 T unpack_value(const Object& object) {
   static_assert(detail::packable<T>(),
                 "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate, specialise yoke::Codec for it, or pass it in yoke::wrap_non_serializable()");
+                "make it a plain aggregate (up to 16 members, none in a base class), specialise yoke::Codec for it, or pass it "
+                "in yoke::wrap_non_serializable()");
   if constexpr (detail::reducible<T>)
     if (detail::is_reduced(object)) return detail::unpack_reduced<T>(object);
   if constexpr (detail::OwnCodec<T>) {
@@ -264,13 +290,48 @@ T unpack_value(const Object& object) {
     T value{};
     detail::with_members(value, [&](auto&... member) {
       const auto items = detail::unpack_array(object, sizeof...(member));
-      std::size_t i = 0;
-      ((member = unpack_value<std::remove_cvref_t<decltype(member)>>(items[i++])), ...);
+      [[maybe_unused]] std::size_t i = 0;
+      (unpack_into(member, items[i++]), ...);
     });
     return value;
   }
 }
 
+template <class T>
+void unpack_into(T& value, const Object& object) {
+  if constexpr (std::is_array_v<T>)
+    detail::unpack_block<std::remove_extent_t<T>>(object, value);
+  else
+    value = unpack_value<T>(object);
+}
+
 }  // namespace yoke
 
 #include "yoke/standard_codecs.hpp"
+
+// So that a class with MSGPACK_DEFINE may hold what msgpack-c has no adaptor for: plain aggregates and types with a Codec.
+namespace yoke::detail {
+template <class T>
+concept UnknownToMsgpack =
+    std::is_class_v<T> && !MsgpackDefined<T> && (OwnCodec<T> || (!HasBuiltinCodec<T> && PlainAggregate<T>));
+}  // namespace yoke::detail
+namespace msgpack {
+MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
+  namespace adaptor {
+  template <class T>
+  struct pack<T, std::enable_if_t<yoke::detail::UnknownToMsgpack<T>>> {
+    msgpack::packer<yoke::PackBuffer>& operator()(msgpack::packer<yoke::PackBuffer>& packer, const T& value) const {
+      yoke::pack_value(static_cast<yoke::Packer&>(packer), value);  // nobody else makes one for a PackBuffer
+      return packer;
+    }
+  };
+  template <class T>
+  struct convert<T, std::enable_if_t<yoke::detail::UnknownToMsgpack<T>>> {
+    const msgpack::object& operator()(const msgpack::object& object, T& value) const {
+      value = yoke::unpack_value<T>(object);
+      return object;
+    }
+  };
+  }  // namespace adaptor
+}
+}  // namespace msgpack

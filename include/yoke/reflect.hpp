@@ -9,44 +9,113 @@
 
 namespace yoke::detail {
 
-/// Never called. Defined all the same: clang wants it where a member is an optional of a type without linkage.
+/// Converts to anything but T. Never called. Defined all the same, like the others: clang wants it where a member is an
+/// optional of a type without linkage.
+template <class T>
 struct AnyMember {
-  template <class T>
-  operator T() const {
+  template <class M>
+    requires(!std::is_same_v<M, T>)
+  operator M() const {
+    std::terminate();
+  }
+};
+/// Converts to any base of T, or to empty ones alone. Never called.
+template <class T, bool Empty>
+struct AnyBase {
+  AnyBase() = default;
+  AnyBase(const AnyBase&) = delete;  // or a std::any, as first member, would take it
+  template <class B>
+    requires(std::is_base_of_v<B, T> && !std::is_same_v<B, T> && (!Empty || std::is_empty_v<B>))
+  operator B() const {
     std::terminate();
   }
 };
 
-template <class T, std::size_t... I>
-concept BraceConstructible = requires { T{(static_cast<void>(I), AnyMember{})...}; };
-
-template <class T, std::size_t N>
-inline constexpr bool takes_members = []<std::size_t... I>(std::index_sequence<I...>) {
-  return BraceConstructible<T, I...>;
-}(std::make_index_sequence<N>{});
-
-inline constexpr std::size_t max_members = 16;
-
-template <class T, std::size_t N = max_members>
-constexpr std::size_t member_count() {
-  if constexpr (takes_members<T, N>)
-    return N;
-  else if constexpr (N == 0)
-    return 0;
+template <class T, bool Empty, std::size_t... I>
+concept BeginsWithBases = requires { T{(static_cast<void>(I), AnyBase<T, Empty>())...}; };
+template <class T, bool Empty, std::size_t N = 0>
+constexpr std::size_t base_count() {
+  constexpr bool has_more = []<std::size_t... I>(std::index_sequence<I...>) {
+    return BeginsWithBases<T, Empty, I...>;
+  }(std::make_index_sequence<N + 1>());
+  if constexpr (has_more)
+    return base_count<T, Empty, N + 1>();
   else
-    return member_count<T, N - 1>();
+    return N;
 }
 
-/// An aggregate that is neither a union nor an array, with 1 to 16 members.
+inline constexpr std::size_t max_members = 16;
+inline constexpr std::size_t uncountable = max_members + 1;
+
+template <class T, std::size_t... I>
+concept TakesMembers = requires { T{(static_cast<void>(I), AnyMember<T>())...}; };
+template <class T, std::size_t N = 0>
+constexpr std::size_t initializer_count() {
+  constexpr bool takes_one_more = []<std::size_t... I>(std::index_sequence<I...>) {
+    return TakesMembers<T, I...>;
+  }(std::make_index_sequence<N + 1>());
+  if constexpr (takes_one_more && N < uncountable)
+    return initializer_count<T, N + 1>();
+  else
+    return N;
+}
+
+/// How many bases and members an aggregate has: as many as it takes empty initialisers, which stand for an array as a whole.
+/// Where a member cannot be made from one, as many as it takes initialisers of any kind.
 template <class T>
-concept PlainAggregate = std::is_aggregate_v<T> && std::is_class_v<T> && !takes_members<T, max_members + 1> &&
-                         (member_count<T>() > 0);
+constexpr std::size_t element_count() {
+#define YOKE_ELEMENTS(n, ...)                                                        \
+  if constexpr (!requires { T{__VA_ARGS__ {}}; }) {                                  \
+    if constexpr (requires { T{__VA_ARGS__ AnyMember<T>()}; })                       \
+      return initializer_count<T>();                                                 \
+    else                                                                             \
+      return n;                                                                      \
+  } else
+  // clang-format off
+  YOKE_ELEMENTS(0)
+  YOKE_ELEMENTS(1, {},)
+  YOKE_ELEMENTS(2, {}, {},)
+  YOKE_ELEMENTS(3, {}, {}, {},)
+  YOKE_ELEMENTS(4, {}, {}, {}, {},)
+  YOKE_ELEMENTS(5, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(6, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(7, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(8, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(9, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(10, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(11, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(12, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(13, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(14, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(15, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(16, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  // clang-format on
+  return uncountable;
+#undef YOKE_ELEMENTS
+}
+
+template <class T>
+constexpr std::size_t member_count() {
+  constexpr std::size_t elements = element_count<T>();
+  constexpr std::size_t bases = elements == 0 || elements == uncountable ? 0 : base_count<T, false>();
+  if constexpr (bases == 0)
+    return elements;
+  else
+    return base_count<T, true>() == bases ? elements - bases : uncountable;
+}
+
+/// An aggregate that is neither a union nor an array, with up to 16 members and none in a base, which can be made empty.
+template <class T>
+concept PlainAggregate = std::is_aggregate_v<T> && std::is_class_v<T> && std::is_default_constructible_v<T> &&
+                         member_count<T>() <= max_members;
 
 /// Calls f(member...) with references to all members.
 template <class T, class F>
-constexpr decltype(auto) with_members(T& v, F&& f) {
+constexpr decltype(auto) with_members([[maybe_unused]] T& v, F&& f) {
   constexpr std::size_t n = member_count<std::remove_const_t<T>>();
-  if constexpr (n == 1) {
+  if constexpr (n == 0) {
+    return f();
+  } else if constexpr (n == 1) {
     auto& [a] = v;
     return f(a);
   } else if constexpr (n == 2) {

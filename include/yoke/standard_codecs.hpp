@@ -174,7 +174,7 @@ void unpack_block(const Object& o, std::span<T> into) {
       return;
     }
   const auto items = unpack_array(o);
-  for (std::size_t i = 0; i < into.size(); ++i) into[i] = unpack_value<T>(items[i]);
+  for (std::size_t i = 0; i < into.size(); ++i) unpack_into(into[i], items[i]);
 }
 
 template <class T, std::size_t N>
