@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +20,7 @@
 #include "lib/channel/worker_channel.hpp"
 #include "lib/system/warm_memory.hpp"
 #include "lib/wire/large_buffer.hpp"
+#include "tests/support/sanitized.hpp"
 #include "yoke/yoke.hpp"
 
 namespace {
@@ -372,6 +375,58 @@ TEST(LargeBuffer, lent_memory_is_used_again_once_it_is_back) {
   EXPECT_EQ(std::ranges::count(numbers(3), number), 1);
 }
 
+TEST(LargeBuffer, a_fork_does_not_use_the_same_memory) {
+  const Keeper keeper;
+  auto in_use = std::make_unique<LargeBuffer>();
+  in_use->reserve(100'000, 0);
+  std::uint64_t kept = 0;
+  {
+    LargeBuffer buffer;
+    buffer.reserve(100'000, 0);
+    kept = buffer.number();
+  }
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const auto forbidden = in_use->number();
+    in_use.reset();
+    LargeBuffer first, second;
+    first.reserve(100'000, 0);
+    second.reserve(100'000, 0);
+    bool same = false;
+    for (const auto* buffer : {&first, &second}) same |= buffer->number() == kept || buffer->number() == forbidden;
+    ::_exit(same ? 1 : 0);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(LargeBuffer, what_is_kept_is_given_up_where_it_is_missing) {
+  if (yoke_test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
+  const Keeper keeper;
+  const auto make = [](std::size_t size) {
+    LargeBuffer buffer;
+    buffer.reserve(size, 0);
+  };
+  make(100'000);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit low = before;
+  {
+    const system::UniqueFd lowest_free(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    low.rlim_cur = static_cast<rlim_t>(lowest_free.get());
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  EXPECT_NO_THROW(make(1'000'000));  // the descriptor of what was kept is free again
+  {
+    LargeBuffer in_use;
+    in_use.reserve(1'000'000, 0);
+    EXPECT_THROW(make(10'000'000), std::system_error);
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
 TEST(LargeBuffer, small_ones_leave_far_larger_memory_alone) {
   const Keeper keeper;
   const auto number_for = [](std::size_t size) {
@@ -380,8 +435,25 @@ TEST(LargeBuffer, small_ones_leave_far_larger_memory_alone) {
     return buffer.number();
   };
   const auto large = number_for(8'000'000);
-  EXPECT_NE(number_for(100'000), large);
+  for (std::size_t size = 100'000; size < 4'000'000; size += 100'000) EXPECT_NE(number_for(size), large);
   EXPECT_EQ(number_for(7'000'000), large);
+}
+
+TEST(LargeBuffer, one_that_grows_leaves_the_largest_kept) {
+  const Keeper keeper;
+  std::uint64_t number = 0;
+  for (int turn = 0; turn < 3; ++turn) {
+    LargeBuffer buffer;
+    std::size_t size = 0;
+    for (std::size_t capacity = 100'000; capacity < 100'000'000; capacity *= 2) {
+      buffer.reserve(capacity, size);
+      size = capacity;
+    }
+    if (turn != 0) {
+      EXPECT_EQ(buffer.number(), number);
+    }
+    number = buffer.number();
+  }
 }
 
 }  // namespace

@@ -132,15 +132,65 @@ struct Account {
   std::string owner;
   bool operator==(const Account&) const = default;
 };
+struct Anything {  // made from whatever there is
+  Anything() = default;
+  template <class T>
+  Anything(T&&) {}  // NOLINT: not explicit
+  int number = 0;
+  bool operator==(const Anything&) const = default;
+};
+struct Wrapped {
+  Anything anything;
+  bool operator==(const Wrapped&) const = default;
+};
+struct Constant {  // whose bytes can cross, though it cannot be assigned
+  const int id;
+  double value;
+  bool operator==(const Constant&) const = default;
+};
+template <class T>
+struct Pair2 {  // with an adaptor of its own
+  T a = T(), b = T();
+  bool operator==(const Pair2&) const = default;
+};
 class Ledger {
  public:
   bool operator==(const Ledger&) const = default;
+  Pair2<int> pair;
   std::vector<Person> people;
   std::vector<Account> accounts;
   std::optional<Record> record;
   Header header;
-  MSGPACK_DEFINE(people, accounts, record, header)
+  MSGPACK_DEFINE(people, accounts, record, header, pair)
 };
+
+}  // namespace
+template <>
+struct yoke::Codec<Anything> {
+  static void pack(Packer& p, const Anything& a) { pack_value(p, a.number); }
+  static Anything unpack(const Object& o) {
+    Anything a;
+    a.number = unpack_value<int>(o);
+    return a;
+  }
+};
+template <class T>
+struct msgpack::adaptor::pack<Pair2<T>> {
+  template <class Stream>
+  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& packer, const Pair2<T>& pair) const {
+    packer.pack_array(2);
+    return packer.pack(pair.b).pack(pair.a);
+  }
+};
+template <class T>
+struct msgpack::adaptor::convert<Pair2<T>> {
+  const msgpack::object& operator()(const msgpack::object& object, Pair2<T>& pair) const {
+    object.via.array.ptr[0].convert(pair.b);
+    object.via.array.ptr[1].convert(pair.a);
+    return object;
+  }
+};
+namespace {
 
 TEST(Codec, G1_numbers) {
   expect_same(0);
@@ -271,6 +321,14 @@ TEST(Codec, G1_aggregates_of_any_shape) {
   static_assert(yoke::detail::is_plain<Header>() && !yoke::detail::is_plain<Nothing>());
   expect_same(std::vector<Header>{header, Header()});
   expect_same(Account{Money(5), "Ann"});
+  Wrapped wrapped;
+  wrapped.anything.number = 7;
+  expect_same(wrapped);
+  const std::vector<Constant> constants{{1, 2.5}, {2, 3.5}};
+  EXPECT_EQ(packed(constants).size(), packed(std::vector<double>(4)).size());
+  const auto bytes = packed(constants);
+  const yoke::Message message(bytes.view());
+  EXPECT_EQ(yoke::unpack_value<std::span<const Constant>>(message.object())[1], constants[1]);
 }
 
 TEST(Codec, G1_a_class_with_the_macro_holds_all_of_these) {
@@ -279,8 +337,12 @@ TEST(Codec, G1_a_class_with_the_macro_holds_all_of_these) {
   ledger.accounts = {{Money(5), "Ann"}};
   ledger.record.emplace().words[0] = "word";
   ledger.header.magic[0] = 'x';
+  ledger.pair = {1, 2};
   expect_same(ledger);
   expect_same(std::vector<Ledger>{ledger, Ledger()});
+  msgpack::sbuffer elsewhere;  // and msgpack-c's own use of its adaptors is as it was
+  msgpack::pack(elsewhere, Pair2<int>{1, 2});
+  EXPECT_EQ(msgpack::unpack(elsewhere.data(), elsewhere.size()).get().as<Pair2<int>>(), (Pair2<int>{1, 2}));
 }
 
 template <class T>

@@ -15,8 +15,8 @@ namespace {
 
 /// Each thread submits its share, then gets it.
 template <class Submit>
-double million_tasks_per_second_of(int threads, int count, const Submit& submit) {
-  burst(2000, submit);
+double burst_rate_of_threads(int threads, int count, const Submit& submit) {
+  burst(count, submit);  // their memory is there
   std::barrier start(threads + 1);
   std::vector<std::future<void>> submitters;  // carries what a burst throws
   for (int i = 0; i < threads; ++i)
@@ -37,14 +37,14 @@ Curve measure(const Effort& effort) {
       {
         ProcessPoolExecutor executor = make_ready_executor(1);
         curve.add("yoke", "M tasks/s", threads,
-                  million_tasks_per_second_of(threads, effort.times(400'000),
+                  burst_rate_of_threads(threads, effort.times(200'000),
                                               [&](int i) { return executor.submit(inc, i); }));
       }
       for (const auto& kind : thread_pool_kinds()) {
         if (!kind.counts_threads) continue;
         const auto pool = kind.make(1);
         curve.add(kind.name, "M tasks/s", threads,
-                  million_tasks_per_second_of(threads, std::min(effort.times(400'000), kind.most_tasks),
+                  burst_rate_of_threads(threads, std::min(effort.times(200'000), kind.most_tasks),
                                               [&](int i) { return pool->submit(inc, i); }));
       }
     }

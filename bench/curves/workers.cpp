@@ -18,17 +18,17 @@ Curve measure(const Effort& effort) {
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     for (const int workers : {1, 2, 4, 8, 16, 32, 64}) {
       const auto add = [&](const std::string& who, int count, int trips, const auto& submit) {
-        curve.add(who, throughput, workers, million_tasks_per_second(count, submit));
+        curve.add(who, throughput, workers, warm_burst_rate(count, submit));
         curve.add(who, round_trip, workers, hot_microseconds(trips, submit));
       };
       {
         ProcessPoolExecutor executor = make_ready_executor(workers);
-        add("yoke", effort.times(200'000), effort.times(10'000), [&](int i) { return executor.submit(inc, i); });
+        add("yoke", effort.times(100'000), effort.times(10'000), [&](int i) { return executor.submit(inc, i); });
       }
       for (const auto& kind : thread_pool_kinds()) {
         if (!kind.counts_threads) continue;
         const auto pool = kind.make(workers);
-        add(kind.name, std::min(effort.times(200'000), kind.most_tasks / 4), effort.times(1000),
+        add(kind.name, std::min(effort.times(100'000), kind.most_tasks / 4), effort.times(1000),
             [&](int i) { return pool->submit(inc, i); });
       }
     }

@@ -14,12 +14,8 @@
 namespace yoke::bench {
 namespace {
 
-double rate_of(ProcessPoolExecutor& executor, int count) {
-  return million_tasks_per_second(count, [&](int i) { return executor.submit(inc, i); });
-}
-
-/// The pools serve for all turns. The first turn is told in the note alone: it pays for the fresh memory of a million tasks,
-/// which later bursts find warm.
+/// The pools serve for all turns. Their first bursts are told in the note alone: they pay for the fresh memory of a million
+/// tasks.
 Row measure(const char* id, int workers, const Effort& effort) {
   const int count = effort.times(1'000'000);
   Row row{.id = id,
@@ -35,15 +31,16 @@ Row measure(const char* id, int workers, const Effort& effort) {
     row.peers.push_back({kind.name, {}});
     pools.push_back(kind.make(workers));
   }
-  const auto take_turn = [&](Figure& ours, std::vector<Figure>& peers) {
-    ours.samples.push_back(rate_of(executor, count));
+  const auto take_turn = [&](Row& into, const auto& rate) {
+    into.ours.samples.push_back(rate(count, [&](int i) { return executor.submit(inc, i); }));
     for (std::size_t k = 0; k < kinds.size(); ++k)
-      peers[k].samples.push_back(million_tasks_per_second(std::min(count, kinds[k].most_tasks),
-                                                          [&](int i) { return pools[k]->submit(inc, i); }));
+      into.peers[k].samples.push_back(
+          rate(std::min(count, kinds[k].most_tasks), [&](int i) { return pools[k]->submit(inc, i); }));
   };
   Row fresh = row;
-  take_turn(fresh.ours, fresh.peers);
-  for (int turn = 0; turn < effort.repetitions; ++turn) take_turn(row.ours, row.peers);
+  take_turn(fresh, [](int tasks, const auto& submit) { return burst_rate(tasks, submit); });
+  for (int turn = 0; turn < effort.repetitions; ++turn)
+    take_turn(row, [](int tasks, const auto& submit) { return warm_burst_rate(tasks, submit); });
   if (const Figure* peer = fresh.peer())
     row.note = fmt::format("the first burst, in fresh memory: {:.2f}, {} {:.2f}", fresh.ours.samples[0], peer->who,
                            peer->samples[0]);
@@ -60,10 +57,12 @@ Row measure_crowd(const Effort& effort) {
           .peers = {{"yoke, 2 workers", {}}}};
   ProcessPoolExecutor crowd = make_ready_executor(64);
   ProcessPoolExecutor pair = make_ready_executor(2);
-  rate_of(pair, count);  // as above
+  const auto rate_of = [&](ProcessPoolExecutor& executor) {
+    return warm_burst_rate(count, [&](int i) { return executor.submit(inc, i); });
+  };
   for (int turn = 0; turn < effort.repetitions; ++turn) {
-    row.ours.samples.push_back(rate_of(crowd, count));
-    row.peers[0].samples.push_back(rate_of(pair, count));
+    row.ours.samples.push_back(rate_of(crowd));
+    row.peers[0].samples.push_back(rate_of(pair));
   }
   return row;
 }

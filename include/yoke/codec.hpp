@@ -46,7 +46,7 @@ class Packer : public msgpack::packer<PackBuffer> {
   };
   explicit Packer(PackBuffer& buffer, Arrays arrays = Arrays::bytes, const Reducers* reducers = nullptr)
       : msgpack::packer<PackBuffer>(buffer), buffer_(&buffer), arrays_(arrays), reducers_(reducers) {}
-  PackBuffer& buffer() const noexcept { return *buffer_; }
+  PackBuffer& buffer() const noexcept { return *buffer_; }  // not for a msgpack::packer of one's own
   Arrays arrays() const noexcept { return arrays_; }
   const Reducers* reducers() const noexcept { return reducers_; }  // null: there are none
 
@@ -121,11 +121,11 @@ inline constexpr bool is_view<std::span<T, N>> = true;
 template <class T>
 constexpr bool packable() {
   if constexpr (std::is_array_v<T>)
-    return packable<std::remove_all_extents_t<T>>();
+    return false;  // but as a member
   else if constexpr (OwnCodec<T> || MsgpackDefined<T> || HasBuiltinCodec<T> || is_plain<T>())
     return true;
   else if constexpr (PlainAggregate<T>)
-    return std::is_move_assignable_v<T>;  // not to be asked of a lambda: g++ 12 then takes it for not trivially copyable
+    return std::is_default_constructible_v<T> && std::is_move_assignable_v<T>;  // not to be asked of a lambda: g++ 12 then takes it for not trivially copyable
   else
     return false;
 }
@@ -214,11 +214,16 @@ void reserve_to_fill(Container& container, std::size_t size) {
   }
 }
 
-/// Of std::array and of arrays that are members.
+// Of std::array, and of arrays that are members.
 template <class T>
 void pack_block(Packer& p, std::span<const T> values);
 template <class T>
 void unpack_block(const Object& o, std::span<T> into);
+// What may be such an array.
+template <class T>
+void pack_member(Packer& packer, const T& member);
+template <class T>
+void unpack_member(T& member, const Object& object);
 
 template <class T>
 T unpack_number(const Object& object) {
@@ -256,18 +261,12 @@ void pack_value(Packer& packer, const T& value) {
     value.msgpack_pack(packer);
   else if constexpr (detail::HasBuiltinCodec<T>)
     detail::BuiltinCodec<T>::pack(packer, value);
-  else if constexpr (std::is_array_v<T>)
-    detail::pack_block<std::remove_extent_t<T>>(packer, value);
   else
     detail::with_members(value, [&](const auto&... member) {
       packer.pack_array(static_cast<std::uint32_t>(sizeof...(member)));
-      (pack_value(packer, member), ...);
+      (detail::pack_member(packer, member), ...);
     });
 }
-
-/// Unpacks one value by its codec into an object that is there.
-template <class T>
-void unpack_into(T& value, const Object& object);
 
 /// Unpacks one value by its codec. Throws SerializationError, msgpack::type_error, or what the codec throws.
 template <class T>
@@ -291,18 +290,25 @@ T unpack_value(const Object& object) {
     detail::with_members(value, [&](auto&... member) {
       const auto items = detail::unpack_array(object, sizeof...(member));
       [[maybe_unused]] std::size_t i = 0;
-      (unpack_into(member, items[i++]), ...);
+      (detail::unpack_member(member, items[i++]), ...);
     });
     return value;
   }
 }
 
 template <class T>
-void unpack_into(T& value, const Object& object) {
+void detail::pack_member(Packer& packer, const T& member) {
   if constexpr (std::is_array_v<T>)
-    detail::unpack_block<std::remove_extent_t<T>>(object, value);
+    pack_block<std::remove_extent_t<T>>(packer, member);
   else
-    value = unpack_value<T>(object);
+    pack_value<T>(packer, member);
+}
+template <class T>
+void detail::unpack_member(T& member, const Object& object) {
+  if constexpr (std::is_array_v<T>)
+    unpack_block<std::remove_extent_t<T>>(object, member);
+  else
+    member = unpack_value<T>(object);
 }
 
 }  // namespace yoke
@@ -313,20 +319,24 @@ void unpack_into(T& value, const Object& object) {
 namespace yoke::detail {
 template <class T>
 concept UnknownToMsgpack =
-    std::is_class_v<T> && !MsgpackDefined<T> && (OwnCodec<T> || (!HasBuiltinCodec<T> && PlainAggregate<T>));
+    std::is_class_v<T> && !requires(const T& t, msgpack::packer<PackBuffer>& p) { t.msgpack_pack(p); } &&
+    !requires(T& t, const Object& o) { t.msgpack_unpack(o); } &&
+    (OwnCodec<T> || (!HasBuiltinCodec<T> && PlainAggregate<T>));
 }  // namespace yoke::detail
 namespace msgpack {
 MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
   namespace adaptor {
   template <class T>
-  struct pack<T, std::enable_if_t<yoke::detail::UnknownToMsgpack<T>>> {
+    requires yoke::detail::UnknownToMsgpack<T>
+  struct pack<T, void> {  // an adaptor for a template of the program's own goes before it
     msgpack::packer<yoke::PackBuffer>& operator()(msgpack::packer<yoke::PackBuffer>& packer, const T& value) const {
       yoke::pack_value(static_cast<yoke::Packer&>(packer), value);  // nobody else makes one for a PackBuffer
       return packer;
     }
   };
   template <class T>
-  struct convert<T, std::enable_if_t<yoke::detail::UnknownToMsgpack<T>>> {
+    requires yoke::detail::UnknownToMsgpack<T>
+  struct convert<T, void> {
     const msgpack::object& operator()(const msgpack::object& object, T& value) const {
       value = yoke::unpack_value<T>(object);
       return object;

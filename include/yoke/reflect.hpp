@@ -31,13 +31,16 @@ struct AnyBase {
   }
 };
 
+struct NoBase {};  // whoever takes it takes anything
+
 template <class T, bool Empty, std::size_t... I>
-concept BeginsWithBases = requires { T{(static_cast<void>(I), AnyBase<T, Empty>())...}; };
+concept BeginsWithBases = requires { T{(static_cast<void>(I), AnyBase<T, Empty>())..., AnyBase<T, Empty>()}; } &&
+                          !requires { T{(static_cast<void>(I), AnyBase<T, Empty>())..., NoBase()}; };
 template <class T, bool Empty, std::size_t N = 0>
 constexpr std::size_t base_count() {
   constexpr bool has_more = []<std::size_t... I>(std::index_sequence<I...>) {
     return BeginsWithBases<T, Empty, I...>;
-  }(std::make_index_sequence<N + 1>());
+  }(std::make_index_sequence<N>());
   if constexpr (has_more)
     return base_count<T, Empty, N + 1>();
   else
@@ -106,7 +109,7 @@ constexpr std::size_t member_count() {
 
 /// An aggregate that is neither a union nor an array, with up to 16 members and none in a base, which can be made empty.
 template <class T>
-concept PlainAggregate = std::is_aggregate_v<T> && std::is_class_v<T> && std::is_default_constructible_v<T> &&
+concept PlainAggregate = std::is_aggregate_v<T> && std::is_class_v<T> && requires { T{}; } &&
                          member_count<T>() <= max_members;
 
 /// Calls f(member...) with references to all members.

@@ -156,7 +156,7 @@ void pack_block(Packer& p, std::span<const T> values) {
   if constexpr (is_plain<T>())
     if (as_bytes<T>(p)) return pack_plain(p, values.data(), values.size_bytes());
   p.pack_array(static_cast<std::uint32_t>(values.size()));
-  for (const T& value : values) pack_value<T>(p, value);
+  for (const T& value : values) pack_member<T>(p, value);
 }
 /// How many there are.
 template <class T>
@@ -174,7 +174,7 @@ void unpack_block(const Object& o, std::span<T> into) {
       return;
     }
   const auto items = unpack_array(o);
-  for (std::size_t i = 0; i < into.size(); ++i) unpack_into(into[i], items[i]);
+  for (std::size_t i = 0; i < into.size(); ++i) unpack_member(into[i], items[i]);
 }
 
 template <class T, std::size_t N>

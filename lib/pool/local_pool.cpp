@@ -165,9 +165,9 @@ void LocalPool::submit(TaskPtr task) {
   const bool others_wait = !backlog_.empty();
   backlog_.push_back(std::move(task));
   // In a burst that nobody waits for yet: so that the watchdog is not woken for it, on this very processor perhaps.
-  if (counts_.submitted % burst == 0) collect_all();
+  const bool collected = counts_.submitted % burst == 0 && collect_all();
   // Where others wait there was no room for them, and there is none until something is collected.
-  if (!others_wait || collect_all())
+  if (!others_wait || collected || collect_all())
     dispatch();
   else if (wants_worker())
     wake_watchdog();

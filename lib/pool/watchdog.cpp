@@ -158,7 +158,9 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   for (const auto& worker : workers_)
     if (has_news(*worker)) return;
   watchdog_wakes_at_.store(deadline ? deadline->time_since_epoch().count() : INT64_MAX, std::memory_order_relaxed);
-  watchdog_rests_ = quiet_ && std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
+  // Who limits memory looks at once whenever there is something to do.
+  watchdog_rests_ = (quiet_ || options_.max_worker_memory) &&
+                    std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
   watchdog_sleeps_.store(true, std::memory_order_seq_cst);
   lock.unlock();
   if (!deadline || *deadline > Clock::now())

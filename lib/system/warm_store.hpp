@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/system/cpu_count.hpp"
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
 
@@ -45,7 +46,7 @@ class WarmStore final : public warm_memory::Store {
   void give_back(Piece piece) noexcept {
     if (!warm_memory::has_keeper()) return;
     try {
-      if (keep(piece)) warm_memory::tell_keepers();
+      if (keep(std::move(piece))) warm_memory::tell_keepers();
     } catch (const std::exception&) {
       // no room to remember it: it goes back to the system
     }
@@ -62,32 +63,37 @@ class WarmStore final : public warm_memory::Store {
   }
 
  private:
-  static constexpr std::size_t most_entries = 4;
-  static constexpr std::size_t most_beyond = 8;  // times what is asked for: all of it stays in use with the piece
+  static constexpr std::size_t most_entries = 8;
+  static constexpr std::size_t most_beyond = 2;  // times what is asked for: all of it stays in use with the piece
   struct Entry {
     Piece piece;
     std::chrono::steady_clock::time_point since;
   };
 
-  /// True if it is kept, and is the only one.
-  bool keep(Piece& piece) {
+  /// True if it is the only one. Of too many the smallest goes, which costs least to have anew; of too large ones the oldest.
+  bool keep(Piece piece) {
+    std::vector<Entry> gone;  // once the lock is given back
     const std::lock_guard lock(mutex_);
-    std::size_t bytes = piece.size();
-    for (const auto& entry : entries_) bytes += entry.piece.size();
-    if (bytes > most_bytes_) return false;
-    if (entries_.size() == most_entries) {
-      std::swap(piece, entries_.front().piece);  // the oldest goes, once the lock is given back
-      std::rotate(entries_.begin(), entries_.begin() + 1, entries_.end());
-      entries_.back().since = std::chrono::steady_clock::now();
-      return false;
-    }
     entries_.push_back({std::move(piece), std::chrono::steady_clock::now()});
+    const auto give_up = [&](auto entry) {
+      gone.push_back(std::move(*entry));
+      entries_.erase(entry);
+    };
+    if (entries_.size() > most_entries)
+      give_up(std::ranges::min_element(entries_, {}, [](const Entry& entry) { return entry.piece.size(); }));
+    std::size_t bytes = 0;
+    for (const auto& entry : entries_) bytes += entry.piece.size();
+    while (bytes > most_bytes_) {
+      bytes -= entries_.front().piece.size();
+      give_up(entries_.begin());
+    }
     return entries_.size() == 1;
   }
 
-  const std::size_t most_bytes_ = memory_limit() / 8;
+  // A share of what this process and as many workers as there are processors may have.
+  const std::size_t most_bytes_ = memory_limit() / 8 / static_cast<std::size_t>(usable_cpus());
   std::mutex mutex_;
-  std::vector<Entry> entries_;
+  std::vector<Entry> entries_;  // oldest first
 };
 
 }  // namespace yoke::system

@@ -11,6 +11,7 @@
 #include <string>
 #include <system_error>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/warm_store.hpp"
 
 namespace yoke {
@@ -21,8 +22,11 @@ system::WarmStore<LargeBuffer::Memory>& warm() {
   return store;
 }
 
-/// Lent memory is back once no descriptor of lend() is open anywhere: each has a lock, which goes with the last of it.
-bool is_back(LargeBuffer::Memory& memory) noexcept {
+bool is_own(const LargeBuffer::Memory& memory) noexcept { return memory.generation == system::fork_generation(); }
+
+/// Lent memory is free once no descriptor of lend() is open anywhere: each has a lock, which goes with the last of it.
+bool is_free(LargeBuffer::Memory& memory) noexcept {
+  if (!is_own(memory)) return false;
   if (!memory.lent) return true;
   if (::flock(memory.fd.get(), LOCK_EX | LOCK_NB) != 0) return false;
   ::flock(memory.fd.get(), LOCK_UN);
@@ -30,8 +34,7 @@ bool is_back(LargeBuffer::Memory& memory) noexcept {
   return true;
 }
 
-LargeBuffer::Memory take_memory(std::size_t size) {
-  if (auto memory = warm().take(size, is_back)) return std::move(*memory);
+LargeBuffer::Memory make_memory(std::size_t size) {
   constexpr std::size_t step = 64 * 1024;
   const std::size_t rounded = (size + step - 1) / step * step;
   LargeBuffer::Memory memory;
@@ -40,11 +43,22 @@ LargeBuffer::Memory take_memory(std::size_t size) {
   system::seal_future_writes(memory.fd.get());  // workers read it; this process keeps its mapping
   static std::atomic<std::uint64_t> last{0};
   memory.number = ++last;
+  memory.generation = system::fork_generation();
   return memory;
 }
 
+LargeBuffer::Memory take_memory(std::size_t size) {
+  if (auto memory = warm().take(size, is_free)) return std::move(*memory);
+  try {
+    return make_memory(size);
+  } catch (const std::system_error&) {
+    system::warm_memory::trim({});  // what is kept may be what is missing
+    return make_memory(size);
+  }
+}
+
 void give_back(LargeBuffer::Memory memory) noexcept {
-  if (!memory.given) warm().give_back(std::move(memory));
+  if (is_own(memory) && !memory.given) warm().give_back(std::move(memory));
 }
 
 }  // namespace

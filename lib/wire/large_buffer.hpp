@@ -59,8 +59,9 @@ class LargeBuffer final : public Buffer {
     system::UniqueFd fd;
     system::Mapping mapping;
     std::uint64_t number = 0;
-    bool lent = false;  // not to be used while others have it
-    bool given = false;  // not to be used any more
+    unsigned generation = 0;  // of the process that made it: a fork has the same memory
+    bool lent = false;        // not to be used while others have it
+    bool given = false;       // not to be used any more
   };
 
  private:
