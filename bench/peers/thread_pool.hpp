@@ -47,7 +47,7 @@ inline std::vector<ThreadPoolKind> thread_pool_kinds() {
 #endif
       {"mutex+condvar", make_condvar_pool},
       {"std::async", make_async, 5'000, false},
-      {"fork and pipes", make_pipe_pool, 20'000},
+      {"fork and pipes", make_pipe_pool, 8'000},
   };
 }
 
