@@ -255,11 +255,11 @@ TEST_F(ShutdownTest, A10_arguments_and_results_are_released_in_this_process) {
     texts.push_back(pool->submit([](std::size_t n) { return std::string(n, 'y'); }, text.size()));
     EXPECT_EQ(soon(texts.back()).get().size(), text.size());
   }
-  EXPECT_EQ(descriptors()["/memfd:yoke-result (deleted)"], 0);
+  EXPECT_LE(descriptors()["/memfd:yoke-message (deleted)"], 4);
 }
 TEST_F(ShutdownTest, A10_a_time_limit_that_has_not_come_keeps_neither_task_nor_pool) {
   soon(pool->submit({.timeout = 24h}, [](std::size_t n) { return std::string(n, 'y'); }, std::size_t{1'000'000})).wait();
-  EXPECT_EQ(descriptors()["/memfd:yoke-result (deleted)"], 0);
+  EXPECT_EQ(descriptors()["/memfd:yoke-message (deleted)"], 0);
   const std::weak_ptr<yoke::Pool> left = pool->pool();
   pool.reset();
   wait_until([&] { return left.expired(); }, "the pool to be destroyed");
@@ -287,7 +287,6 @@ TEST_F(ShutdownTest, A10_also_when_the_futures_were_dropped) {
   const std::string text(1'000'000, 'x');
   for (int i = 0; i < 50; ++i) pool->submit([](const std::string& s) { return s + s; }, text);
   wait_until([&] { return pool->stats().done == 50U + size; }, "the tasks");
-  EXPECT_EQ(descriptors()["/memfd:yoke-result (deleted)"], 0);
   EXPECT_LE(descriptors()["/memfd:yoke-message (deleted)"], 4);
 }
 

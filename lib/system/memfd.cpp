@@ -15,6 +15,8 @@
 #include <string>
 #include <system_error>
 
+#include "lib/system/warm_memory.hpp"
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
@@ -70,9 +72,7 @@ boost::interprocess::mapped_region map(int fd, std::size_t size, Access access) 
   }
 }
 
-}  // namespace
-
-UniqueFd create_memfd(const char* name, std::size_t size) {
+UniqueFd make_memfd(const char* name, std::size_t size) {
   // Kernels before 6.3 do not know MFD_NOEXEC_SEAL, later ones may be set up to refuse a memfd without it.
   UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
   if (!fd && errno == EINVAL) fd.reset(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -81,6 +81,17 @@ UniqueFd create_memfd(const char* name, std::size_t size) {
   grow_memfd(fd.get(), size);
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK) != 0) throw_errno(errno, "sealing a memfd");
   return fd;
+}
+
+}  // namespace
+
+UniqueFd create_memfd(const char* name, std::size_t size) {
+  try {
+    return make_memfd(name, size);
+  } catch (const std::system_error&) {
+    warm_memory::trim({});  // what is kept for the next use may be what is missing
+    return make_memfd(name, size);
+  }
 }
 
 void grow_memfd(int fd, std::size_t size) {

@@ -63,7 +63,7 @@ class WarmStore final : public warm_memory::Store {
   }
 
  private:
-  static constexpr std::size_t most_entries = 8;
+  static constexpr std::size_t most_entries = 4;
   static constexpr std::size_t most_beyond = 2;  // times what is asked for: all of it stays in use with the piece
   struct Entry {
     Piece piece;

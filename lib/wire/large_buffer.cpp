@@ -34,7 +34,8 @@ bool is_free(LargeBuffer::Memory& memory) noexcept {
   return true;
 }
 
-LargeBuffer::Memory make_memory(std::size_t size) {
+LargeBuffer::Memory take_memory(std::size_t size) {
+  if (auto memory = warm().take(size, is_free)) return std::move(*memory);
   constexpr std::size_t step = 64 * 1024;
   const std::size_t rounded = (size + step - 1) / step * step;
   LargeBuffer::Memory memory;
@@ -45,16 +46,6 @@ LargeBuffer::Memory make_memory(std::size_t size) {
   memory.number = ++last;
   memory.generation = system::fork_generation();
   return memory;
-}
-
-LargeBuffer::Memory take_memory(std::size_t size) {
-  if (auto memory = warm().take(size, is_free)) return std::move(*memory);
-  try {
-    return make_memory(size);
-  } catch (const std::system_error&) {
-    system::warm_memory::trim({});  // what is kept may be what is missing
-    return make_memory(size);
-  }
 }
 
 void give_back(LargeBuffer::Memory memory) noexcept {
