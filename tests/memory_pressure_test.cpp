@@ -28,6 +28,27 @@ class FakeRoot : public testing::Test {
   fs::path root;
 };
 
+using MemoryLimit = FakeRoot;
+
+TEST_F(MemoryLimit, the_least_of_the_cgroups_and_the_machine) {
+  const std::size_t machine = yoke::system::memory_limit(root);
+  EXPECT_GT(machine, 10'000'000U);
+  write("proc/self/cgroup", "0::/app/one\n");
+  write("sys/fs/cgroup/app/one/memory.max", "max\n");
+  EXPECT_EQ(yoke::system::memory_limit(root), machine);
+  write("sys/fs/cgroup/app/memory.max", "1000000\n");
+  EXPECT_EQ(yoke::system::memory_limit(root), 1'000'000U);
+}
+
+TEST_F(MemoryLimit, of_a_v1_cgroup) {
+  const std::size_t machine = yoke::system::memory_limit(root);
+  write("proc/self/cgroup", "4:memory:/app\n0::/\n");
+  write("sys/fs/cgroup/memory/app/memory.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(yoke::system::memory_limit(root), machine);
+  write("sys/fs/cgroup/memory/app/memory.limit_in_bytes", "2000000\n");
+  EXPECT_EQ(yoke::system::memory_limit(root), 2'000'000U);
+}
+
 using OomCounter = FakeRoot;
 
 TEST_F(OomCounter, C2_of_a_v2_cgroup) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/futex.hpp"
 #include "lib/system/memfd.hpp"
 #include "lib/system/modules.hpp"
@@ -224,6 +226,14 @@ TEST(Modules, PlaceAFunctionInALibrary) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->base, library->base);
   EXPECT_EQ(found->path, library->path);
+}
+
+TEST(OwnPid, is_that_of_a_fork_too) {
+  EXPECT_EQ(own_pid(), ::getpid());
+  const pid_t child = fork_child([] { return own_pid() == ::getpid() ? 0 : 1; });
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Modules, DoNotTakeDataForCode) {

@@ -55,15 +55,14 @@ bool MemoryPressure::rose() {
   return more;
 }
 
-std::size_t memory_limit() {
-  static const std::size_t limit = [] {
-    const auto pages = static_cast<std::uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 0L));
-    std::uint64_t least = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    for (const Cgroup& cgroup : own_cgroups("memory"))
-      least = std::min(least, least_number(cgroup, cgroup.version == 1 ? "memory.limit_in_bytes" : "memory.max").value_or(least));
-    return static_cast<std::size_t>(least);
-  }();
-  return limit;
+std::size_t memory_limit(const fs::path& root) {
+  const auto pages = static_cast<std::uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 0L));
+  std::uint64_t least = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  for (const Cgroup& cgroup : own_cgroups("memory", root)) {
+    const char* const file = cgroup.version == 1 ? "memory.limit_in_bytes" : "memory.max";
+    least = std::min(least, least_number(cgroup, file).value_or(least));
+  }
+  return static_cast<std::size_t>(least);
 }
 
 MemoryUse memory_use(pid_t pid) {

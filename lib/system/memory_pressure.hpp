@@ -27,9 +27,8 @@ class MemoryPressure {
   std::uint64_t seen_;
 };
 
-/// Bytes of memory that this process may have: the machine's, or the least limit of its memory cgroups, as both were at the
-/// first call. Thread-safe.
-std::size_t memory_limit();
+/// Bytes of memory that this process may have: the machine's, or the least limit of its memory cgroups. Thread-safe.
+std::size_t memory_limit(const std::filesystem::path& root = "/");
 
 /// Bytes that a process has resident; zeros if that cannot be known (any more). Thread-safe.
 struct MemoryUse {

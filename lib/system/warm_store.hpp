@@ -33,8 +33,8 @@ class WarmStore final : public warm_memory::Store {
     const std::lock_guard lock(mutex_);
     auto best = entries_.end();
     for (auto it = entries_.begin(); it != entries_.end(); ++it)
-      if (it->piece.size() >= size && it->piece.size() / most_beyond <= size && (best == entries_.end() || it->piece.size() < best->piece.size()) &&
-          usable(it->piece))
+      if (it->piece.size() >= size && it->piece.size() / most_beyond <= size &&
+          (best == entries_.end() || it->piece.size() < best->piece.size()) && usable(it->piece))
         best = it;
     if (best == entries_.end()) return {};
     Piece piece = std::move(best->piece);

@@ -49,7 +49,7 @@ LargeBuffer::Memory take_memory(std::size_t size) {
 }
 
 void give_back(LargeBuffer::Memory memory) noexcept {
-  if (is_own(memory) && !memory.given) warm().give_back(std::move(memory));
+  if (is_own(memory)) warm().give_back(std::move(memory));
 }
 
 }  // namespace
@@ -62,13 +62,9 @@ system::UniqueFd LargeBuffer::lend() {
   // A descriptor of its own kind, not a duplicate: only so can its lock be told from this process's.
   const std::string path = "/proc/self/fd/" + std::to_string(memory_.fd.get());
   system::UniqueFd lent = system::above_stdio(system::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
-  if (lent && ::flock(lent.get(), LOCK_SH | LOCK_NB) == 0) {
-    memory_.lent = true;
-    return lent;
-  }
-  lent.reset(::fcntl(memory_.fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-  if (!lent) throw std::system_error(errno, std::system_category(), "handing over the memory of a result");
-  memory_.given = true;
+  if (!lent || ::flock(lent.get(), LOCK_SH | LOCK_NB) != 0)
+    throw std::system_error(errno, std::system_category(), "handing over the memory of a result");
+  memory_.lent = true;
   return lent;
 }
 

@@ -61,7 +61,6 @@ class LargeBuffer final : public Buffer {
     std::uint64_t number = 0;
     unsigned generation = 0;  // of the process that made it: a fork has the same memory
     bool lent = false;        // not to be used while others have it
-    bool given = false;       // not to be used any more
   };
 
  private:
