@@ -22,8 +22,8 @@ from collections import Counter, defaultdict
 sys.dont_write_bytecode = True  # this folder belongs to the sources
 from count_tests import results  # noqa: E402
 
-ROW = re.compile(r"^\| *([A-GR][0-9]+) *\| *(.*?) *\|$")
-IDS = re.compile(r"(?:[A-GR][0-9]+[_ ])+")
+ROW = re.compile(r"^\| *([A-Z][0-9]+) *\| *(.*?) *\|$")
+IDS = re.compile(r"(?:[A-Z][0-9]+[_ ])+")
 SKIPPED = re.compile(r": Skipped$")
 RUN = "[ RUN      ] "
 
