@@ -1,10 +1,15 @@
-// C14, C15: a host program that gives nothing to start workers with, or that takes their exit status away.
+// C14, C15, U1: a host program that gives nothing to start workers with, that takes their exit status away, or whose caller
+// is not to be trusted.
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -171,6 +176,92 @@ TEST_F(HostTest, C15_the_host_blocks_every_signal) {
     EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+/// A copy of test_privileged_program that anybody may start, and that is given rights as a file.
+class RightsTest : public HouseTest {
+ protected:
+  static constexpr unsigned nobody = 65534;
+
+  void SetUp() override {
+    HouseTest::SetUp();
+    if (::geteuid() != 0) GTEST_SKIP() << "only root can give a program rights";
+    folder_ = std::filesystem::temp_directory_path() / ("yoke_rights_" + std::to_string(::getpid()));
+    std::filesystem::create_directory(folder_);
+    std::filesystem::permissions(folder_, std::filesystem::perms(0755));
+    std::filesystem::copy_file(child_path("test_privileged_program"), program());
+  }
+  void TearDown() override {
+    if (!folder_.empty()) std::filesystem::remove_all(folder_);
+    HouseTest::TearDown();
+  }
+  std::string program() const { return folder_ / "program"; }
+  void set_mode(unsigned mode) const { ASSERT_EQ(::chmod(program().c_str(), mode), 0); }
+  void give_capability() const {
+    constexpr std::uint32_t revision_2_effective = 0x02000001, net_raw = 1U << 13;
+    const std::array<std::uint32_t, 5> data{revision_2_effective, net_raw, 0, 0, 0};
+    set_mode(0755);
+    if (::setxattr(program().c_str(), "security.capability", data.data(), sizeof data, 0) != 0)
+      GTEST_SKIP() << "no file can have capabilities here";
+  }
+  /// As nobody, with the environment; "secure 1" has been read, or the test is over.
+  std::string said_to_nobody(const std::vector<std::string>& environment) const {
+    const std::string id = std::to_string(nobody);
+    ChildProgram child("/usr/bin/setpriv", {"--reuid=" + id, "--regid=" + id, "--clear-groups", program()}, environment);
+    child.close_input();
+    return child.read_all();
+  }
+  /// Whatever its caller says, it is the program itself, and has no workers, which it says.
+  void expect_trusts_nobody() const {
+    const std::string plain = said_to_nobody({});
+    if (plain.starts_with("secure 0")) GTEST_SKIP() << "the file system gives no rights to programs (nosuid)";
+    EXPECT_NE(plain.find("cannot have worker processes"), std::string::npos) << plain;
+    for (const char* variable :
+         {"YOKE_WORKER=3,4,5", "YOKE_WORKER=", "YOKE_AGENT=x", "YOKE_IN_PROCESS=1", "YOKE_MAX_CPU_COUNT=1",
+          "YOKE_MAX_DEPTH=1", "YOKE_LOG=debug", "YOKE_WORKER_STOP=1", "YOKE_WORKER_PROGRAM=/bin/echo"})
+      EXPECT_EQ(said_to_nobody({variable}), plain) << variable;
+    EXPECT_EQ(stderr_text(), "");
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+TEST_F(RightsTest, U1_a_set_user_id_program_takes_no_role) {
+  set_mode(04755);
+  expect_trusts_nobody();
+}
+
+TEST_F(RightsTest, U1_a_set_group_id_program_takes_no_role) {
+  set_mode(02755);
+  expect_trusts_nobody();
+}
+
+TEST_F(RightsTest, U1_a_program_with_capabilities_takes_no_role) {
+  give_capability();
+  if (!IsSkipped()) expect_trusts_nobody();
+}
+
+TEST_F(RightsTest, U1_a_worker_does_not_regain_rights_that_the_program_gave_up) {
+  set_mode(04755);
+  ChildProgram child(program(), {"as", std::to_string(nobody)});
+  const std::string said = child.read_all();
+  EXPECT_TRUE(said.starts_with("secure 0\nmain of 0/65534\n")) << said;
+  EXPECT_NE(said.find("cannot have worker processes"), std::string::npos) << said;
+}
+
+TEST_F(RightsTest, U1_workers_of_a_program_that_took_another_user_s_rights_have_those_alone) {
+  set_mode(0755);
+  ChildProgram child(program(), {"as", std::to_string(nobody)});
+  const std::string said = child.read_all();
+  EXPECT_NE(said.find("\nworker of 65534/65534\n"), std::string::npos) << said;
+}
+
+TEST_F(RightsTest, U1_a_set_user_id_program_in_the_hands_of_its_owner_has_workers) {
+  set_mode(04755);
+  ChildProgram child(program());
+  const std::string said = child.read_all();
+  EXPECT_NE(said.find("\nworker of 0/0\n"), std::string::npos) << said;
 }
 
 }  // namespace

@@ -1,13 +1,13 @@
 // The executors: the typed faces of pools.
 #include "yoke/executor.hpp"
 
-#include <cstdlib>
 #include <string_view>
 
 #include "lib/executor/callback_thread.hpp"
 #include "lib/executor/end_of_program.hpp"
 #include "lib/pool/in_process_pool.hpp"
 #include "lib/pool/local_pool.hpp"
+#include "lib/system/rights.hpp"
 #include "yoke/named_task.hpp"
 
 namespace yoke {
@@ -26,7 +26,7 @@ pool::EventSink sink_of(const std::shared_ptr<Observer>& observer) {
 }
 
 bool in_process_wanted() {
-  const char* value = std::getenv("YOKE_IN_PROCESS");
+  const char* value = system::own_variable("YOKE_IN_PROCESS");
   return value && std::string_view(value) == "1";
 }
 

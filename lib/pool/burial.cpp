@@ -3,7 +3,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
@@ -12,6 +11,7 @@
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/pause.hpp"
 #include "lib/system/process_stat.hpp"
+#include "lib/system/rights.hpp"
 
 namespace yoke::pool {
 namespace {
@@ -37,7 +37,7 @@ std::string describe(const system::ExitStatus& status) {
 
 /// When a worker that is not yet ready has had its time. One that stops itself for a debugger has any time.
 Clock::time_point LocalPool::ready_at_latest(const Worker& worker) const {
-  static const char* const stop = std::getenv("YOKE_WORKER_STOP");
+  static const char* const stop = system::own_variable("YOKE_WORKER_STOP");
   static const bool stops = stop && std::string_view(stop) == "1";
   if (worker.was_ready || stops) return Clock::time_point::max();
   return worker.started_at + options_.start_timeout;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "lib/pool/all_pools.hpp"
@@ -13,6 +14,7 @@
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/process_stat.hpp"
+#include "lib/system/rights.hpp"
 #include "lib/system/thread.hpp"
 #include "lib/system/worker_program.hpp"
 #include "lib/worker/lifeline.hpp"
@@ -33,9 +35,19 @@ int checked_size(int max_workers) {
 }
 
 int allowed_depth() {
-  const char* text = std::getenv("YOKE_MAX_DEPTH");
+  const char* text = system::own_variable("YOKE_MAX_DEPTH");
   const int value = text ? std::atoi(text) : 0;
   return value > 0 ? value : 10;
+}
+
+/// The program's caller is not to be trusted, or exec would change the worker's rights.
+void check_rights() {
+  if (const std::string trouble = system::trouble_of_rights(); !trouble.empty()) throw BrokenProcessPool(trouble);
+  // A copy of a pool's program that heeds no environment: it would have workers that do as little.
+  if (system::outranks_caller() && std::getenv(worker::bootstrap_variable))
+    throw BrokenProcessPool(fmt::format(
+        "{} is set for a program with rights beyond its caller's, which is nobody's worker: unset it",
+        worker::bootstrap_variable));
 }
 
 /// This program did not begin with our start hook: another one must run as worker.
@@ -65,6 +77,7 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
                        "when it is first used\n");
     std::abort();
   }
+  check_rights();
   if (!system::program_is_ours()) check_foreign_program();
   const int depth = this_worker::depth() + 1;
   if (depth > allowed_depth())

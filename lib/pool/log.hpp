@@ -5,9 +5,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <string>
 #include <string_view>
+
+#include "lib/system/rights.hpp"
 
 namespace yoke::pool {
 
@@ -16,7 +17,7 @@ enum class LogLevel { off, info, debug };
 /// From the environment, asked for once.
 inline LogLevel log_level() {
   static const LogLevel level = [] {
-    const char* value = std::getenv("YOKE_LOG");
+    const char* value = system::own_variable("YOKE_LOG");
     const std::string_view name = value ? value : "";
     return name == "debug" ? LogLevel::debug : name == "info" ? LogLevel::info : LogLevel::off;
   }();

@@ -23,6 +23,7 @@
 #include "lib/remote/kept_blocks.hpp"
 #include "lib/remote/worker_lines.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/system/rights.hpp"
 #include "lib/system/thread.hpp"
 #include "yoke/call.hpp"
 #include "yoke/process.hpp"
@@ -386,10 +387,10 @@ system::UniqueFd take_stream(int standard, int replacement) {
 
 }  // namespace
 
-bool agent_pending() noexcept { return std::getenv(agent_variable) != nullptr; }
+bool agent_pending() noexcept { return system::own_variable(agent_variable) != nullptr; }
 
 void run_agent() {
-  const std::string token = std::getenv(agent_variable);
+  const std::string token = system::own_variable(agent_variable);
   ::unsetenv(agent_variable);  // what this process starts is no agent
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGTERM, [](int signal) { ::_exit(128 + signal); });  // the first process of a container has no default action

@@ -38,7 +38,7 @@ void set_nonblocking(const system::UniqueFd& fd) { ::fcntl(fd.get(), F_SETFL, ::
 /// As a shell finds it.
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
-  const char* value = std::getenv("PATH");
+  const char* value = ::secure_getenv("PATH");
   std::string path = value ? value : "/usr/local/bin:/usr/bin:/bin";
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find(':', begin), path.size());

@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "lib/system/rights.hpp"
 #include "yoke/named_task.hpp"
 
 namespace yoke::remote {
@@ -16,7 +16,7 @@ namespace {
 /// A module's description (its identity behind its length, and its path), with the path of the deployed one where there is no
 /// file at its own.
 std::vector<std::uint8_t> find_deployed(std::vector<std::uint8_t> description) {
-  const char* folder = std::getenv(agent_libraries_variable);
+  const char* folder = system::own_variable(agent_libraries_variable);
   const std::size_t path_at = description.empty() ? 0 : 1 + std::size_t{description[0]};
   if (!folder || path_at == 0 || path_at >= description.size()) return description;
   const std::filesystem::path path(

@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 
 #include "lib/executor/end_of_program.hpp"
 #include "lib/remote/fleet.hpp"
+#include "lib/system/rights.hpp"
 #include "yoke/executor.hpp"
 #include "yoke/remote.hpp"
 
@@ -15,11 +15,12 @@ namespace yoke {
 LostHostError::~LostHostError() = default;
 
 RemotePool::RemotePool(RemoteOptions options) {
-  const char* in_process = std::getenv("YOKE_IN_PROCESS");
+  const char* in_process = system::own_variable("YOKE_IN_PROCESS");
   if (in_process && std::string_view(in_process) == "1") {
     pool_ = make_in_process_pool(options.worker);
     return;
   }
+  if (const std::string trouble = system::trouble_of_rights(); !trouble.empty()) throw BrokenProcessPool(trouble);
   finish_pools_at_exit();
   fleet_ = remote::Fleet::make(std::move(options));
   pool_ = fleet_;

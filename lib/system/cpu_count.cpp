@@ -14,6 +14,7 @@
 
 #include "lib/system/cgroups.hpp"
 #include "lib/system/cpu_quota.hpp"
+#include "lib/system/rights.hpp"
 
 namespace yoke::system {
 namespace {
@@ -75,7 +76,7 @@ int online(const CpuSources& sources) {
 }
 
 int limit_by_user(const CpuSources& sources) {
-  const char* variable = std::getenv("YOKE_MAX_CPU_COUNT");
+  const char* variable = own_variable("YOKE_MAX_CPU_COUNT");
   const auto number = parse_whole_number(sources.limit ? *sources.limit : variable != nullptr ? variable : "");
   return number && *number >= 0 ? static_cast<int>(std::min<long long>(*number, no_limit)) : no_limit;
 }

@@ -47,15 +47,21 @@ namespace {
 
 constexpr unsigned close_range_cloexec = 1U << 2;  // CLOSE_RANGE_CLOEXEC, Linux 5.11
 constexpr std::size_t kernel_sigset_size = 8;
+#ifdef SYS_setresuid32  // the plain ones take 16 bits there
+constexpr long setresuid_number = SYS_setresuid32, setresgid_number = SYS_setresgid32;
+#else
+constexpr long setresuid_number = SYS_setresuid, setresgid_number = SYS_setresgid;
+#endif
 
 [[noreturn]] void throw_errno(int error, const char* what) {
   throw std::system_error(error, std::system_category(), what);
 }
 
-enum class Step { signals, process_group, death_signal, stdio, limits, close_on_exec, keep_descriptor, exec };
+enum class Step { rights, signals, process_group, death_signal, stdio, limits, close_on_exec, keep_descriptor, exec };
 
 const char* describe(Step step) {
   switch (step) {
+    case Step::rights: return "launch: giving the worker the effective user and group alone";
     case Step::signals: return "launch: setting the worker's signals";
     case Step::process_group: return "launch: making the worker's process group";
     case Step::death_signal: return "launch: asking for a signal when the parent dies";
@@ -148,6 +154,7 @@ class ChildSteps : public process::extend::handler {
   template <class Executor>
   void on_exec_setup(Executor&) {
     ran_here_ = true;
+    keep_effective_ids();
     reset_dispositions();
     if (::setpgid(0, 0) != 0) fail(Step::process_group);
     die_with_parent();
@@ -172,6 +179,15 @@ class ChildSteps : public process::extend::handler {
     const Failure failure{step, error};
     [[maybe_unused]] const ssize_t written = ::write(report_fd_, &failure, sizeof failure);
     ::_exit(EXIT_FAILURE);
+  }
+
+  // Else exec would make it a program with rights beyond its caller's, which heeds no environment (rights.hpp). By the
+  // system call, since libc's function changes the ids of the parent's threads.
+  void keep_effective_ids() const {
+    const uid_t user = ::geteuid();
+    const gid_t group = ::getegid();
+    if (::getgid() != group && ::syscall(setresgid_number, group, group, group) != 0) fail(Step::rights);
+    if (::getuid() != user && ::syscall(setresuid_number, user, user, user) != 0) fail(Step::rights);
   }
 
   // exec makes default what was handled, but keeps what was ignored. By the system call, since libc's function may take

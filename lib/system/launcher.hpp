@@ -2,7 +2,7 @@
 //
 // The child runs only async-signal-safe calls before exec. It gets: /dev/null as stdin, and the caller's stdout and stderr,
 // unless `stdio` names others; exactly the descriptors of `keep_fds`, under the same numbers; an empty signal mask, default dispositions but SIGINT
-// ignored; a process group of its own; PR_SET_PDEATHSIG, which fires when the *thread* that called ends.
+// ignored; the effective user and group as its only ones; a process group of its own; PR_SET_PDEATHSIG, which fires when the *thread* that called ends.
 #pragma once
 
 #include <signal.h>

@@ -11,6 +11,7 @@
 
 #include "lib/system/launcher.hpp"
 #include "lib/system/read_text.hpp"
+#include "lib/system/rights.hpp"
 
 namespace yoke::system {
 namespace {
@@ -72,6 +73,7 @@ std::vector<std::string> child_environment(const std::vector<std::pair<std::stri
   std::vector<std::string> environment;
   for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
     const std::string_view name = name_of(*variable);
+    if (name.starts_with("YOKE_") && outranks_caller()) continue;  // the child does not, and would heed them
     const bool is_set = std::ranges::any_of(set, [&](const auto& pair) { return pair.first == name; });
     if (!is_set && std::ranges::find(unset, name) == unset.end()) environment.emplace_back(*variable);
   }

@@ -12,6 +12,7 @@
 
 #include "lib/system/launcher.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/system/rights.hpp"
 
 // The build says where yoke-worker is installed: its path, and that from the library's folder, for trees that are moved.
 #if !defined YOKE_INSTALLED_WORKER || !defined YOKE_WORKER_FROM_LIBRARY
@@ -23,7 +24,7 @@ namespace {
 
 /// Where it may be, in order.
 std::vector<std::string> places(const std::string& home) {
-  if (const char* named = ::secure_getenv(worker_program_variable); named && *named) return {named};
+  if (const char* named = own_variable(worker_program_variable); named && *named) return {named};
   const std::filesystem::path folder = std::filesystem::path(home).parent_path();
   return {folder / "yoke-worker", folder / YOKE_WORKER_FROM_LIBRARY, YOKE_INSTALLED_WORKER};
 }

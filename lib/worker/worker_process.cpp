@@ -16,6 +16,7 @@
 #include "lib/system/fault_point.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/system/rights.hpp"
 #include "lib/wire/throw_place.hpp"
 #include "lib/worker/crash_handler.hpp"
 #include "lib/worker/lifeline.hpp"
@@ -41,7 +42,7 @@ struct Descriptors {
 };
 
 Descriptors take_bootstrap() {
-  const char* value = std::getenv(bootstrap_variable);
+  const char* value = system::own_variable(bootstrap_variable);
   std::array<int, 3> numbers{-1, -1, -1};
   std::string_view rest = value ? value : "";
   for (int& number : numbers) {
@@ -65,7 +66,7 @@ Descriptors take_bootstrap() {
 
 }  // namespace
 
-bool start_pending() noexcept { return std::getenv(bootstrap_variable) != nullptr; }
+bool start_pending() noexcept { return system::own_variable(bootstrap_variable) != nullptr; }
 
 void run() {
   Descriptors descriptors = take_bootstrap();
@@ -101,7 +102,7 @@ void run() {
   } catch (const std::exception& error) {
     fail_start(channel, error.what());
   }
-  if (const char* stop = std::getenv("YOKE_WORKER_STOP"); stop && std::string_view(stop) == "1")
+  if (const char* stop = system::own_variable("YOKE_WORKER_STOP"); stop && std::string_view(stop) == "1")
     ::raise(SIGSTOP);  // a debugger may attach now; it goes on with SIGCONT
   YOKE_FAULT_POINT(before_ready);
   channel.announce_ready();

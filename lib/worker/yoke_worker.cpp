@@ -39,7 +39,7 @@ using yoke::channel::Segment;
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2 || !std::getenv(yoke::worker::bootstrap_variable)) {
+  if (argc != 2 || !::secure_getenv(yoke::worker::bootstrap_variable)) {
     std::fprintf(stderr, "yoke-worker is started by yoke, in programs that are not linked to it, and by nobody else\n");
     return 2;
   }
