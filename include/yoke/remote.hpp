@@ -6,10 +6,10 @@
 //
 // On each host an agent runs: this program, started by a launcher such as ssh, with pipes as its stdin and stdout. It needs
 // no port. It runs a process pool of its own there, and ends with all its workers when the stream ends, or when it hears
-// nothing for the time of its lease.
+// nothing for longer than its lease allows.
 //
 // Threads: every call may come from any thread. Nothing waits for a host but shutdown({.wait = true}), cancel of a task that
-// a host has (at most the lease), and connect.
+// a host has (at most until the host counts as lost), and connect.
 // Failure: a worker's death costs the task that it ran, as on this machine. When a host is lost, its tasks may have run or may
 // still run somewhere: they go to other hosts only if TaskOptions::retries allows it, and fail with LostHostError otherwise.
 // Ownership: the agents end with the pool: when the last handle is gone and all tasks are done, or at the end of the program.
@@ -78,10 +78,15 @@ struct RemoteOptions {
   std::string program{};     // path of this program on the hosts; empty: the same as here
   bool deploy = false;       // send this program, and the libraries that it needs beyond the system's, where it is missing
   bool require_all_hosts = false;  // true: a host that cannot be started breaks the pool. false: only when none is left
-  std::chrono::milliseconds start_timeout{60'000};  // from a launch to the agent's first word; time in a queue does not count
+  // From a launch to the agent's first word, at most; time in a queue does not count. Further tries get less.
+  std::chrono::milliseconds start_timeout{60'000};
   std::chrono::milliseconds heartbeat{1'000};
-  std::chrono::milliseconds lease{9'000};  // without a word for so long, either side takes the other for lost
-  std::chrono::milliseconds reconnect_for{60'000};  // a host that was lost is started again, tried for so long
+  // A cut of the network that is no longer loses nothing. A side that hears nothing for twice as long, and a few heartbeats,
+  // takes the other for lost: so late may TCP send again after a cut of that length.
+  std::chrono::milliseconds lease{9'000};
+  // A host that was lost, or could not be started, is tried again and again while the pool lives. With none that serves, the
+  // pool is given up when each has been tried for so long.
+  std::chrono::milliseconds reconnect_for{60'000};
   std::function<void(const OutputLine&)> on_output{};  // what workers print, on the callback thread; empty: nothing is shown
 };
 
@@ -89,10 +94,10 @@ struct RemoteOptions {
 YOKE_API void print_output(const OutputLine& line);
 
 enum class HostState {
-  waiting,   // to be started: with the first task, after a loss, or, of a Slurm job, when the queue grants it
+  waiting,   // to be started: with the first task, again after a loss or a failed start, or when Slurm's queue grants it
   starting,  // its launcher runs; the agent has not spoken yet
   serving,   // takes tasks
-  ended      // will not be used again
+  ended      // will not be used again: its program is not there, or the pool is over
 };
 
 /// What a pool knows of one of its hosts.
@@ -104,7 +109,7 @@ struct HostInfo {
   std::string trouble{};  // why it was lost, or could not be started, last; of a queue, what salloc says; empty: nothing
 };
 
-/// A host was lost with this task on it: the connection broke, or nothing was heard for the time of the lease.
+/// A host was lost with this task on it: the connection broke, or nothing was heard for longer than the lease allows.
 class YOKE_API LostHostError : public TerminatedWorkerError {
  public:
   LostHostError(const std::string& text, WorkerDeath death) : TerminatedWorkerError(text, std::move(death)) {}
@@ -118,14 +123,14 @@ class YOKE_API RemotePool final : public Pool {
   explicit RemotePool(RemoteOptions options);
   ~RemotePool() override;
 
-  /// Starts the agents now rather than with the first task, and waits until `hosts` of them serve (0: all), or the
-  /// timeout has passed. How many do. Throws BrokenProcessPool if the pool cannot go on.
+  /// Starts the agents now rather than with the first task, and waits until `hosts` of them serve (0: all that may be hoped
+  /// for), or the timeout has passed. How many do. Throws BrokenProcessPool if the pool cannot go on.
   int connect(std::chrono::milliseconds timeout, int hosts = 0);
   /// All hosts: which serve, which do not, and why. Waits for nobody.
   std::vector<HostInfo> hosts() const;
 
   void submit(TaskPtr task) override;
-  /// Of a task that a host has: asks the host, and waits for its answer, at most for the lease.
+  /// Of a task that a host has: asks the host, and waits for its answer, at most until the host counts as lost.
   bool cancel(Task& task, CancelMode mode) override;
   /// As the host told; it tells of tasks that run for longer than some hundredths of a second.
   bool running(const Task& task) const override;

@@ -94,7 +94,7 @@ class Agent {
 
   void welcome();
   Clock::time_point lease_ends() const {
-    return heard_ + (greeted_ ? Milliseconds(hello_.lease_ms) : Milliseconds(hello_patience));
+    return heard_ + (greeted_ ? Milliseconds(hello_.silence_ms) : Milliseconds(hello_patience));
   }
   void look_for_events();
   void read_frames();
@@ -109,6 +109,7 @@ class Agent {
   void cancel(const CancelNote& note);
   void send_state();
   void stop(bool kill);
+  void say_farewell();
   void end_lost();
 
   system::UniqueFd in_, out_;
@@ -148,6 +149,7 @@ void Agent::welcome() {
 int Agent::run() {
   try {
     while (end_ != End::lost && !(end_ == End::asked && closed_ && queue_.empty())) look_for_events();
+    if (end_ == End::asked) say_farewell();
   } catch (const std::exception& error) {
     fmt::print(stderr, "yoke agent: {}\n", error.what());
     end_ = End::lost;
@@ -368,6 +370,12 @@ void Agent::stop(bool kill) {
     closed_ = true;
     completions_->wake();
   });
+}
+
+/// The stream may go on when this process is gone: what a task has left behind holds the launcher's stderr open.
+void Agent::say_farewell() {
+  queue_.push(FrameType::farewell, {});
+  while (end_ == End::asked && !queue_.empty()) look_for_events();
 }
 
 /// The client is gone: nobody hears any more, and nothing may stay.

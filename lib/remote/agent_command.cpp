@@ -16,9 +16,18 @@
 namespace yoke {
 namespace launchers {
 
+// The user's configuration leads to the host; what it wants of a session of the user's own is switched off. A shared connection
+// would carry other sessions, which end when this ssh is killed, or hang with it; forwardings, commands and terminals are not
+// this one's. Who is lost is found out by heartbeats. What an older ssh does not know is left out (without_unknown).
 Launcher ssh() {
-  return {"ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "{host}",
-          "{agent_command}"};
+  Launcher launcher{"ssh", "-T", "-a", "-x"};
+  for (const char* option :
+       {"BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=0", "ControlMaster=no", "ControlPath=none",
+        "ClearAllForwardings=yes", "Tunnel=no", "PermitLocalCommand=no", "RemoteCommand=none", "SessionType=default",
+        "StdinNull=no", "ForkAfterAuthentication=no"})
+    launcher.insert(launcher.end(), {"-o", option});
+  launcher.insert(launcher.end(), {"{host}", "{agent_command}"});
+  return launcher;
 }
 
 Launcher local() { return {"{agent}"}; }
@@ -178,6 +187,33 @@ std::vector<std::string> fill_in(const Launcher& launcher, const std::string& ho
     throw std::invalid_argument(fmt::format(
         "the launcher '{}' has neither {{agent}} as an argument nor {{agent_command}} in it", quote(launcher)));
   return command;
+}
+
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string lowered;
+  for (const char c : text) lowered += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return lowered;
+}
+
+}  // namespace
+
+std::string unknown_option(const std::string& words) {
+  constexpr std::string_view complaint = "command-line: line 0: Bad configuration option: ";
+  const std::size_t at = words.find(complaint);
+  if (at == std::string::npos) return {};
+  const std::size_t begin = at + complaint.size();
+  return lower(std::string_view(words).substr(begin, words.find_first_of(" \r\n", begin) - begin));
+}
+
+bool leave_out(Launcher& launcher, const std::string& option) {
+  for (std::size_t i = 0; i + 1 < launcher.size(); ++i) {
+    if (launcher[i] != "-o" || !lower(launcher[i + 1]).starts_with(option + "=")) continue;
+    launcher.erase(launcher.begin() + static_cast<std::ptrdiff_t>(i), launcher.begin() + static_cast<std::ptrdiff_t>(i) + 2);
+    return true;
+  }
+  return false;
 }
 
 std::vector<std::string> agent_command(const std::string& program, const std::string& token) {

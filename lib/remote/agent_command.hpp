@@ -18,6 +18,11 @@ std::string quote(const std::vector<std::string>& arguments);
 std::vector<std::string> fill_in(const Launcher& launcher, const std::string& host,
                                  const std::vector<std::string>& agent);
 
+/// The option that an older ssh has called unknown, in small letters; empty: none.
+std::string unknown_option(const std::string& words);
+/// Takes "-o OPTION=..." out. False if it is not there.
+bool leave_out(Launcher& launcher, const std::string& option);
+
 /// What the agent on `host` is started by: the program, with its token in the environment.
 std::vector<std::string> agent_command(const std::string& program, const std::string& token);
 

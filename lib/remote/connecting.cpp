@@ -4,7 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <filesystem>
+#include <random>
+#include <system_error>
 
 #include "lib/pool/failure.hpp"
 #include "lib/pool/log.hpp"
@@ -15,10 +19,17 @@
 namespace yoke::remote {
 namespace {
 
-constexpr int most_starting = 8;  // servers turn away bursts of connections: MaxStartups of sshd is 10
-constexpr std::chrono::milliseconds first_pause{500};  // before a host that was lost is tried again; doubles
-constexpr std::chrono::milliseconds longest_pause{30'000};
-constexpr std::chrono::milliseconds last_words{200};  // for a launcher to end after its stream has
+using Milliseconds = std::chrono::milliseconds;
+
+// Servers turn away bursts of connections that have not logged in (MaxStartups of sshd is 10). One that takes longer than this
+// has logged in, or hangs, and holds up nobody.
+constexpr int most_young_starts = 8;
+constexpr Milliseconds youth{1'000};
+constexpr Milliseconds first_pause{500};  // before a host is tried again; doubles
+constexpr Milliseconds longest_pause{10'000};
+constexpr Milliseconds longest_idle_pause{30'000};  // for one that nobody waits for any more
+constexpr Milliseconds shortest_patience{10'000};   // with a start
+constexpr Milliseconds serves_well_after{10'000};
 constexpr std::chrono::seconds farewell_patience{10};  // for an agent to end that was asked to, beyond kill_grace
 
 /// The tasks of a lost host.
@@ -42,6 +53,21 @@ class LostHost final : public Failure {
   std::string why_;
   int pid_;
 };
+
+/// Half of it to all of it, by chance: hosts that were turned away together do not come back together.
+Clock::duration with_jitter(Clock::duration pause) {
+  thread_local std::minstd_rand random(static_cast<unsigned>(Clock::now().time_since_epoch().count()) ^
+                                       static_cast<unsigned>(::getpid()));
+  return pause / 2 + pause * std::uniform_int_distribution<int>(0, 512)(random) / 1024;
+}
+
+/// Whether a launcher's command cannot be started for a reason that lasts.
+bool lasts(const std::exception& error) {
+  const auto* system_error = dynamic_cast<const std::system_error*>(&error);
+  if (!system_error) return dynamic_cast<const std::bad_alloc*>(&error) == nullptr;
+  constexpr std::array passing{EAGAIN, ENOMEM, EMFILE, ENFILE, EINTR, ETXTBSY};
+  return std::ranges::find(passing, system_error->code().value()) == passing.end();
+}
 
 /// The last lines of a text, indented.
 std::string last_lines(const std::string& text) {
@@ -83,26 +109,54 @@ void Fleet::follow_slurm(Lock&) {
     for (const std::string& node : slurm_->nodes())
       links_.push_back(std::make_unique<Link>(links_.size(), Host{node, slurm_->launcher(), {}}));
   if (slurm_->phase() == SlurmJob::Phase::failed) {
-    const bool others = std::ranges::any_of(links_, [](const auto& link) { return link->may_serve(); });
+    const bool others = std::ranges::any_of(links_, [&](const auto& link) { return is_hopeful(*link); });
     if (!others || options_.require_all_hosts) break_pool(slurm_->trouble());
   }
   changed_.notify_all();
 }
 
+/// Starts the agents whose time has come, those that have failed least before others, and says when to call it again.
 void Fleet::start_links(Lock& lock) {
-  if (broken_ || killing_ || (!accepting_ && backlog_.empty())) return;
-  auto starting = std::ranges::count_if(links_, [](const auto& link) { return link->phase == LinkPhase::starting; });
-  for (std::size_t i = 0; i < links_.size() && starting < most_starting; ++i) {
-    Link& link = *links_[i];
-    if (link.phase != LinkPhase::waiting || Clock::now() < link.acts_at) continue;
-    launch(link, lock);
-    ++starting;
+  for (;;) {
+    starts_at_ = Clock::time_point::max();
+    if (broken_ || killing_ || (!accepting_ && backlog_.empty())) return;
+    const auto now = Clock::now();
+    int young = 0;
+    auto oldest = now;
+    Link* next = nullptr;
+    for (const auto& link : links_) {
+      if (link->phase == LinkPhase::starting && now - link->launched < youth) {
+        ++young;
+        oldest = std::min(oldest, link->launched);
+      } else if (link->phase == LinkPhase::waiting && now < link->acts_at) {
+        starts_at_ = std::min(starts_at_, link->acts_at);
+      } else if (link->phase == LinkPhase::waiting && (!next || link->failures < next->failures)) {
+        next = link.get();
+      }
+    }
+    if (!next) return;
+    if (young >= most_young_starts) {
+      starts_at_ = std::min(starts_at_, oldest + youth);
+      return;
+    }
+    launch(*next, lock);
   }
+}
+
+/// How long a start may take. Where the last one took a second, one that takes ten hangs, and a new one may not: the network came
+/// back, or the next address answers. What is slow today gets more every other time.
+Clock::duration Fleet::patience_with(const Link& link) const {
+  const bool long_one = link.failures % 2 == 0;
+  const Clock::duration usual = std::max<Clock::duration>(shortest_patience, 4 * link.start_took.value_or(Clock::duration(0)));
+  const Clock::duration most = link.start_took ? 2 * usual : options_.start_timeout;
+  return std::min<Clock::duration>(options_.start_timeout, long_one ? most : usual);
 }
 
 void Fleet::launch(Link& link, Lock& lock) {
   link.phase = LinkPhase::starting;
-  link.acts_at = Clock::now() + options_.start_timeout;
+  link.launched = Clock::now();
+  link.patience = patience_with(link);
+  link.acts_at = link.launched + link.patience;
   link.errors.clear();
   link.write_failed = false;
   lock.unlock();
@@ -110,17 +164,22 @@ void Fleet::launch(Link& link, Lock& lock) {
   std::string token;
   std::vector<std::string> command;
   std::string trouble;
+  bool hopeless = false;
   try {
     token = make_token();
     if (options_.deploy && !deployment_) deployment_ = make_deployment();
     const auto agent = deployment_ ? deploying_command(*deployment_, token)
                                    : agent_command(options_.program.empty() ? own_path() : options_.program, token);
-    command = fill_in(link.host.launcher.empty() ? options_.launcher : link.host.launcher, link.host.name, agent);
+    Launcher launcher = link.host.launcher.empty() ? options_.launcher : link.host.launcher;
+    for (const std::string& option : unknown_options_) leave_out(launcher, option);
+    command = fill_in(launcher, link.host.name, agent);
     carrier = std::make_unique<Carrier>(command, SIGKILL);
   } catch (const std::exception& error) {
     trouble = error.what();
+    hopeless = lasts(error);
   }
   lock.lock();
+  link.hopeless |= hopeless;
   pool::log(pool::LogLevel::info, "host {}: started {}", link.host.name, quote(command));
   link.command = std::move(command);
   link.reader = FrameReader(marker_of(token));
@@ -141,14 +200,15 @@ void Fleet::keep_time(Lock& lock) {
     const auto now = Clock::now();
     if (link.phase == LinkPhase::starting) {
       if (now >= link.acts_at)
-        lose(link, fmt::format("its agent did not speak within start_timeout ({} ms): is the program there linked to yoke, and does "
-                               "the launcher pass on its stdin and stdout?", options_.start_timeout.count()), lock);
+        lose(link, fmt::format("its agent did not speak within {} ms{}: is the program there linked to yoke, and does the launcher pass "
+                               "on its stdin and stdout?", std::chrono::ceil<Milliseconds>(link.patience).count(),
+                               link.patience == options_.start_timeout ? " (start_timeout)" : ""), lock);
       continue;
     }
     if (link.phase == LinkPhase::stopping && now >= link.acts_at) {
       end(link, lock);
-    } else if (now - link.heard >= options_.lease) {
-      lose(link, fmt::format("nothing was heard of it for the time of the lease ({} ms)", options_.lease.count()), lock);
+    } else if (now - link.heard >= silence_) {
+      lose(link, fmt::format("nothing was heard of it for {} ms, longer than the lease ({} ms) allows", silence_.count(), options_.lease.count()), lock);
     } else if (now >= link.beats_at) {
       link.batch.push_to(link.queue, FrameType::tasks);
       drop_blocks(link);
@@ -159,28 +219,30 @@ void Fleet::keep_time(Lock& lock) {
 }
 
 /// What is known of the end of a launcher, or of an agent that speaks no sense.
-std::string Fleet::why_it_ended(Link& link, const std::string& why) {
+std::string Fleet::why_it_ended(const Link& link, const std::string& why, const std::optional<system::ExitStatus>& status) {
   std::string text = fmt::format("host {}: {}", link.host.name, why);
-  if (link.carrier) {
-    const auto status = link.carrier->try_reap();
-    text += fmt::format("\n  {}: {}", quote(link.command), status ? "ended with " + describe(*status) : "killed");
-  }
+  if (!link.command.empty())
+    text += fmt::format("\n  {}: {}", quote(link.command),
+                        status ? "ended with " + describe(*status) : link.carrier ? "killed" : "not started");
   std::string said = last_lines(link.errors);
   if (!link.reader.marker_seen() && said.empty()) said = last_lines(link.reader.banner());
   return text + said;
 }
 
-/// A link that is of no use any more: its tasks go elsewhere or fail, and it is tried again if it has served.
-void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
-  const bool served = link.phase == LinkPhase::serving || link.phase == LinkPhase::stopping || link.lost;
-  const bool has_served = link.phase == LinkPhase::serving;
-  link.phase = LinkPhase::waiting;
+/// A link that is of no use any more: its tasks go elsewhere or fail, and it is tried again unless that is useless.
+/// `last_words`: for a launcher to end whose stream has. One that hangs gets no time: this thread is all hosts'.
+void Fleet::lose(Link& link, const std::string& why, Lock& lock, Milliseconds last_words) {
+  const bool served = link.phase == LinkPhase::serving;
+  const bool was_to_end = link.phase == LinkPhase::stopping;
+  link.phase = was_to_end ? LinkPhase::ended : LinkPhase::waiting;
   link.acts_at = Clock::time_point::max();
   std::unique_ptr<Carrier> carrier = std::move(link.carrier);
+  std::optional<system::ExitStatus> status;
   if (carrier) {
     lock.unlock();
     carrier->close_to();
     carrier->reap(Clock::now() + last_words);
+    status = carrier->try_reap();
     lock.lock();
     link.carrier = std::move(carrier);
     while (link.carrier->errors() >= 0) {
@@ -189,10 +251,23 @@ void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
       if (link.carrier->errors() < 0 || link.errors.size() == before) break;
     }
   }
-  link.trouble = why_it_ended(link, why);
+  link.trouble = why_it_ended(link, why, status);
   carrier = std::move(link.carrier);
   pool::log(pool::LogLevel::info, "{}", link.trouble);
+  give_back_tasks(link);
+  if (!was_to_end) {
+    plan_next_start(link, served, status);
+    look_for_hope(link);
+  }
+  changed_.notify_all();
+  if (!carrier) return;
+  lock.unlock();
+  carrier.reset();
+  lock.lock();
+}
 
+/// Those of a link that was lost: to the backlog where that is allowed, others fail.
+void Fleet::give_back_tasks(Link& link) {
   auto sent = std::move(link.sent);
   link.sent.clear();
   link.batch.clear();
@@ -217,32 +292,45 @@ void Fleet::lose(Link& link, const std::string& why, Lock& lock) {
   }
   std::ranges::sort(again, [](const auto& a, const auto& b) { return a.first > b.first; });
   for (auto& [number, task] : again) backlog_.push_front(std::move(task));
-
-  const auto now = Clock::now();
-  if (has_served) {
-    link.lost = now;
-    link.tries = 0;
-  }
-  const bool node_is_gone = link.index >= options_.hosts.size() && slurm_->phase() != SlurmJob::Phase::granted;
-  if (!served || !link.lost || link.hopeless || node_is_gone || now - *link.lost >= options_.reconnect_for) {
-    give_up(link);
-  } else {
-    link.acts_at = now + std::min<Clock::duration>(longest_pause, first_pause * (1 << std::min(link.tries, 6)));
-    ++link.tries;
-  }
-  changed_.notify_all();
-  if (!carrier) return;
-  lock.unlock();
-  carrier.reset();
-  lock.lock();
 }
 
-/// Of no use for good. With no other host left the pool cannot go on.
-void Fleet::give_up(Link& link) {
-  link.phase = LinkPhase::ended;
-  if (broken_ || killing_) return;
+/// Sooner or later, or not at all where it is certain to fail again.
+void Fleet::plan_next_start(Link& link, bool served, const std::optional<system::ExitStatus>& status) {
+  constexpr int cannot_run = 126, not_found = 127;  // of a shell, and of env
+  constexpr int connection_broke = 255;             // of ssh
+  const auto now = Clock::now();
+  const auto* exited = status ? std::get_if<system::Exited>(&*status) : nullptr;
+  if (served) {
+    link.missed_since = now;
+    link.refusals = 0;
+    if (now - link.serves_since >= serves_well_after) link.failures = 0;
+  } else {
+    if (exited && (exited->code == cannot_run || exited->code == not_found)) link.hopeless = true;
+    const bool refused = exited && exited->code != connection_broke;
+    link.refusals = !refused ? 0 : link.refusals > 0 && link.refusal == exited->code ? link.refusals + 1 : 1;
+    link.refusal = refused ? exited->code : 0;
+    if (link.failures == 0) link.missed_since = now;
+  }
+  if (const std::string unknown = unknown_option(link.errors); !unknown.empty() && leave_out(link.command, unknown)) {
+    unknown_options_.push_back(unknown);  // once more without it
+    link.acts_at = now;
+    return;
+  }
+  const bool node_is_gone = link.index >= options_.hosts.size() && slurm_->phase() != SlurmJob::Phase::granted;
+  if (link.hopeless || node_is_gone) {
+    link.phase = LinkPhase::ended;
+    return;
+  }
+  const Clock::duration pause = first_pause * (1 << std::min(link.failures, 6));
+  ++link.failures;
+  link.acts_at = now + with_jitter(std::min<Clock::duration>(pause, is_hopeful(link) ? longest_pause : longest_idle_pause));
+}
+
+/// After a loss: with no host left that serves or may soon, the pool cannot go on.
+void Fleet::look_for_hope(const Link& link) {
+  if (broken_ || killing_ || is_hopeful(link)) return;
   const bool slurm_may_come = options_.slurm && (!slurm_ || slurm_->phase() == SlurmJob::Phase::requesting);
-  const bool others = slurm_may_come || std::ranges::any_of(links_, [](const auto& other) { return other->may_serve(); });
+  const bool others = slurm_may_come || std::ranges::any_of(links_, [&](const auto& other) { return is_hopeful(*other); });
   if (others && !options_.require_all_hosts) return;
   std::string text = others ? "a host cannot be used, and require_all_hosts is set:" : "no host can be used:";
   for (const char* separator = " "; const auto& other : links_)
@@ -278,7 +366,8 @@ void Fleet::stop_links(Lock& lock) {
   }
 }
 
-void Fleet::end(Link& link, Lock& lock) {
+/// For good. `last_words`: as of lose.
+void Fleet::end(Link& link, Lock& lock, Milliseconds last_words) {
   link.phase = LinkPhase::ended;
   std::unique_ptr<Carrier> carrier = std::move(link.carrier);
   if (!carrier) return;

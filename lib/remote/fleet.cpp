@@ -62,7 +62,9 @@ std::shared_ptr<Fleet> Fleet::make(RemoteOptions options) {
   return fleet;
 }
 
-Fleet::Fleet(RemoteOptions options) : options_(std::move(options)), generation_(system::fork_generation()) {
+Fleet::Fleet(RemoteOptions options)
+    : options_(std::move(options)), silence_(silence_of_client(options_.lease, options_.heartbeat)),
+      generation_(system::fork_generation()) {
   for (const Host& host : options_.hosts) links_.push_back(std::make_unique<Link>(links_.size(), host));
 }
 
@@ -110,9 +112,8 @@ int Fleet::connect(Milliseconds timeout, int hosts) {
         std::ranges::count_if(links_, [](const auto& link) { return link->phase == LinkPhase::serving; }));
   };
   changed_.wait_for(lock, timeout, [&] {
-    const bool all_tried = std::ranges::none_of(links_, [](const auto& link) {
-      return link->phase == LinkPhase::waiting || link->phase == LinkPhase::starting;
-    });
+    const bool all_tried = std::ranges::none_of(
+        links_, [&](const auto& link) { return link->phase != LinkPhase::serving && is_hopeful(*link); });
     const bool nodes_known = !options_.slurm || (slurm_ && slurm_->phase() != SlurmJob::Phase::requesting);
     return broken_ || !accepting_ || (hosts > 0 && serving() >= hosts) || (all_tried && nodes_known);
   });
@@ -195,7 +196,7 @@ bool Fleet::cancel(Task& task, CancelMode mode) {
     const auto found = cancels_.find(number);
     return task.done() || found == cancels_.end() || found->second || !link->sent.contains(number);
   };
-  changed_.wait_for(lock, options_.lease, answered);
+  changed_.wait_for(lock, silence_, answered);
   const auto found = cancels_.find(number);
   const bool agreed = found != cancels_.end() && found->second.value_or(false);
   if (found != cancels_.end()) cancels_.erase(found);
@@ -268,12 +269,20 @@ void Fleet::resize(int max_workers) {
   wake();
 }
 
+/// Whether it serves, or is worth waiting for. One that is not is still tried now and then, for as long as the pool lives.
+bool Fleet::is_hopeful(const Link& link) const {
+  constexpr int believed = 5;  // a launcher that ends so often with the same exit code
+  if (!link.may_serve()) return false;
+  if (link.phase == LinkPhase::serving || link.failures == 0) return true;
+  return link.refusals < believed && Clock::now() - link.missed_since < options_.reconnect_for;
+}
+
 /// Tells an agent how many workers of those that resize wanted are its own. Each that comes gets its share; the others keep
 /// theirs until the next resize.
 void Fleet::share_workers(Link& link) {
   if (!total_workers_) return;
   const auto hosts = std::max<std::ptrdiff_t>(
-      1, std::ranges::count_if(links_, [](const auto& other) { return other->may_serve(); }));
+      1, std::ranges::count_if(links_, [&](const auto& other) { return is_hopeful(*other); }));
   link.workers = std::max(1, *total_workers_ / static_cast<int>(hosts));
   push_note(link.queue, FrameType::resize, link.workers);
 }

@@ -56,6 +56,8 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   /// Adds what agents alone can count.
   static void add_counts(Stats& to, const Stats& of);
 
+  static constexpr std::chrono::milliseconds time_for_last_words{200};  // for a launcher to end after its stream has
+
   /// A function that tasks call, as links are told of it.
   struct Function {
     FunctionNote note;
@@ -72,6 +74,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   void fail_unfinished(const std::shared_ptr<const Failure>& failure);
   void break_pool(const std::string& why);
   void share_workers(Link& link);
+  bool is_hopeful(const Link& link) const;
 
   // sending.cpp: tasks to agents
   FunctionNumber number_of(const Callable& callable, const void* target);
@@ -104,18 +107,24 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   void start_links(Lock& lock);
   void launch(Link& link, Lock& lock);
   void keep_time(Lock& lock);
-  void lose(Link& link, const std::string& why, Lock& lock);
-  void give_up(Link& link);
+  void lose(Link& link, const std::string& why, Lock& lock, std::chrono::milliseconds last_words = {});
+  void give_back_tasks(Link& link);
+  void plan_next_start(Link& link, bool served, const std::optional<system::ExitStatus>& status);
+  void look_for_hope(const Link& link);
+  Clock::duration patience_with(const Link& link) const;
   void stop_links(Lock& lock);
-  void end(Link& link, Lock& lock);
+  void end(Link& link, Lock& lock, std::chrono::milliseconds last_words = {});
   void follow_slurm(Lock& lock);
-  std::string why_it_ended(Link& link, const std::string& why);
+  static std::string why_it_ended(const Link& link, const std::string& why, const std::optional<system::ExitStatus>& status);
 
   const RemoteOptions options_;
+  const std::chrono::milliseconds silence_;  // for so long, and a host is lost
   const unsigned generation_;  // of the process that made it: a fork has another
   std::atomic<bool> abandoned_{false};
   Blocks blocks_;
   Clock::time_point trims_blocks_at_{};  // of the fleet's thread alone
+  Clock::time_point starts_at_{};        // the next start of an agent; of the fleet's thread alone
+  std::vector<std::string> unknown_options_;  // that this machine's ssh does not know; of the fleet's thread alone
 
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;  // a link's phase, an answer to a cancel, the thread's end

@@ -43,6 +43,7 @@ enum class FrameType : std::uint8_t {
   cancelled = 69,
   output = 70,
   state = 71,
+  farewell = 72,  // its last, after it was stopped
   // of both
   heartbeat = 129
 };

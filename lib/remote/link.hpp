@@ -41,13 +41,21 @@ struct Link {
   const std::size_t index;
   const Host host;
   LinkPhase phase = LinkPhase::waiting;
-  Clock::time_point acts_at{};            // when the phase is over, or the next try is due
-  Clock::time_point heard{};              // last byte from the agent
-  Clock::time_point beats_at{};           // next heartbeat to it
-  std::optional<Clock::time_point> lost;  // it served, was lost, and is being started again
-  bool hopeless = false;                  // its agent's pool is broken, and would be again
-  int tries = 0;                          // since then
-  std::string trouble;                    // why it was lost or ended last
+  Clock::time_point acts_at{};   // when the phase is over, or the next try is due
+  Clock::time_point heard{};     // last byte from the agent
+  Clock::time_point beats_at{};  // next heartbeat to it
+  std::string trouble;           // why it was lost or could not be started last
+  bool hopeless = false;         // another try would end in the same way
+
+  // Its starts. Counts are since it served well, or since the pool began.
+  Clock::time_point launched{};
+  Clock::duration patience{};                   // with this start, until the agent speaks
+  std::optional<Clock::duration> start_took{};  // from a launch to the agent's first word, when it came last
+  Clock::time_point serves_since{};
+  Clock::time_point missed_since{};  // when it was lost, or its first start failed
+  int failures = 0;                  // of starts
+  int refusals = 0;                  // of them in a row: the launcher ended with that exit code, and none of a broken connection
+  int refusal = 0;
 
   std::vector<std::string> command;
   std::string token;
@@ -58,6 +66,7 @@ struct Link {
   Batch batch;         // tasks for the next frame
   std::string errors;  // the end of what came on stderr
   bool write_failed = false;
+  bool said_farewell = false;
   Welcome welcome;
   bool same_build = false;
 

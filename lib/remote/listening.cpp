@@ -51,8 +51,8 @@ bool Fleet::finished() const {
 void Fleet::keep_listening(Lock& lock) {
   if (abandoned_) accepting_ = false;
   follow_slurm(lock);
-  start_links(lock);
   keep_time(lock);
+  start_links(lock);
   stop_links(lock);
   dispatch();
   if (finished()) return;
@@ -64,7 +64,7 @@ void Fleet::keep_listening(Lock& lock) {
     const std::size_t queued = link->queue.bytes();
     flush(*link);
     if (link->phase == LinkPhase::starting && link->queue.bytes() < queued)
-      link->acts_at = Clock::now() + options_.start_timeout;  // a program is being sent, and gets on
+      link->acts_at = Clock::now() + link->patience;  // a program is being sent, and gets on
     // A stream that takes no more has ended or soon will have: what still comes from it is read.
     const bool writes = !link->queue.empty() && !link->write_failed;
     looks.push_back({link->carrier->from(), POLLIN, 0});
@@ -101,13 +101,13 @@ void Fleet::keep_listening(Lock& lock) {
 
 Clock::time_point Fleet::next_deadline() const {
   auto next = trims_at_.value_or(Clock::time_point::max());
+  next = std::min(next, starts_at_);
   if (!blocks_.empty()) next = std::min(next, trims_blocks_at_);
   if (slurm_) next = std::min(next, slurm_->next_look());
   for (const auto& link : links_) {
-    if (link->phase == LinkPhase::ended) continue;
-    if (link->phase != LinkPhase::serving) next = std::min(next, link->acts_at);
+    if (link->phase == LinkPhase::starting || link->phase == LinkPhase::stopping) next = std::min(next, link->acts_at);
     if (link->alive() && link->phase != LinkPhase::starting)
-      next = std::min({next, link->beats_at, link->heard + options_.lease});
+      next = std::min({next, link->beats_at, link->heard + silence_});
   }
   return next;
 }
@@ -160,10 +160,10 @@ void Fleet::read(Link& link, Lock& lock) {
   }
   if (!trouble.empty())
     lose(link, trouble, lock);
-  else if (ended && link.phase == LinkPhase::stopping)
-    end(link, lock);
+  else if (link.said_farewell || (ended && link.phase == LinkPhase::stopping))
+    end(link, lock, time_for_last_words);
   else if (ended)
-    lose(link, "the stream ended", lock);
+    lose(link, "the stream ended", lock, time_for_last_words);
 }
 
 /// Where the host said that it needs it.
@@ -224,6 +224,10 @@ void Fleet::handle(Link& link, const Frame& frame) {
       if (link.hopeless) throw Error(note.broken);
       return;
     }
+    case FrameType::farewell:
+      if (link.phase != LinkPhase::stopping) throw ProtocolError("a farewell that nobody has asked for");
+      link.said_farewell = true;
+      return;
     case FrameType::heartbeat: return;
     default: throw ProtocolError(fmt::format("a frame of type {} is none of an agent's", static_cast<int>(frame.type)));
   }
@@ -231,15 +235,16 @@ void Fleet::handle(Link& link, const Frame& frame) {
 
 void Fleet::take_welcome(Link& link, const Welcome& note) {
   if (link.phase != LinkPhase::starting) throw ProtocolError("a second welcome");
-  if (note.version != protocol_version)
+  link.hopeless = note.version != protocol_version;
+  if (link.hopeless)
     throw ProtocolError(fmt::format("the agent speaks version {} of the protocol, this program version {}: put the same "
                                     "build of the program there, or set deploy", note.version, protocol_version));
   link.welcome = note;
   link.same_build = note.identity == system::home_module().identity;
   link.phase = LinkPhase::serving;
-  link.lost.reset();
-  link.tries = 0;
-  link.beats_at = Clock::now() + options_.heartbeat;
+  link.serves_since = Clock::now();
+  link.start_took = link.serves_since - link.launched;
+  link.beats_at = link.serves_since + options_.heartbeat;
   greet(link);
   dispatch();
   changed_.notify_all();

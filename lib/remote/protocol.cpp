@@ -55,6 +55,15 @@ class DescribedFailure final : public Failure {
 
 std::string marker_of(const std::string& token) { return fmt::format("\nyoke-agent {}\n", token); }
 
+std::chrono::milliseconds silence_of_agent(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat) {
+  constexpr std::chrono::milliseconds first_resend{1'000};  // a generous one: it is the round trip and some
+  return 2 * lease + heartbeat + first_resend;
+}
+
+std::chrono::milliseconds silence_of_client(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat) {
+  return silence_of_agent(lease, heartbeat) + 2 * heartbeat;  // the agent may have heard the last heartbeat one later
+}
+
 WorkerSettings settings_of(const ExecutorOptions& options) {
   WorkerSettings settings;
   settings.max_workers = options.max_workers;

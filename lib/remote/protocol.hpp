@@ -4,6 +4,7 @@
 // that the client has cancelled, or given up, is not answered for.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <map>
@@ -19,7 +20,7 @@
 
 namespace yoke::remote {
 
-inline constexpr std::uint32_t protocol_version = 1;
+inline constexpr std::uint32_t protocol_version = 2;
 
 /// In the agent's environment until it begins: the token of its marker.
 inline constexpr char agent_variable[] = "YOKE_AGENT";
@@ -66,7 +67,7 @@ ExecutorOptions options_of(const WorkerSettings& settings);
 struct Hello {
   std::uint32_t version = protocol_version;
   std::int64_t heartbeat_ms = 0;
-  std::int64_t lease_ms = 0;
+  std::int64_t silence_ms = 0;  // that the agent bears: silence_of_agent
   bool forward_output = false;
   std::vector<std::uint8_t> identity;  // of the client's program
   WorkerSettings settings;
@@ -82,6 +83,12 @@ struct Welcome {
   int cores = 0;
   std::uint64_t memory = 0;  // bytes of the machine
 };
+
+/// How long a side hears nothing before it takes the other for lost, so that a cut of `lease` loses nothing: what was sent during a
+/// cut TCP sends again at times that double, so up to as long after its end as it lasted. The client waits longer: when it gives
+/// a task to another host, the agent that had it has killed its workers.
+std::chrono::milliseconds silence_of_agent(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat);
+std::chrono::milliseconds silence_of_client(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat);
 
 struct ModuleNote {
   std::uint32_t number = 0;

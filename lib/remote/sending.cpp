@@ -81,9 +81,10 @@ void Fleet::dispatch() {
     if (!link) {
       const bool may_come = (options_.slurm && (!slurm_ || slurm_->nodes().empty())) ||
                             std::ranges::any_of(links_, [&](const auto& other) {
-                              return other->may_serve() && (other->phase != LinkPhase::serving || other->same_build);
+                              return is_hopeful(*other) && (other->phase != LinkPhase::serving || other->same_build);
                             });
-      if (links_.empty() || may_come || is_named(*next)) return;
+      const bool one_serves = std::ranges::any_of(links_, [](const auto& other) { return other->phase == LinkPhase::serving; });
+      if (!one_serves || may_come || is_named(*next)) return;
       const TaskPtr task(next);
       backlog_.pop();
       ++counts_.failed;
@@ -173,7 +174,7 @@ void Fleet::drop_blocks(Link& link) {
 void Fleet::greet(Link& link) {
   Hello hello;
   hello.heartbeat_ms = options_.heartbeat.count();
-  hello.lease_ms = options_.lease.count();
+  hello.silence_ms = silence_of_agent(options_.lease, options_.heartbeat).count();
   hello.forward_output = static_cast<bool>(options_.on_output);
   hello.identity = system::home_module().identity;
   hello.settings = settings_of(options_.worker);

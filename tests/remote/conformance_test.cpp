@@ -298,6 +298,40 @@ TEST_P(Conformance, R5_what_may_be_tried_again_goes_elsewhere) {
   EXPECT_EQ(executor->stats().retried, 1U);
 }
 
+TEST_P(Conformance, R15_a_cut_that_is_shorter_than_the_lease_loses_nothing) {
+  if (!is("Ssh")) GTEST_SKIP() << "it has no network that could be cut, or Slurm gives its nodes up sooner";
+  auto with = options();
+  with.heartbeat = 1s;
+  with.lease = 9s;
+  begin(with);
+  connect_all();
+  auto futures = one_on_each();
+  cluster("cut n1");
+  std::this_thread::sleep_for(8s);  // TCP sends again 12.6 s after the beginning of the cut
+  cluster("heal n1");
+  board.add(gate);
+  for (auto& future : futures) EXPECT_GT(soon(future).get(), 0);
+  EXPECT_EQ(executor->stats().retried, 0U);
+}
+
+TEST_P(Conformance, R15_what_a_task_leaves_running_delays_no_shutdown) {
+  if (!GetParam().sees_processes) GTEST_SKIP() << "a container ends with its first process";
+  auto with = options();
+  with.lease = 60s;  // by which it would be late
+  begin(with);
+  const auto leave_daemon = [] {
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    ::setsid();
+    ::execlp("sleep", "sleep", "1000", nullptr);
+    ::_exit(1);
+  };
+  const pid_t daemon = soon(executor->submit(leave_daemon)).get();
+  shut_down_in_time(*executor);
+  EXPECT_TRUE(lives(daemon) || is("Slurm"));
+  ::kill(daemon, SIGKILL);
+}
+
 TEST_P(Conformance, R6_cancel_of_waiting_and_of_running_tasks) {
   begin();
   std::vector<yoke::Future<void>> running;
@@ -434,7 +468,7 @@ TEST_P(Conformance, R7_a_library_that_the_host_lacks_is_named) {
 TEST_P(Conformance, R7_other_hosts_carry_on_without_one) {
   if (is("Slurm")) GTEST_SKIP() << "its hosts are Slurm's to name";
   auto with = options();
-  with.hosts.push_back({"nowhere", {"false", "{agent}"}});
+  with.hosts.push_back({"nowhere", {"sh", "-c", "exit 127; {agent_command}"}});
   begin(with);
   EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
   EXPECT_EQ(pool->connect(hang_guard), GetParam().hosts);
@@ -480,6 +514,19 @@ TEST_P(Conformance, R7_a_program_that_is_not_there_is_sent_once) {
   }
   ::unsetenv("XDG_CACHE_HOME");
   std::filesystem::remove_all(cache);
+}
+
+TEST_P(Conformance, R13_a_server_that_turns_bursts_away_is_asked_again) {
+  if (!is("Ssh")) GTEST_SKIP() << "only sshd has MaxStartups";
+  auto with = options();
+  with.hosts.assign(16, with.hosts.front());  // one server, and two pools at once: more than it lets log in at a time
+  begin(with);
+  const auto second = std::make_shared<yoke::RemotePool>(with);
+  yoke::Executor other(second);
+  EXPECT_EQ(second->connect(1ms), 0);  // begins to start them, and waits for none
+  EXPECT_EQ(pool->connect(hang_guard), 16);
+  EXPECT_EQ(second->connect(hang_guard), 16);
+  other.shutdown();
 }
 
 TEST_P(Conformance, R8_what_a_task_prints_disturbs_nothing) {
@@ -676,7 +723,7 @@ TEST_P(Conformance, R9_statistics_name_the_hosts) {
 
 TEST_P(Conformance, R9_hosts_tell_whether_they_serve_and_why_not) {
   auto with = options();
-  if (!is("Slurm")) with.hosts.push_back({"nowhere", {"false", "{agent}"}});
+  if (!is("Slurm")) with.hosts.push_back({"nowhere", {"sh", "-c", "exit 127; {agent_command}"}});
   begin(with);
   for (const auto& host : pool->hosts()) EXPECT_EQ(host.state, yoke::HostState::waiting) << host.name;
   connect_all();
@@ -684,7 +731,7 @@ TEST_P(Conformance, R9_hosts_tell_whether_they_serve_and_why_not) {
   for (const auto& host : pool->hosts()) {
     if (host.name == "nowhere") {
       EXPECT_EQ(host.state, yoke::HostState::ended);
-      EXPECT_NE(host.trouble.find("exit code 1"), std::string::npos) << host.trouble;
+      EXPECT_NE(host.trouble.find("exit code 127"), std::string::npos) << host.trouble;
       continue;
     }
     EXPECT_EQ(host.state, yoke::HostState::serving) << host.name;

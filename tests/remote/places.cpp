@@ -40,7 +40,8 @@ yoke::RemoteOptions options_at(const Place& place) {
     options.hosts = {{"box", {cluster_folder() + "/podman-run", "-v", build + ":" + build + ":ro", "yoke-test", "{agent}"}}};
     return options;
   }
-  const yoke::Launcher ssh{"ssh", "-F", cluster_folder() + "/ssh_config", "-T", "{host}", "{agent_command}"};
+  yoke::Launcher ssh = yoke::launchers::ssh();
+  ssh.insert(ssh.begin() + 1, {"-F", cluster_folder() + "/ssh_config"});
   for (int i = 1; i <= place.hosts; ++i)
     options.hosts.push_back({"n" + std::to_string(i), name == "Ssh" ? ssh : yoke::launchers::local()});
   return options;
