@@ -241,6 +241,29 @@ TEST_F(CommandTest, R10_what_workers_print_on_other_hosts_goes_to_stderr) {
   EXPECT_EQ(std::ranges::count_if(lines, is_workers), 2) << ended.err;
 }
 
+/// With what a terminal obeys: controls of both sets, DEL, a turn of direction.
+const std::string hostile = "red\x1b[31m \x07\x7f \xc2\x9b" "2J \xe2\x80\xae end";
+bool is_harmless(const std::string& text) {
+  return std::ranges::all_of(text, [](unsigned char c) { return c >= ' ' ? c != 0x7f : c == '\n' || c == '\t'; }) &&
+         !holds(text, "\xc2\x9b") && !holds(text, "\xe2\x80\xae");
+}
+
+TEST_F(CommandTest, U9_words_of_workers_reach_no_terminal_raw) {
+  const auto refused = map_of("refuse", {}, hostile + '\n');
+  EXPECT_EQ(results_of(refused).at(0)["input"], hostile);
+  EXPECT_HOLDS(refused.err, "std::runtime_error: red\\x1b[31m \\x07\\u007f \\u009b2J \\u202e end\n");
+  const auto echoed = map_of("echo", {}, hostile + '\n');
+  EXPECT_EQ(results_of(echoed).at(0)["value"], hostile);
+  const auto printed = map_of("print", {"--on", "local", "--jobs", "1"}, hostile + '\n');
+  EXPECT_HOLDS(printed.err, "local/0: red\\x1b[31m \\x07\\u007f \\u009b2J \\u202e end\n");
+  const auto stillborn = map_of("echo", {"a", "--on", "command:sh -c 'printf \"\\033[31mred\\033[0m\" >&2; false' {agent}"});
+  EXPECT_HOLDS(stillborn.err, "\\x1b[31mred\\x1b[0m");
+  for (const auto& ended : {refused, echoed, printed, stillborn}) {
+    EXPECT_TRUE(is_harmless(ended.err)) << ended.err;
+    EXPECT_TRUE(is_harmless(ended.out)) << ended.out;
+  }
+}
+
 TEST_F(CommandTest, R10_a_library_that_a_host_lacks_is_sent_if_that_was_asked_for) {
   const auto library = folder / "tasks.so";
   std::filesystem::copy_file(tasks, library);

@@ -1,4 +1,4 @@
-// C2, C16: what a death report says: who died, of what, where, and while doing what.
+// C2, C16, U9: what a death report says: who died, of what, where, and while doing what.
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -36,6 +36,7 @@ constexpr int line_of_fault = __LINE__ + 1;
 [[gnu::noinline]] int divide(int a, int b) { return a / b; }
 [[noreturn, gnu::noinline]] void give_up() { std::abort(); }
 [[gnu::noinline]] void throw_text(const char* text) { throw std::domain_error(text); }
+void fail_with(const std::string& text) { throw_text(text.c_str()); }
 [[gnu::noinline]] void throw_through_noexcept() noexcept {
   throw_text("nobody may see this");
   throw_text("nor this");
@@ -156,6 +157,24 @@ TEST_F(DeathReport, C2_terminate_tells_the_exception) {
     EXPECT_EQ(death.signal, SIGABRT);
     EXPECT_TRUE(any_mentions(death.frames, "throw_through_noexcept")) << text_of(future);
   }
+}
+
+TEST_F(DeathReport, U9_nothing_that_the_worker_wrote_can_pass_for_a_line_of_the_report) {
+  may_write_stderr();
+  const auto future = pool->submit([]() noexcept {
+    throw_text("\x1b[2J\nworker 7 (pid 1) died: of old age\xc2\x9b");
+  });
+  EXPECT_TRUE(mentions(death_of(future).reason, "\\x1b[2J\\nworker 7 (pid 1) died: of old age\\u009b")) << text_of(future);
+  EXPECT_FALSE(mentions(text_of(future), "\x1b")) << text_of(future);
+  EXPECT_FALSE(mentions(text_of(future), "\nworker 7")) << text_of(future);
+}
+
+TEST_F(DeathReport, U9_nor_can_an_initializer) {
+  const auto fails = yoke::initializer(fail_with, "\x1b[2J\nall is well");
+  yoke::ProcessPoolExecutor hopeless({.max_workers = 1, .initializer = fails});
+  const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(hopeless.submit(divide, 1, 1)).get(); });
+  ASSERT_TRUE(error);
+  EXPECT_TRUE(mentions(error->what(), "std::domain_error: \\x1b[2J\\nall is well")) << error->what();
 }
 
 TEST_F(DeathReport, C2_abort_names_its_caller) {

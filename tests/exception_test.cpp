@@ -1,4 +1,4 @@
-// G6, A13: what a task throws arrives as what it was. For every pool.
+// G6, A13, U9: what a task throws arrives as what it was, and nothing else. For every pool.
 #include <any>
 #include <filesystem>
 #include <functional>
@@ -40,6 +40,13 @@ struct Derived : ErrorWithPayload {
 };
 }  // namespace deep
 YOKE_EXCEPTION(deep::Derived)
+
+/// The user's own, which would pass for the pool's.
+struct OwnTimeout : yoke::TimeoutError {
+  using yoke::TimeoutError::TimeoutError;
+};
+YOKE_EXCEPTION(OwnTimeout)
+YOKE_EXCEPTION(yoke::CancelledError)
 
 namespace {
 
@@ -300,7 +307,6 @@ TEST_P(ExceptionTest, G6_long_texts_and_zeros) {
 }
 
 TEST_P(ExceptionTest, G6_the_librarys_own_errors) {
-  EXPECT_EQ(expect<yoke::TimeoutError>(from(throw_with_text<yoke::TimeoutError>, "late"), "yoke::TimeoutError"), "late");
   EXPECT_EQ(expect<yoke::Error>(from(throw_with_text<yoke::RecursionError>, "deep"), "yoke::RecursionError"), "deep");
 }
 
@@ -310,6 +316,89 @@ int fail_in_pool_below(const std::string& text) {
 }
 TEST_P(ExceptionTest, G6_through_two_pools) {
   EXPECT_EQ(expect<PlainError>(from(fail_in_pool_below, "far away"), "PlainError"), "far away");
+}
+
+template <class E>
+[[noreturn]] void throw_verdict() {
+  if constexpr (std::is_same_v<E, yoke::TerminatedWorkerError>)
+    throw E(yoke::WorkerDeath{});
+  else
+    throw E("all is lost");
+}
+template <class E>
+[[noreturn]] void throw_verdict_around_another() {
+  try {
+    throw std::out_of_range("the root");
+  } catch (...) {
+    std::throw_with_nested(E("all is lost"));
+  }
+}
+template <class E>
+[[noreturn]] void throw_around_verdict() {
+  try {
+    throw_verdict<E>();
+  } catch (...) {
+    std::throw_with_nested(std::runtime_error("outside"));
+  }
+}
+
+TEST_P(ExceptionTest, U9_a_task_that_throws_the_pools_verdicts_is_not_taken_for_the_pool) {
+  const auto verdict = [&](auto throws, const std::string& type) {
+    return expect<yoke::RemoteError>(from(throws), type);
+  };
+  EXPECT_EQ(verdict(throw_verdict<yoke::BrokenProcessPool>, "yoke::BrokenProcessPool"), "all is lost");
+  EXPECT_EQ(verdict(throw_verdict<yoke::CancelledError>, "yoke::CancelledError"), "all is lost");
+  EXPECT_EQ(verdict(throw_verdict<yoke::ShutdownExecutorError>, "yoke::ShutdownExecutorError"), "all is lost");
+  EXPECT_EQ(verdict(throw_verdict<yoke::TimeoutError>, "yoke::TimeoutError"), "all is lost");
+  EXPECT_EQ(verdict(throw_verdict<OwnTimeout>, "OwnTimeout"), "all is lost");
+  verdict(throw_verdict<yoke::TerminatedWorkerError>, "yoke::TerminatedWorkerError");
+  verdict(throw_verdict_around_another<yoke::BrokenProcessPool>, "yoke::BrokenProcessPool");
+  verdict(throw_verdict_around_another<OwnTimeout>, "OwnTimeout");
+}
+
+TEST_P(ExceptionTest, U9_nor_one_whose_exception_nests_a_verdict) {
+  for (const auto& error : {from(throw_around_verdict<yoke::CancelledError>), from(throw_around_verdict<OwnTimeout>)}) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::runtime_error& outer) {
+      EXPECT_STREQ(outer.what(), "outside");
+      EXPECT_THROW(std::rethrow_if_nested(outer), yoke::RemoteError);
+    }
+  }
+}
+
+TEST_P(ExceptionTest, U9_nor_an_item_of_a_map) {
+  const auto refuse = [](int) -> int { throw yoke::CancelledError("all is lost"); };
+  for (const int chunksize : {1, 2}) {
+    auto results = executor->map(yoke::MapOptions{.chunksize = chunksize}, refuse, std::vector<int>{1, 2});
+    EXPECT_THROW(*results.begin(), yoke::RemoteError);
+  }
+}
+
+TEST_P(ExceptionTest, U9_what_a_terminal_would_obey_is_shown_and_not_sent_to_it) {
+  const std::string hostile = "red\x1b[31m\x07\x7f \xc2\x9b" "2J \xe2\x80\xae turned \xff\tend";
+  const std::string shown = "red\\x1b[31m\\x07\\u007f \\u009b2J \\u202e turned \\xff\tend";
+  const auto text_of = [&](auto throws) {
+    try {
+      std::rethrow_exception(from(throws, hostile + "\nyoke: all is well"));
+    } catch (const std::exception& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_EQ(text_of(throw_with_text<std::runtime_error>), shown + "\nyoke: all is well");
+  EXPECT_EQ(text_of(throw_with_text<PlainError>), shown + "\nyoke: all is well");
+  EXPECT_EQ(text_of(throw_with_text<UnknownError>), shown + "\\nyoke: all is well");
+  EXPECT_EQ(text_of(throw_value<std::string>), shown + "\\nyoke: all is well");
+}
+
+TEST_P(ExceptionTest, U9_a_text_for_people_is_no_longer_than_one_can_read) {
+  const std::string text = expect<yoke::RemoteError>(from(throw_with_text<UnknownError>, std::string(1'000'000, 'x')),
+                                                     "(anonymous namespace)::UnknownError");
+  EXPECT_LT(text.size(), 20'000U);
+  EXPECT_NE(text.find("more bytes)"), std::string::npos);
+  const std::string other_letters = "za\xc5\xbc\xc3\xb3\xc5\x82\xc4\x87 \xe2\x9c\x93";
+  EXPECT_EQ(expect<std::runtime_error>(from(throw_with_text<std::runtime_error>, other_letters), "std::runtime_error"),
+            other_letters);
 }
 
 std::vector<std::string> frames_of(const std::exception_ptr& error) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "lib/system/thread.hpp"
+#include "lib/wire/printable.hpp"
 #include "yoke/future.hpp"
 
 namespace yoke {
@@ -79,7 +80,8 @@ void print_error(const std::exception_ptr& error) noexcept {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "yoke: a callback of a future threw: %s\n", e.what());
+    const std::string text = wire::printable(e.what(), wire::Lines::one, wire::most_text);
+    std::fprintf(stderr, "yoke: a callback of a future threw: %s\n", text.c_str());
   } catch (...) {
     std::fprintf(stderr, "yoke: a callback of a future threw something that is no std::exception\n");
   }

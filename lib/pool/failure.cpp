@@ -8,6 +8,7 @@
 
 #include "lib/system/frames.hpp"
 #include "lib/system/symbols.hpp"
+#include "lib/wire/printable.hpp"
 #include "yoke/map.hpp"
 
 namespace yoke::pool {
@@ -60,12 +61,13 @@ WorkerDeath Death::report() const {
   death.run_time = run_time;
   death.peak_memory = words.peak_memory;
   death.out_of_memory = out_of_memory;
-  death.reason = words.reason;
+  death.reason = wire::printable(words.reason, wire::Lines::one, wire::most_words);
   // The black box speaks of this death only if the process died of the signal that it recorded.
   if (words.signal && *words.signal == death.signal) {
     death.fault_address = words.fault_address;
     death.signal_code = words.code;
     death.frames = system::describe_frames(words.frames, false);
+    for (std::string& frame : death.frames) frame = wire::printable(frame, wire::Lines::one, wire::most_words);
   }
   return death;
 }
@@ -105,7 +107,8 @@ std::exception_ptr InitializerFailure::make(const std::string&) const {
     const auto* remote = dynamic_cast<const RemoteException*>(&error);
     return std::make_exception_ptr(BrokenProcessPool(
         fmt::format("the initializer failed in the worker with pid {}, so no task can run: {}: {}", pid_,
-                    remote ? remote->type_name() : "exception", error.what())));
+                    remote ? remote->type_name() : "exception",
+                    wire::printable(error.what(), wire::Lines::one, wire::most_text))));
   }
 }
 

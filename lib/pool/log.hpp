@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "lib/system/rights.hpp"
+#include "lib/wire/printable.hpp"
 
 namespace yoke::pool {
 
@@ -27,7 +28,9 @@ inline LogLevel log_level() {
 template <class... T>
 void log(LogLevel level, fmt::format_string<T...> format, T&&... values) {
   if (level > log_level()) return;
-  const std::string line = fmt::format("yoke[{}]: ", ::getpid()) + fmt::format(format, std::forward<T>(values)...) + "\n";
+  const std::string text = fmt::format(format, std::forward<T>(values)...);
+  const std::string line =
+      fmt::format("yoke[{}]: {}\n", ::getpid(), wire::printable(text, wire::Lines::one, wire::most_text));
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;  // nobody listens
 }
 

@@ -15,6 +15,7 @@
 #include "lib/remote/agent_command.hpp"
 #include "lib/remote/fleet.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/wire/printable.hpp"
 
 namespace yoke::remote {
 namespace {
@@ -69,9 +70,12 @@ bool lasts(const std::exception& error) {
   return std::ranges::find(passing, system_error->code().value()) == passing.end();
 }
 
-/// The last lines of a text, indented.
-std::string last_lines(const std::string& text) {
+/// The last lines of what something else wrote, indented.
+std::string last_lines(const std::string& written) {
   constexpr std::size_t most = 5;
+  std::string text = written;
+  std::erase(text, '\r');
+  text = wire::printable(text, wire::Lines::several);
   std::size_t begin = text.find_last_not_of(" \r\n");
   if (begin == std::string::npos) return {};
   const std::string trimmed = text.substr(0, begin + 1);

@@ -10,6 +10,7 @@
 #include "lib/pool/failure.hpp"
 #include "lib/remote/fleet.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/wire/printable.hpp"
 #include "yoke/call.hpp"
 
 namespace yoke::remote {
@@ -219,9 +220,10 @@ void Fleet::handle(Link& link, const Frame& frame) {
     case FrameType::output: return take_output(link, unpack_note<OutputNote>(frame.head));
     case FrameType::state: {
       auto note = unpack_note<StateNote>(frame.head);
+      for (auto& worker : note.stats.workers) worker.task = wire::printable(worker.task, wire::Lines::one, wire::most_words);
       link.stats = std::move(note.stats);
       link.hopeless = !note.broken.empty();
-      if (link.hopeless) throw Error(note.broken);
+      if (link.hopeless) throw Error(wire::printable(note.broken, wire::Lines::several, wire::most_text));
       return;
     }
     case FrameType::farewell:
@@ -240,6 +242,7 @@ void Fleet::take_welcome(Link& link, const Welcome& note) {
     throw ProtocolError(fmt::format("the agent speaks version {} of the protocol, this program version {}: put the same "
                                     "build of the program there, or set deploy", note.version, protocol_version));
   link.welcome = note;
+  link.welcome.host = wire::printable(note.host, wire::Lines::one, wire::most_words);
   link.same_build = note.identity == system::home_module().identity;
   link.phase = LinkPhase::serving;
   link.serves_since = Clock::now();

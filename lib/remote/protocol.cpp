@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/pool/failure.hpp"
+#include "lib/wire/printable.hpp"
 #include "yoke/call.hpp"
 
 namespace yoke::remote {
@@ -130,6 +131,13 @@ FailureNote describe_failure(const std::exception_ptr& error, std::vector<Worker
 }
 
 std::shared_ptr<const Failure> failure_of(FailureNote note, const std::string& host) {
+  note.text = wire::printable(note.text, wire::Lines::several, wire::most_text);
+  constexpr std::size_t most_frames = 256;
+  for (WorkerDeath& death : note.deaths) {
+    if (death.frames.size() > most_frames) death.frames.resize(most_frames);
+    death.reason = wire::printable(death.reason, wire::Lines::one, wire::most_words);
+    for (std::string& frame : death.frames) frame = wire::printable(frame, wire::Lines::one, wire::most_words);
+  }
   return std::make_shared<DescribedFailure>(std::move(note), host);
 }
 

@@ -7,6 +7,7 @@
 #include "lib/executor/end_of_program.hpp"
 #include "lib/remote/fleet.hpp"
 #include "lib/system/rights.hpp"
+#include "lib/wire/printable.hpp"
 #include "yoke/executor.hpp"
 #include "yoke/remote.hpp"
 
@@ -45,7 +46,10 @@ Stats RemotePool::stats() const { return pool_->stats(); }
 
 void print_output(const OutputLine& line) {
   std::FILE* const to = line.is_stderr ? stderr : stdout;
-  fmt::print(to, "{}/{}: {}\n", line.host, line.rank, line.text);
+  std::string_view text = line.text;
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  fmt::print(to, "{}/{}: {}\n", wire::printable(line.host, wire::Lines::one, wire::most_words), line.rank,
+             wire::printable(text, wire::Lines::one));
   std::fflush(to);
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "lib/remote/agent_command.hpp"
+#include "lib/wire/printable.hpp"
 
 namespace yoke::remote {
 namespace {
@@ -42,10 +43,12 @@ Clock::time_point SlurmJob::next_look() const {
   return Clock::now() + exit_look;
 }
 
+std::string SlurmJob::said() const { return wire::printable(errand_->errors(), wire::Lines::several, wire::most_text); }
+
 void SlurmJob::fail(const std::string& what) {
   phase_ = Phase::failed;
   trouble_ = fmt::format("{}: {}", what, errand_->command());
-  if (!errand_->errors().empty()) trouble_ += "\n" + errand_->errors();
+  if (const std::string words = said(); !words.empty()) trouble_ += "\n" + words;
 }
 
 void SlurmJob::proceed() {

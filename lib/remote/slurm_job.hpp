@@ -41,7 +41,7 @@ class SlurmJob {
 
   Phase phase() const noexcept { return phase_; }
   /// While it waits in the queue, what salloc says of it.
-  std::string trouble() const { return phase_ == Phase::requesting && errand_ ? errand_->errors() : trouble_; }
+  std::string trouble() const { return phase_ == Phase::requesting && errand_ ? said() : trouble_; }
   const std::vector<std::string>& nodes() const noexcept { return nodes_; }
   /// To start an agent on a node.
   Launcher launcher() const;
@@ -55,6 +55,9 @@ class SlurmJob {
   Clock::time_point killed_at_ = Clock::time_point::max();
   Phase phase_ = Phase::requesting;
   std::string job_;
+  /// On stderr, by salloc and Slurm.
+  std::string said() const;
+
   std::string trouble_;
   std::vector<std::string> nodes_;
   std::unique_ptr<Errand> errand_;

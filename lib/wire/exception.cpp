@@ -21,6 +21,7 @@
 #include <variant>
 
 #include "lib/system/symbols.hpp"
+#include "lib/wire/printable.hpp"
 #include "lib/wire/throw_place.hpp"
 #include "yoke/call.hpp"
 #include "yoke/map.hpp"
@@ -44,13 +45,21 @@ std::vector<std::string> RemoteException::frames() const {
   std::vector<system::Frame> frames;
   if (place_)
     for (const auto& [offset, module] : place_->frames) frames.push_back({offset, place_->modules.at(module)});
-  return system::describe_frames(frames, true);
+  auto described = system::describe_frames(frames, true);
+  for (std::string& frame : described) frame = wire::printable(frame, wire::Lines::one, wire::most_words);
+  return described;
 }
 
 }  // namespace yoke
 
 namespace yoke::detail {
 namespace {
+
+/// What a worker wrote as the text of an exception that arrives as itself, and is the program's data too.
+std::string text_of(std::string_view text) {
+  constexpr std::size_t most = 512 * 1024;
+  return wire::printable(text, wire::Lines::several, most);
+}
 
 /// An exception type that takes no text: keeps the text that it had in the worker beside it.
 template <class E>
@@ -112,7 +121,7 @@ std::exception_ptr make_code(const Object& object, const RemoteException& origin
     else
       return E(code_of(packed));
   };
-  return deliver(RemoteTextless<E>(error(), packed.text, origin), nests);
+  return deliver(RemoteTextless<E>(error(), text_of(packed.text), origin), nests);
 }
 template <class E>
 ExceptionType with_code() {
@@ -125,7 +134,7 @@ void pack_regex(Packer& packer, const std::exception& error) {
 std::exception_ptr make_regex(const Object& packed, const RemoteException& origin, bool nests) {
   const auto [code, text] = unpack_value<std::pair<int, std::string>>(packed);
   const std::regex_error error(static_cast<std::regex_constants::error_type>(code));
-  return deliver(RemoteTextless<std::regex_error>(error, text, origin), nests);
+  return deliver(RemoteTextless<std::regex_error>(error, text_of(text), origin), nests);
 }
 
 struct Registry {
@@ -145,9 +154,7 @@ Registry& registry() {
           with_text<std::overflow_error>(), with_text<std::underflow_error>(), with_code<std::system_error>(),
           with_code<std::filesystem::filesystem_error>(), with_code<std::ios_base::failure>(),
           with_code<std::future_error>(), ExceptionType{&typeid(std::regex_error), &pack_regex, &make_regex},
-          with_text<Error>(), with_text<BrokenProcessPool>(), with_text<ShutdownExecutorError>(),
-          with_text<TimeoutError>(), with_text<CancelledError>(), with_text<SerializationError>(),
-          with_text<RecursionError>()})
+          with_text<Error>(), with_text<SerializationError>(), with_text<RecursionError>()})
       made->types.emplace(type.type->name(), type);
     return made;
   }();
@@ -243,10 +250,6 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
           key = name;
         }
     }
-    if (!type && dynamic_cast<const TerminatedWorkerError*>(&e)) {
-      key = typeid(BrokenProcessPool).name();
-      type = find_type(key);
-    }
     pack_text(packer, remote ? remote->type_name() : thrown_type(e));
     pack_text(packer, e.what());
     if (type) {
@@ -284,6 +287,37 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
 void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting) {
   packer.pack_array(fields);
   pack_exception_fields(packer, error, nesting);
+}
+
+/// Says what has become of the pool or of a future, which is for the pool alone to say.
+bool is_verdict(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const BrokenProcessPool&) {
+  } catch (const ShutdownExecutorError&) {
+  } catch (const TimeoutError&) {
+  } catch (const CancelledError&) {
+  } catch (...) {
+    return false;
+  }
+  return true;
+}
+
+/// Of a registered type. Null if it cannot be that here: its payload cannot be unpacked, or it would pass for the pool's.
+std::exception_ptr make_itself(const ExceptionType& type, const Object& payload, const RemoteException& origin, bool nests) {
+  try {
+    if (payload.type != msgpack::type::STR) {
+      auto made = type.make(payload, origin, nests);
+      return is_verdict(made) ? nullptr : made;
+    }
+    const std::string text = text_of(unpack_string(payload));
+    Object shown = payload;
+    shown.via.str = {static_cast<std::uint32_t>(text.size()), text.data()};
+    auto made = type.make(shown, origin, nests);
+    return is_verdict(made) ? nullptr : made;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
 }
 
 /// Calls make() while `nested`, if there is one, is handled: std::nested_exception takes that.
@@ -333,21 +367,16 @@ void throw_serialization_error(const char* what, const char* deed) {
 
 std::exception_ptr unpack_exception_object(const Object& object, int worker_pid, const std::string& task_name) {
   const auto items = unpack_array(object, fields);
-  RemoteException origin(std::string(unpack_string(items[0])), task_name, worker_pid);
+  RemoteException origin(wire::printable(unpack_string(items[0]), wire::Lines::one, wire::most_words), task_name,
+                         worker_pid);
   ThrowPlaces::of(origin) = unpack_place(items[5]);
-  const std::string text(unpack_string(items[1]));
   std::exception_ptr nested;
   if (items[4].type != msgpack::type::NIL) nested = unpack_exception_object(items[4], worker_pid, task_name);
   const bool nests = nested != nullptr;
-  if (items[2].type == msgpack::type::STR) {
-    if (const auto type = find_type(unpack_string(items[2]))) {
-      try {
-        return make_handling(nested, [&] { return type->make(items[3], origin, nests); });
-      } catch (const std::exception&) {
-        // its payload cannot be unpacked here: type and text are enough for a RemoteError
-      }
-    }
-  }
+  const auto type = items[2].type == msgpack::type::STR ? find_type(unpack_string(items[2])) : std::nullopt;
+  if (type)
+    if (auto made = make_handling(nested, [&] { return make_itself(*type, items[3], origin, nests); })) return made;
+  const std::string text = wire::printable(unpack_string(items[1]), wire::Lines::one, wire::most_text);
   return make_handling(nested, [&] { return deliver(RemoteError(text, origin), nests); });
 }
 
@@ -357,7 +386,7 @@ std::exception_ptr unpack_exception(std::span<const std::byte> packed, int worke
     return unpack_exception_object(message.object(), worker_pid, task_name);
   } catch (const std::exception& error) {
     return std::make_exception_ptr(SerializationError(
-        fmt::format("task '{}' threw, but its exception could not be unpacked: {}", task_name, error.what())));
+        fmt::format("task '{}' threw, but its exception could not be unpacked: {}", task_name, text_of(error.what()))));
   }
 }
 

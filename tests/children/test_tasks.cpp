@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -44,6 +45,9 @@ std::string not_when_bad(const std::string& text) {
   }
   return text;
 }
+
+void refuse(const std::string& text) { throw std::runtime_error(text); }
+void print(const std::string& text) { std::puts(text.c_str()); }
 
 struct Node {
   int padding;
@@ -97,6 +101,8 @@ YOKE_TASK(one_more)
 YOKE_TASK(nothing)
 YOKE_TASK(variable)
 YOKE_TASK(not_when_bad)
+YOKE_TASK(refuse)
+YOKE_TASK(print)
 YOKE_TASK(crash_when_told)
 YOKE_TASK(hang_when_told)
 YOKE_TASK(die_once)

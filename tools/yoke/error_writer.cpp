@@ -11,6 +11,7 @@
 #include <yoke/error.hpp>
 
 #include "json_writer.hpp"
+#include "lib/wire/printable.hpp"
 #include "signature.hpp"
 
 namespace yoke::tools {
@@ -156,7 +157,8 @@ std::string describe(const std::exception_ptr& error) {
       error,
       [&](const std::exception& known) {
         const std::string_view what = known.what();
-        text = fmt::format("{}: {}", type_of(known), what.substr(0, what.find('\n')));
+        text = wire::printable(fmt::format("{}: {}", type_of(known), what.substr(0, what.find('\n'))), wire::Lines::one,
+                               wire::most_words);
       },
       [] {});
   return text;

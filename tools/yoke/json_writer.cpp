@@ -9,6 +9,8 @@
 #include <span>
 #include <stdexcept>
 
+#include "lib/wire/printable.hpp"
+
 namespace yoke::tools {
 namespace {
 
@@ -92,7 +94,8 @@ void append(std::string& out, const Object& value, int depth) {
 void append_json(std::string& out, const msgpack::object& value) { append(out, value, 0); }
 
 void append_json_string(std::string& out, std::string_view text) {
-  out += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const auto quoted = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  out += wire::printable(quoted, wire::Lines::one);  // what it leaves as it is, and a terminal would obey
 }
 
 void append_json_key(std::string& out, std::string_view key) {

@@ -8,6 +8,7 @@
 
 #include "commands.hpp"
 #include "error_writer.hpp"
+#include "lib/wire/printable.hpp"
 #include "map_job.hpp"
 #include "task_library.hpp"
 #include "usage.hpp"
@@ -27,7 +28,7 @@ void print_error(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& known) {
-    fmt::print(stderr, "yoke map: {}\n", known.what());
+    fmt::print(stderr, "yoke map: {}\n", wire::printable(known.what(), wire::Lines::several, wire::most_text));
   }
 }
 
