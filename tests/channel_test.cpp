@@ -42,10 +42,11 @@ std::string text_of(std::span<const std::byte> bytes) {
 struct Pair {
   ParentChannel parent{0, 1, {}};
   std::optional<WorkerChannel> worker;
+  system::Mapping segment{parent.segment_fd(), sizeof(Segment), system::Access::read_only};  // as a third one sees it
   Pair() {
     worker.emplace(system::UniqueFd(::fcntl(parent.segment_fd(), F_DUPFD_CLOEXEC, 3)),
                    system::UniqueFd(::fcntl(parent.worker_socket(), F_DUPFD_CLOEXEC, 3)));
-    parent.close_worker_socket();
+    parent.close_worker_ends();
   }
   ParentChannel::Push push(const std::string& text) { return parent.push(*task_with(text), 1, 0, 0); }
   /// Runs one task as the worker: sends its argument back, reversed.
@@ -285,8 +286,7 @@ TEST(Channel, more_descriptors_than_the_socket_takes) {
 
 TEST(Channel, a_large_argument_after_the_worker_gave_its_memory_back) {
   Pair pair;
-  system::Mapping memory(pair.parent.segment_fd(), sizeof(Segment), system::Access::read_only);
-  const auto& given_back = reinterpret_cast<const Segment*>(memory.data())->memory_given_back;
+  const auto& given_back = reinterpret_cast<const Segment*>(pair.segment.data())->memory_given_back;
   std::thread worker([&] {
     while (pair.work()) {
     }

@@ -1,6 +1,7 @@
-// G1, G3, G8: what is packed is unpacked again as it was, and what is damaged is refused. No pool, no process.
+// G1, G3, G8, U3: what is packed is unpacked again as it was, and what is damaged is refused. No pool, no process.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <bitset>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <random>
 #include <set>
@@ -474,5 +476,114 @@ TEST(Bytes, short_and_long_ones_are_values) {
     EXPECT_EQ(copy.view().size(), length);
   }
 }
+
+struct Padded {
+  char letter;
+  std::int64_t number;
+  short tail;
+  bool operator==(const Padded&) const = default;
+};
+struct Nest {
+  float weight;
+  Padded inner[2];
+  std::array<Padded, 2> more;
+  long double precise;
+  char end;
+};
+struct Real {
+  double x;
+  float y;
+};
+struct Bits {
+  unsigned three : 3;
+  unsigned long : 0;
+  double real;
+};
+
+constexpr std::byte left_over{0xab};
+
+/// A value in memory where something else was before.
+template <class T>
+struct Dirty {
+  alignas(T) std::byte memory[sizeof(T)];
+  Dirty() { std::memset(memory, static_cast<int>(left_over), sizeof memory); }
+  T& value() { return *std::launder(reinterpret_cast<T*>(memory)); }
+};
+void fill(Padded& value) {
+  value.letter = 'x';
+  value.number = 5;
+  value.tail = 7;
+}
+void fill(Nest& value) {
+  value.weight = 1;
+  for (Padded& each : value.inner) fill(each);
+  for (Padded& each : value.more) fill(each);
+  value.precise = 2;
+  value.end = 'e';
+}
+void fill(Real& value) {
+  value.x = 1;
+  value.y = 2;
+}
+std::size_t left_in(std::span<const std::byte> bytes) {
+  return static_cast<std::size_t>(std::ranges::count(bytes, left_over));
+}
+
+template <class T>
+class Padding : public testing::Test {};
+using PaddedTypes = testing::Types<Padded, Nest, Real>;
+TYPED_TEST_SUITE(Padding, PaddedTypes);
+
+TYPED_TEST(Padding, U3_what_lay_in_it_does_not_cross) {
+  Dirty<TypeParam> dirty;
+  fill(dirty.value());
+  ASSERT_NE(left_in(dirty.memory), 0U);
+  using Plain = yoke::detail::Values<std::tuple<TypeParam>>;
+  yoke::PackBuffer plain;
+  Plain::template pack<false>(plain, nullptr, dirty.value());
+  EXPECT_EQ(left_in(plain.view()), 0U) << "an argument, or a result";
+  const std::span<const TypeParam> one(&dirty.value(), 1);
+  EXPECT_EQ(left_in(packed(one).view()), 0U) << "a span";
+  std::vector<TypeParam> many(3);
+  for (TypeParam& each : many) std::memcpy(static_cast<void*>(&each), dirty.memory, sizeof each);
+  EXPECT_EQ(left_in(packed(many).view()), 0U) << "a vector";
+  std::array<TypeParam, 2> two;
+  for (TypeParam& each : two) std::memcpy(static_cast<void*>(&each), dirty.memory, sizeof each);
+  EXPECT_EQ(left_in(packed(two).view()), 0U) << "an array";
+  EXPECT_EQ(left_in(packed(std::optional(two)).view()), 0U) << "within something else";
+  const auto back = unpacked<std::vector<TypeParam>>(packed(many));
+  EXPECT_EQ(packed(back).size(), packed(many).size());
+}
+
+TEST(Padding, U3_values_are_not_touched) {
+  Dirty<Padded> dirty;
+  fill(dirty.value());
+  EXPECT_EQ(round_trip(std::vector<Padded>(2, dirty.value())), std::vector<Padded>(2, dirty.value()));
+  expect_same(std::vector<long double>{1.5L, -2.25L});
+  expect_same(3.75L);
+  Bits bits{};
+  bits.three = 5;
+  bits.real = 2;
+  using Plain = yoke::detail::Values<std::tuple<Bits>>;
+  yoke::PackBuffer plain;
+  Plain::pack<false>(plain, nullptr, bits);
+  const auto [back] = Plain::unpack_plain(plain.view());
+  EXPECT_EQ(back.three, 5U);
+  EXPECT_EQ(back.real, 2);
+}
+
+#if defined(__has_builtin) && __has_builtin(__builtin_clear_padding)
+TEST(Padding, U3_nor_what_lies_between_captures) {
+  const auto function = [letter = 'x', number = std::int64_t{5}] { return letter + number; };
+  using F = std::remove_const_t<decltype(function)>;
+  Dirty<F> dirty;
+  auto* const made = new (dirty.memory) F(function);
+  for (std::size_t i = 1; i < 8; ++i) dirty.memory[i] = left_over;
+  const yoke::ByValue<F> crossing(*made);
+  yoke::PackBuffer out;
+  yoke::detail::TaskType<yoke::ByValue<F>>::pack_arguments(out, nullptr, crossing);
+  EXPECT_EQ(left_in(out.view()), 0U);
+}
+#endif
 
 }  // namespace

@@ -32,7 +32,7 @@ struct Hostile {
   system::Mapping memory{parent.segment_fd(), sizeof(Segment), system::Access::read_write};
   system::UniqueFd socket{::fcntl(parent.worker_socket(), F_DUPFD_CLOEXEC, 3)};
 
-  Hostile() { parent.close_worker_socket(); }
+  Hostile() { parent.close_worker_ends(); }
   Segment& segment() { return *reinterpret_cast<Segment*>(memory.data()); }
   void push(const std::string& text) {
     const TaskPtr task(new detail::TaskOf<void>(callable, nullptr, Bytes(std::as_bytes(std::span(text)))));

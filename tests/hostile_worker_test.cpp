@@ -1,7 +1,9 @@
 // C9: tasks that write what they like into their worker's segment, close its descriptors, or let a child do it. The pool
 // goes on, every future is done, and no other worker's task gets a wrong result.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -13,6 +15,7 @@
 
 #include "lib/channel/layout.hpp"
 #include "lib/channel/slot.hpp"
+#include "lib/system/unique_fd.hpp"
 #include "tests/support/pool_fixture.hpp"
 
 namespace {
@@ -198,6 +201,50 @@ TEST_F(HostileWorkerTest, C9_closes_all_its_descriptors) {
   for (int i = 0; i < 20; ++i)
     EXPECT_TRUE(right_or_failed(pool->submit({.retries = 100}, length_of, text), text.size()));
   expect_work();
+}
+
+/// Takes each descriptor that this worker has for memory it shares, and asks for more of it than it has.
+int grow_all(const std::string& argument) {
+  int grown = 0;
+  for (int fd = 3; fd < 64; ++fd)
+    for (const int opened : {fd, ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDWR)}) {
+      const int seals = ::fcntl(opened, F_GET_SEALS);
+      if (seals < 0) continue;
+      grown += ::ftruncate(opened, 1L << 40) == 0 || ::fallocate(opened, 0, 1L << 30, 4096) == 0 ||
+               ::ftruncate(opened, 1) == 0 || ::fcntl(opened, F_ADD_SEALS, F_SEAL_WRITE) == 0;
+    }
+  return argument.empty() ? -1 : grown;
+}
+/// Memory of its parent's that this worker finds open there and can write to.
+int writable_in_parent() {
+  int count = 0;
+  for (int fd = 3; fd < 256; ++fd) {
+    const std::string path = "/proc/" + std::to_string(::getppid()) + "/fd/" + std::to_string(fd);
+    char target[256] = {};
+    if (::readlink(path.c_str(), target, sizeof target - 1) < 0 || !std::strstr(target, "memfd:yoke-")) continue;
+    const yoke::system::UniqueFd opened(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!opened) continue;
+    void* const mapped = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, opened.get(), 0);
+    if (mapped == MAP_FAILED) continue;
+    ::munmap(mapped, 4096);
+    ++count;
+  }
+  return count;
+}
+
+TEST_F(HostileWorkerTest, U4_no_memory_that_a_worker_was_given_changes_its_size_or_seals) {
+  const yoke::SharedArray<int> array(1000);
+  const auto constant = yoke::broadcast(std::string(1000, 'x'));
+  const auto grow_with = [](const yoke::SharedArray<int>&, const std::string&, const std::string& text) {
+    return grow_all(text);
+  };
+  for (int i = 0; i < 10; ++i)
+    EXPECT_EQ(soon(pool->submit(grow_with, array, constant, std::string(200'000, 'x'))).get(), 0);
+  expect_work();
+}
+
+TEST_F(HostileWorkerTest, U6_no_segment_of_another_worker_is_open_in_the_program) {
+  EXPECT_EQ(soon(pool->submit(writable_in_parent)).get(), 0);
 }
 
 }  // namespace

@@ -2,12 +2,16 @@
 #include "lib/system/memory_pressure.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <system_error>
 #include <vector>
+
+#include "yoke/shared_array.hpp"
 
 namespace {
 
@@ -47,6 +51,95 @@ TEST_F(MemoryLimit, of_a_v1_cgroup) {
   EXPECT_EQ(yoke::system::memory_limit(root), machine);
   write("sys/fs/cgroup/memory/app/memory.limit_in_bytes", "2000000\n");
   EXPECT_EQ(yoke::system::memory_limit(root), 2'000'000U);
+}
+
+using AvailableMemory = FakeRoot;
+
+TEST_F(AvailableMemory, I18_the_least_of_the_machine_and_of_each_cgroup_above) {
+  using yoke::system::available_memory;
+  EXPECT_FALSE(available_memory(root));
+  write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    5000 kB\nSwapFree: 1000 kB\n");
+  EXPECT_EQ(available_memory(root), 6000U * 1024);
+  write("proc/self/cgroup", "0::/app/one\n");
+  write("sys/fs/cgroup/app/one/memory.max", "max\n");
+  write("sys/fs/cgroup/app/one/memory.current", "7\n");
+  EXPECT_EQ(available_memory(root), 6000U * 1024);
+  write("sys/fs/cgroup/app/memory.max", "1000000\n");
+  write("sys/fs/cgroup/app/memory.current", "900000\n");
+  write("sys/fs/cgroup/app/memory.swap.max", "0\n");
+  EXPECT_EQ(available_memory(root), 100'000U);
+  write("sys/fs/cgroup/app/memory.stat", "anon 5\nfile 60000\ninactive_file 20000\nactive_file 3000\n");
+  EXPECT_EQ(available_memory(root), 123'000U) << "files that were read can go";
+  write("sys/fs/cgroup/app/memory.swap.max", "50000\n");
+  write("sys/fs/cgroup/app/memory.swap.current", "10000\n");
+  EXPECT_EQ(available_memory(root), 163'000U);
+  write("sys/fs/cgroup/app/memory.current", "2000000\n");
+  EXPECT_EQ(available_memory(root), 40'000U) << "above its limit for a moment";
+}
+
+TEST_F(AvailableMemory, I18_of_a_v1_cgroup) {
+  write("proc/meminfo", "MemAvailable: 5000 kB\nSwapFree: 0 kB\n");
+  write("proc/self/cgroup", "4:memory:/app\n0::/\n");
+  write("sys/fs/cgroup/memory/app/memory.limit_in_bytes", "1000000\n");
+  write("sys/fs/cgroup/memory/app/memory.usage_in_bytes", "700000\n");
+  write("sys/fs/cgroup/memory/app/memory.stat", "inactive_file 1\ntotal_inactive_file 5000\ntotal_active_file 500\n");
+  EXPECT_EQ(yoke::system::available_memory(root), 305'500U);
+}
+
+/// A memory cgroup of 100 MB, where this machine lets the test make one.
+class SmallCgroup {
+ public:
+  SmallCgroup() {
+    for (const fs::path above : {"/sys/fs/cgroup/memory", "/sys/fs/cgroup"}) {
+      const fs::path folder = above / ("yoke-test-" + std::to_string(::getpid()));
+      std::error_code error;
+      if (!fs::exists(above) || !fs::create_directory(folder, error)) continue;
+      for (const char* const file : {"memory.limit_in_bytes", "memory.max"})
+        if (fs::exists(folder / file) && std::ofstream(folder / file) << 100'000'000 << std::flush) {
+          folder_ = folder;
+          return;
+        }
+      fs::remove(folder, error);
+    }
+  }
+  ~SmallCgroup() {
+    std::error_code error;
+    if (!folder_.empty()) fs::remove(folder_, error);
+  }
+  explicit operator bool() const { return !folder_.empty(); }
+  /// Exits with what the call returns in a process within; -1 if the kernel killed it.
+  int run_within(int (*call)()) const {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::ofstream(folder_ / "cgroup.procs") << ::getpid() << std::flush;
+      ::_exit(call());
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+ private:
+  fs::path folder_;
+};
+
+int refused(std::size_t size, int count) {
+  std::vector<yoke::SharedArray<char>> all;
+  try {
+    for (int i = 0; i < count; ++i) all.emplace_back(size);
+  } catch (const std::system_error& error) {
+    return error.code() == std::errc::not_enough_memory ? 1 : 2;
+  }
+  return 0;
+}
+
+TEST(SmallCgroupTest, I18_a_shared_array_beyond_a_cgroups_memory_is_an_error) {
+  const SmallCgroup group;
+  if (!group) GTEST_SKIP() << "no memory cgroup can be made here";
+  EXPECT_EQ(group.run_within([] { return refused(40'000'000, 1); }), 0);
+  EXPECT_EQ(group.run_within([] { return refused(200'000'000, 1); }), 1);
+  EXPECT_EQ(group.run_within([] { return refused(30'000'000, 10); }), 1) << "with what others have taken";
+  EXPECT_EQ(group.run_within([] { return refused(500'000, 1000); }), 1) << "in small pieces";
 }
 
 using OomCounter = FakeRoot;

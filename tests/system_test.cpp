@@ -166,7 +166,7 @@ TEST(Memfd, SharesWhatIsWrittenAndUnmapsByMove) {
 TEST(Memfd, CannotBeWrittenAnewAfterTheSeal) {
   const UniqueFd fd = create_memfd("test", size);
   const Mapping earlier(fd.get(), size, Access::read_write);
-  seal_future_writes(fd.get());
+  seal_memfd(fd.get(), Seal::writes);
   EXPECT_EQ(error_of([&] { Mapping(fd.get(), size, Access::read_write); }), std::errc::operation_not_permitted);
   EXPECT_EQ(::pwrite(fd.get(), "x", 1, 0), -1);
   earlier.data()[0] = std::byte{4};

@@ -269,7 +269,7 @@ struct Crossing<ByValue<F>> {
   static const void* target(const ByValue<F>&) { return nullptr; }
   static State state(const ByValue<F>& f) {
     State s;
-    std::memcpy(std::get<0>(s).data(), &f.function(), sizeof(F));
+    copy_without_padding(std::get<0>(s).data(), f.function());
     return s;
   }
   static F rebuild(const void*, State&& state) { return std::bit_cast<F>(std::get<0>(state)); }
@@ -375,7 +375,7 @@ struct Values<std::tuple<T...>> {
   template <class P, class A>
   static void pack_bytes(PackBuffer& out, A&& value) {
     const P v = static_cast<P>(std::forward<A>(value));
-    std::memcpy(out.extend(sizeof v), &v, sizeof v);
+    copy_without_padding(out.extend(sizeof v), v);
   }
   template <class P, class A>
   static void pack_one(Packer& packer, A&& value) {
@@ -391,7 +391,7 @@ void pack_result(const Call& call, const R& value, ResultForm form) {
   PackBuffer& out = call.result();
   if constexpr (is_plain<R>())
     if (!form.objects) {
-      std::memcpy(out.extend(sizeof value), &value, sizeof value);
+      copy_without_padding(out.extend(sizeof value), value);
       return;
     }
   Packer packer(out, form.arrays, call.result_reducers());

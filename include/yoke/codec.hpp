@@ -31,6 +31,7 @@
 
 #include "yoke/error.hpp"
 #include "yoke/pack_buffer.hpp"
+#include "yoke/plain.hpp"
 #include "yoke/reflect.hpp"
 
 namespace yoke {
@@ -56,63 +57,13 @@ class Packer : public msgpack::packer<PackBuffer> {
   const Reducers* reducers_;
 };
 
-using Object = msgpack::object;
-
-template <class T>
-struct Codec;
-
 namespace detail {
 
 template <class T>
 struct BuiltinCodec;  // codec of the library's own; empty if there is none
 
 template <class T>
-concept OwnCodec = requires { sizeof(Codec<T>); };
-template <class T>
 concept HasBuiltinCodec = requires { sizeof(BuiltinCodec<T>); };
-template <class T>
-concept MsgpackDefined = requires(const T& t, T& m, msgpack::packer<PackBuffer>& p, const Object& o) {
-  t.msgpack_pack(p);
-  m.msgpack_unpack(o);
-};
-
-/// Types whose bytes are their value: numbers, enums, and aggregates and arrays of them.
-template <class T>
-constexpr bool is_plain();
-/// For with_members. A lambda in its place makes clang 14 crash when the header is precompiled.
-struct ArePlain {
-  template <class... Member>
-  constexpr auto operator()(const Member&...) const {
-    return std::bool_constant<(is_plain<Member>() && ...)>();
-  }
-};
-template <class T>
-concept Number = std::is_arithmetic_v<T> || std::is_enum_v<T>;
-template <class T>
-inline constexpr bool is_std_array = false;
-template <class T, std::size_t N>
-inline constexpr bool is_std_array<std::array<T, N>> = true;
-template <class T>
-inline constexpr bool is_complex = false;
-template <class T>
-inline constexpr bool is_complex<std::complex<T>> = true;
-
-template <class T>
-constexpr bool is_plain() {
-  if constexpr (Number<T> || is_complex<T>)
-    return true;
-  else if constexpr (std::is_array_v<T>)
-    return is_plain<std::remove_all_extents_t<T>>();
-  else if constexpr (OwnCodec<T> || MsgpackDefined<T> || !std::is_trivially_copyable_v<T>)
-    return false;
-  else if constexpr (is_std_array<T>)
-    return is_plain<typename T::value_type>();
-  else if constexpr (PlainAggregate<T> && !std::is_empty_v<T>)
-    return decltype(with_members(std::declval<T&>(), ArePlain()))::value;
-  else
-    return false;
-}
-
 template <class T>
 inline constexpr bool is_view = std::is_same_v<T, std::string_view>;
 template <class T, std::size_t N>
@@ -190,8 +141,16 @@ bool as_bytes(const Packer& packer) {
 inline constexpr std::size_t plain_alignment = 16;
 
 /// An array of plain elements: a msgpack bin of one byte p, p bytes of padding, then the elements, aligned to 16 in the
-/// message.
-YOKE_API void pack_plain(Packer& packer, const void* data, std::size_t bytes);
+/// message. Returns where they are; without `data` the caller fills them in.
+YOKE_API std::byte* pack_plain(Packer& packer, const void* data, std::size_t bytes);
+/// The same, without what lies in their padding.
+template <class T>
+void pack_plain_values(Packer& packer, const T* values, std::size_t count) {
+  if constexpr (has_no_padding<T>)
+    pack_plain(packer, values, count * sizeof(T));
+  else
+    copy_without_padding(pack_plain(packer, nullptr, count * sizeof(T)), values, count);
+}
 /// The elements' bytes; throws SerializationError if the object is no such array of elements of `element_size` bytes.
 YOKE_API std::span<const std::byte> unpack_plain(const Object& object, std::size_t element_size);
 [[noreturn]] YOKE_API void throw_mismatch(const char* expected, const Object& object);

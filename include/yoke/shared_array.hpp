@@ -92,7 +92,7 @@ class SharedArray {
   explicit SharedArray(std::size_t size) : memory_(detail::make_shared_memory(size, sizeof(T))) { find_elements(); }
   /// A copy of `values`.
   explicit SharedArray(std::span<const T> values) : SharedArray(values.size()) {
-    std::copy(values.begin(), values.end(), data_);
+    detail::copy_without_padding(reinterpret_cast<std::byte*>(data_), values.data(), values.size());
   }
 
   std::size_t size() const noexcept { return size_; }

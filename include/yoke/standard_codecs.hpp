@@ -31,7 +31,7 @@ template <class T>
 struct BuiltinCodec<T> {
   static void pack(Packer& p, T v) {
     if constexpr (std::same_as<T, long double>)
-      pack_plain(p, &v, sizeof v);
+      pack_plain_values(p, &v, 1);
     else if constexpr (std::same_as<T, char16_t> || std::same_as<T, char32_t> || std::same_as<T, wchar_t> ||
                        std::same_as<T, char8_t>)
       p.pack(static_cast<std::uint32_t>(v));
@@ -99,7 +99,7 @@ struct BuiltinCodec<std::span<T>> {  // a view into the message, aligned
                                                "take these elements as std::vector");
   static void pack(Packer& p, std::span<T> v) {
     if (reduced_within<std::remove_const_t<T>>(p)) throw_reduced_span(typeid(T));
-    pack_plain(p, v.data(), v.size_bytes());
+    pack_plain_values(p, v.data(), v.size());
   }
   static std::span<T> unpack(const Object& o) { return unpack_plain_as<std::remove_const_t<T>>(o); }
 };
@@ -118,7 +118,7 @@ struct BuiltinCodec<T> {
       requires(const T& t) { t.data(); } && is_plain<Item>() && !std::same_as<T, std::vector<bool>>;
   static void pack(Packer& p, const T& v) {
     if constexpr (contiguous_plain)
-      if (as_bytes<Item>(p)) return pack_plain(p, v.data(), v.size() * sizeof(Item));
+      if (as_bytes<Item>(p)) return pack_plain_values<Item>(p, v.data(), v.size());
     p.pack_array(static_cast<std::uint32_t>(v.size()));
     for (const auto& item : v) pack_value<Item>(p, item);
   }
@@ -154,7 +154,7 @@ struct BuiltinCodec<T> {
 template <class T>
 void pack_block(Packer& p, std::span<const T> values) {
   if constexpr (is_plain<T>())
-    if (as_bytes<T>(p)) return pack_plain(p, values.data(), values.size_bytes());
+    if (as_bytes<T>(p)) return pack_plain_values<T>(p, values.data(), values.size());
   p.pack_array(static_cast<std::uint32_t>(values.size()));
   for (const T& value : values) pack_member<T>(p, value);
 }

@@ -52,6 +52,7 @@ ParentChannel::ParentChannel(int rank, int depth, const system::ModuleIdentity& 
       tasks_bell_(segment().tasks_armed, segment().tasks_rung),
       leader_bell_(segment().leader_armed, segment().leader_rung),
       watchdog_bell_(segment().watchdog_armed, segment().watchdog_rung) {
+  system::seal_memfd(segment_fd_.get(), system::Seal::size);
   std::tie(socket_, worker_socket_) = make_control_pair();
   Bootstrap& bootstrap = segment().bootstrap;
   bootstrap.version = layout_version;

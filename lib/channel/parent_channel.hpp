@@ -39,9 +39,14 @@ class ParentChannel {
   /// Throws std::system_error when there is no memory or no descriptor left.
   ParentChannel(int rank, int depth, const system::ModuleIdentity& program);
 
+  // What the worker is started with.
   int segment_fd() const noexcept { return segment_fd_.get(); }
   int worker_socket() const noexcept { return worker_socket_.get(); }
-  void close_worker_socket() noexcept { worker_socket_.reset(); }  // once the worker has it
+  /// Once the worker has them: another worker could open the segment by this process's descriptor.
+  void close_worker_ends() noexcept {
+    segment_fd_.reset();
+    worker_socket_.reset();
+  }
 
   // Tasks.
   enum class Push { done, full, broken };  // broken: the worker does not take control messages

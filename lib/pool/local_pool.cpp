@@ -151,7 +151,8 @@ void LocalPool::start_watchdog() {
   try {
     life_fd_ = system::create_memfd("yoke-life", sizeof(worker::ParentLife));
     life_page_ = system::Mapping(life_fd_.get(), sizeof(worker::ParentLife), system::Access::read_write);
-    system::seal_future_writes(life_fd_.get());
+    system::seal_memfd(life_fd_.get(), system::Seal::writes);
+    life_fd_ = system::read_only(std::move(life_fd_));
     watchdog_ = system::start_thread("yoke-watchdog", [self = shared_from_this()] { self->run_watchdog(); });
   } catch (const std::system_error& error) {
     throw BrokenProcessPool(fmt::format("the pool's watchdog thread could not be started: {}", error.what()));

@@ -129,7 +129,7 @@ void LocalPool::start_worker(Lock& lock) {
     YOKE_FAULT_POINT(before_launch, 0);
     worker->process = system::launch(spec);
     YOKE_FAULT_POINT(after_launch, worker->process.pid());
-    worker->channel.close_worker_socket();
+    worker->channel.close_worker_ends();
   } catch (const std::exception& error) {
     trouble = error.what();
   }

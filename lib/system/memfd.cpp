@@ -7,14 +7,16 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <boost/interprocess/detail/os_file_functions.hpp>
 #include <boost/interprocess/exceptions.hpp>
 #include <cerrno>
 #include <cstdint>
-#include <fstream>
 #include <string>
 #include <system_error>
+#include <utility>
 
+#include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -37,21 +39,22 @@ std::size_t size_of(int fd) {
   return static_cast<std::size_t>(status.st_size);
 }
 
-// Where memory runs out, fallocate does not fail: the kernel kills a process. So what can be foreseen is refused.
+// Where memory runs out, fallocate does not fail: the kernel kills a process. So what can be foreseen is refused. A look
+// costs as much as to fill a megabyte; so one allows for a part of what it found, whoever takes it and in whatever pieces.
 void check_available(std::size_t size) {
-  constexpr std::size_t worth_a_look = 64 * 1024 * 1024;
-  if (size < worth_a_look) return;
-  std::ifstream meminfo("/proc/meminfo");
-  std::uint64_t available = 0;
-  bool known = false;
-  for (std::string name, unit; meminfo >> name;) {
-    std::uint64_t kilobytes = 0;
-    meminfo >> kilobytes;
-    if (name == "MemAvailable:" || name == "SwapFree:") available += kilobytes;
-    if (name == "MemAvailable:") known = true;
-    std::getline(meminfo, unit);
+  constexpr std::uint64_t most_without_a_look = 64 * 1024 * 1024;
+  constexpr std::uint64_t part = 8;
+  constexpr std::uint64_t reserve = 4 * 1024 * 1024;  // page tables and the like
+  static std::atomic<std::int64_t> allowed{0};
+  if (static_cast<std::int64_t>(std::min<std::uint64_t>(size, INT64_MAX)) <= allowed.load(std::memory_order_relaxed)) {
+    allowed.fetch_sub(static_cast<std::int64_t>(size), std::memory_order_relaxed);
+    return;
   }
-  if (known && size / 1024 > available) throw_errno(ENOMEM, "allocating a memfd's memory");
+  const auto available = available_memory();
+  if (!available) return;
+  const std::uint64_t room = *available - std::min(*available, reserve + size / 100);
+  if (size > room) throw_errno(ENOMEM, "allocating a memfd's memory");
+  allowed.store(static_cast<std::int64_t>(std::min(most_without_a_look, (room - size) / part)), std::memory_order_relaxed);
 }
 
 // What mapped_region's constructor asks for.
@@ -114,8 +117,15 @@ void grow_memfd(int fd, std::size_t size) {
   }
 }
 
-void seal_future_writes(int fd) {
-  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0) throw_errno(errno, "sealing a memfd against writes");
+void seal_memfd(int fd, Seal seal) {
+  const int more = seal == Seal::writes ? F_SEAL_FUTURE_WRITE : 0;
+  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL | more) != 0) throw_errno(errno, "sealing a memfd");
+}
+
+UniqueFd read_only(UniqueFd fd) {
+  const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
+  UniqueFd opened = above_stdio(UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
+  return opened ? std::move(opened) : std::move(fd);
 }
 
 void punch_hole(int fd, std::size_t offset, std::size_t length) noexcept {

@@ -19,8 +19,16 @@ UniqueFd create_memfd(const char* name, std::size_t size);
 /// Grows `fd` to `size` bytes and allocates them. Throws std::system_error.
 void grow_memfd(int fd, std::size_t size);
 
-/// No process can map `fd` for writing, or write to it, from now on; the mappings there are stay writable.
-void seal_future_writes(int fd);
+enum class Seal {
+  size,   // it stays as long as it is
+  writes  // and no process can map it for writing, or write to it, from now on; the mappings there are stay writable
+};
+/// For good: nobody can take it back, nor seal more. What goes to another process has one of them. Throws std::system_error.
+void seal_memfd(int fd, Seal seal);
+
+/// A descriptor of the same memory that is for reading alone; the same descriptor where there is no /proc. The seals keep
+/// the memory from being written by who opens it anew.
+UniqueFd read_only(UniqueFd fd);
 
 /// Gives the memory of [offset, offset + length) back to the system; it reads as zeros afterwards.
 void punch_hole(int fd, std::size_t offset, std::size_t length) noexcept;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -31,6 +32,39 @@ fs::path find_counter(const fs::path& root) {
     }
   }
   return root / "proc/vmstat";
+}
+
+std::uint64_t number_in(const fs::path& file, const std::string& name) {
+  const std::string text = read_field(file, name);
+  const auto number = parse_whole_number(text.substr(0, text.find(" kB")));
+  return number && *number > 0 ? static_cast<std::uint64_t>(*number) : 0;
+}
+
+/// The number that a file consists of; empty for "max".
+std::optional<std::uint64_t> number_of(const fs::path& file) {
+  const auto number = parse_whole_number(read_line(file));
+  if (!number || *number < 0) return {};
+  return static_cast<std::uint64_t>(*number);
+}
+
+/// What the group may still take before its limit, and what of it may go to swap.
+std::optional<std::uint64_t> room_in(const fs::path& folder, int version, std::uint64_t free_swap) {
+  const bool v1 = version == 1;
+  const auto limit = number_of(folder / (v1 ? "memory.limit_in_bytes" : "memory.max"));
+  const auto used = number_of(folder / (v1 ? "memory.usage_in_bytes" : "memory.current"));
+  if (!limit || !used) return {};
+  std::uint64_t room = *limit;
+  for (const char* const file : {"inactive_file", "active_file"})
+    room += number_in(folder / "memory.stat", v1 ? std::string("total_") + file : file);
+  const auto room_below = [](std::optional<std::uint64_t> most, std::optional<std::uint64_t> now) {
+    if (!most) return std::numeric_limits<std::uint64_t>::max();
+    return *most - std::min(*most, now.value_or(0));
+  };
+  // Version 1 limits memory and swap together.
+  const auto swap = room_below(number_of(folder / (v1 ? "memory.memsw.limit_in_bytes" : "memory.swap.max")),
+                               number_of(folder / (v1 ? "memory.memsw.usage_in_bytes" : "memory.swap.current")));
+  const std::uint64_t with_swap = std::min(swap, free_swap);
+  return room - std::min(room, *used) + with_swap;
 }
 
 }  // namespace
@@ -63,6 +97,18 @@ std::size_t memory_limit(const fs::path& root) {
     least = std::min(least, least_number(cgroup, file).value_or(least));
   }
   return static_cast<std::size_t>(least);
+}
+
+std::optional<std::uint64_t> available_memory(const fs::path& root) {
+  const fs::path meminfo = root / "proc/meminfo";
+  constexpr std::uint64_t kilobyte = 1024;
+  std::optional<std::uint64_t> least;
+  const std::uint64_t free_swap = number_in(meminfo, "SwapFree") * kilobyte;
+  if (!read_field(meminfo, "MemAvailable").empty()) least = number_in(meminfo, "MemAvailable") * kilobyte + free_swap;
+  for (const Cgroup& cgroup : own_cgroups("memory", root))
+    for (const fs::path& folder : cgroup.folders)
+      if (const auto room = room_in(folder, cgroup.version, free_swap)) least = std::min(least.value_or(*room), *room);
+  return least;
 }
 
 MemoryUse memory_use(pid_t pid) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace yoke::system {
@@ -29,6 +30,11 @@ class MemoryPressure {
 
 /// Bytes of memory that this process may have: the machine's, or the least limit of its memory cgroups. Thread-safe.
 std::size_t memory_limit(const std::filesystem::path& root = "/");
+
+/// Bytes that can still be had before the kernel kills something for want of memory, in the machine and in each of this
+/// process's memory cgroups; what it would take back from the files that it has read counts as free. Empty if nothing tells.
+/// Thread-safe.
+std::optional<std::uint64_t> available_memory(const std::filesystem::path& root = "/");
 
 /// Bytes that a process has resident; zeros if that cannot be known (any more). Thread-safe.
 struct MemoryUse {

@@ -41,7 +41,7 @@ LargeBuffer::Memory take_memory(std::size_t size) {
   LargeBuffer::Memory memory;
   memory.fd = system::create_memfd("yoke-message", rounded);
   memory.mapping = system::Mapping(memory.fd.get(), rounded, system::Access::read_write);
-  system::seal_future_writes(memory.fd.get());  // workers read it; this process keeps its mapping
+  system::seal_memfd(memory.fd.get(), system::Seal::writes);  // workers read it; this process keeps its mapping
   static std::atomic<std::uint64_t> last{0};
   memory.number = ++last;
   memory.generation = system::fork_generation();

@@ -104,7 +104,7 @@ void pack_real(Packer& packer, double value) {
   for (unsigned i = 0; i < 8; ++i) at[1 + i] = static_cast<std::byte>(bits >> (56 - 8 * i));
 }
 
-void pack_plain(Packer& packer, const void* data, std::size_t bytes) {
+std::byte* pack_plain(Packer& packer, const void* data, std::size_t bytes) {
   // bin 32 in all cases, so that the place of the elements is known before the head is written
   constexpr std::size_t head = 5;
   PackBuffer& out = packer.buffer();
@@ -117,7 +117,8 @@ void pack_plain(Packer& packer, const void* data, std::size_t bytes) {
   for (unsigned i = 0; i < 4; ++i) at[static_cast<int>(i) - 4] = static_cast<std::byte>(length >> (24 - 8 * i));
   at[0] = static_cast<std::byte>(padding);
   std::memset(at + 1, 0, padding);
-  if (bytes != 0) std::memcpy(at + 1 + padding, data, bytes);
+  if (data && bytes != 0) std::memcpy(at + 1 + padding, data, bytes);
+  return at + 1 + padding;
 }
 
 std::span<const std::byte> unpack_plain(const Object& object, std::size_t element_size) {

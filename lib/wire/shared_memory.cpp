@@ -125,8 +125,7 @@ detail::SharedPlace SharedMemory::place() const noexcept {
 
 std::shared_ptr<SharedMemory> SharedMemory::create(std::size_t bytes) {
   system::UniqueFd descriptor = system::create_memfd("yoke-shared", bytes);
-  if (::fcntl(descriptor.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SEAL) != 0)
-    throw std::system_error(errno, std::system_category(), "sealing a shared array");
+  system::seal_memfd(descriptor.get(), system::Seal::size);
   const Identity identity = identify(descriptor);
   const std::lock_guard lock(record().mutex);
   return hold(std::move(descriptor), identity);
@@ -138,8 +137,7 @@ std::shared_ptr<SharedMemory> SharedMemory::create_constant(std::span<const std:
     const system::Mapping filled(descriptor.get(), content.size(), system::Access::read_write);
     std::memcpy(filled.data(), content.data(), content.size());
   }
-  if (::fcntl(descriptor.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-    throw std::system_error(errno, std::system_category(), "sealing constant memory");
+  system::seal_memfd(descriptor.get(), system::Seal::writes);
   const Identity identity = identify(descriptor);
   const std::lock_guard lock(record().mutex);
   return hold(std::move(descriptor), identity);

@@ -83,7 +83,7 @@ class Play {
  public:
   explicit Play(Input input) : input_(input) {
     socket_.reset(::fcntl(parent_.worker_socket(), F_DUPFD_CLOEXEC, 3));
-    parent_.close_worker_socket();
+    parent_.close_worker_ends();
   }
   ~Play() {
     stop_.store(true);
