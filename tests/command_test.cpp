@@ -257,7 +257,7 @@ TEST_F(CommandTest, U9_words_of_workers_reach_no_terminal_raw) {
   const auto printed = map_of("print", {"--on", "local", "--jobs", "1"}, hostile + '\n');
   EXPECT_HOLDS(printed.err, "local/0: red\\x1b[31m \\x07\\u007f \\u009b2J \\u202e end\n");
   const auto stillborn = map_of("echo", {"a", "--on", "command:sh -c 'printf \"\\033[31mred\\033[0m\" >&2; false' {agent}"});
-  EXPECT_HOLDS(stillborn.err, "\\x1b[31mred\\x1b[0m");
+  EXPECT_HOLDS(results_of(stillborn).at(0)["error"]["message"].get<std::string>(), "\\x1b[31mred\\x1b[0m");
   for (const auto& ended : {refused, echoed, printed, stillborn}) {
     EXPECT_TRUE(is_harmless(ended.err)) << ended.err;
     EXPECT_TRUE(is_harmless(ended.out)) << ended.out;

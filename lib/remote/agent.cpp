@@ -238,6 +238,7 @@ void Agent::handle(const Frame& frame) {
       return;
     }
     case FrameType::stop: return stop(unpack_note<StopNote>(frame.head).kill);
+    case FrameType::output_taken: return lines_.taken(unpack_note<OutputTakenNote>(frame.head).bytes);
     case FrameType::heartbeat: return;
     default: throw ProtocolError(fmt::format("a frame of type {} is none of a client's", static_cast<int>(frame.type)));
   }

@@ -188,6 +188,7 @@ void Fleet::launch(Link& link, Lock& lock) {
   link.command = std::move(command);
   link.reader = FrameReader(marker_of(token));
   link.token = std::move(token);
+  link.output_held = link.output_taken = 0;
   link.may_need_program = options_.deploy;
   link.carrier = std::move(carrier);
   if (!link.carrier) lose(link, trouble, lock);

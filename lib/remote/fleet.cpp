@@ -58,6 +58,10 @@ std::shared_ptr<Fleet> Fleet::make(RemoteOptions options) {
         "agents are copies of the program, and this one would not become one: it is not linked to yoke, or its main was not "
         "entered through yoke's start hook. Call yoke::init(argc, argv) in the first line of main");
   auto fleet = std::make_shared<Fleet>(std::move(options));
+  if (const auto& tell = fleet->options_.on_output)
+    fleet->output_ = std::make_shared<OutputQueue>(tell, [weak = fleet->weak_from_this()](const Printed& printed) {
+      if (const auto alive = weak.lock()) alive->output_taken(printed);
+    });
   pool::remember_pool(fleet);
   return fleet;
 }

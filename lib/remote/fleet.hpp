@@ -22,6 +22,7 @@
 #include "lib/remote/blocks.hpp"
 #include "lib/remote/deployment.hpp"
 #include "lib/remote/link.hpp"
+#include "lib/remote/output_queue.hpp"
 #include "lib/remote/slurm_job.hpp"
 #include "lib/system/unique_fd.hpp"
 #include "lib/system/warm_memory.hpp"
@@ -100,7 +101,8 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   void send_program(Link& link);
   void take_welcome(Link& link, const Welcome& note);
   void take_result(Link& link, const ResultNote& note, Bytes bytes, const std::string& trouble = {});
-  void take_output(const Link& link, const OutputNote& note) const;
+  void take_output(Link& link, OutputNote note);
+  void output_taken(const Printed& printed);
   bool finished() const;
 
   // connecting.cpp: starting agents, and losing them
@@ -121,6 +123,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   const std::chrono::milliseconds silence_;  // for so long, and a host is lost
   const unsigned generation_;  // of the process that made it: a fork has another
   std::atomic<bool> abandoned_{false};
+  std::shared_ptr<OutputQueue> output_;  // null: nobody wants it. Made before the thread
   Blocks blocks_;
   Clock::time_point trims_blocks_at_{};  // of the fleet's thread alone
   Clock::time_point starts_at_{};        // the next start of an agent; of the fleet's thread alone

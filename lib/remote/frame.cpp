@@ -33,7 +33,7 @@ void store(std::byte* at, T value) {
 }
 
 bool is_known(std::uint8_t type) {
-  return (type >= 1 && type <= static_cast<std::uint8_t>(FrameType::drop_block)) ||
+  return (type >= 1 && type <= static_cast<std::uint8_t>(FrameType::output_taken)) ||
          (type >= static_cast<std::uint8_t>(FrameType::welcome) && type <= static_cast<std::uint8_t>(FrameType::farewell)) ||
          type == static_cast<std::uint8_t>(FrameType::heartbeat);
 }

@@ -35,6 +35,7 @@ enum class FrameType : std::uint8_t {
   stop = 8,
   keep_block = 9,  // constant memory that tasks will name by its number: the payload
   drop_block = 10,
+  output_taken = 11,
   // the agent's
   welcome = 65,  // what the agent is: its first frame
   results = 66,

@@ -75,6 +75,8 @@ struct Link {
   std::vector<bool> knows_function;
   std::vector<bool> knows_module;
   std::unordered_map<BlockNumber, std::weak_ptr<SharedMemory>> blocks;  // that the agent keeps
+  std::size_t output_held = 0;   // bytes that on_output has not taken
+  std::size_t output_taken = 0;  // bytes that it has, and the agent has not been told of
   Stats stats;         // of the agent, as it told last
   Stats stats_before;  // of those before it: counts alone
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "lib/executor/callback_thread.hpp"
 #include "lib/pool/failure.hpp"
@@ -20,6 +21,7 @@ constexpr std::size_t most_errors_kept = 4096;  // bytes of a launcher's stderr
 constexpr std::size_t most_read_at_once = std::size_t{1} << 20;
 constexpr std::chrono::seconds keep_warm_for{1};
 constexpr double weight_of_newest = 0.1;
+constexpr std::size_t most_last_output = std::size_t{16} << 20;  // that an agent finds in its workers' pipes at the end
 
 }  // namespace
 
@@ -34,6 +36,7 @@ void Fleet::run() {
     break_pool(fmt::format("the remote pool's thread failed: {}", error.what()));
   }
   for (const auto& link : links_) end(*link, lock);
+  if (output_) output_->close();
   lock.unlock();
   blocks_.clear();
   system::warm_memory::leave(*this);
@@ -280,17 +283,27 @@ void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes, const s
   if (cancels_.contains(note.number)) changed_.notify_all();
 }
 
-void Fleet::take_output(const Link& link, const OutputNote& note) const {
-  if (!options_.on_output) return;
-  std::vector<OutputLine> lines;
-  for (std::size_t begin = 0; begin < note.text.size();) {
-    const std::size_t end = std::min(note.text.find('\n', begin), note.text.size());
-    lines.push_back({link.host.name, note.rank, note.is_stderr, note.text.substr(begin, end - begin)});
-    begin = end + 1;
+void Fleet::take_output(Link& link, OutputNote note) {
+  if (!output_) return;
+  link.output_held += note.text.size();
+  if (link.output_held > output_window + most_last_output) {
+    link.output_held -= note.text.size();
+    if (link.phase == LinkPhase::stopping) return;
+    throw ProtocolError("it sends more output than it was asked for");
   }
-  post_callback([tell = options_.on_output, lines = std::move(lines)] {
-    for (const OutputLine& line : lines) tell(line);
-  });
+  output_->add({link.index, link.token, link.host.name, std::move(note)});
+}
+
+/// On the callback thread.
+void Fleet::output_taken(const Printed& printed) {
+  const Lock lock(mutex_);
+  Link& link = *links_.at(printed.link);
+  if (link.token != printed.token) return;  // of an agent that is gone
+  link.output_held -= printed.note.text.size();
+  link.output_taken += printed.note.text.size();
+  if (link.output_taken < output_window / 4 || !link.alive()) return;
+  push_note(link.queue, FrameType::output_taken, OutputTakenNote{std::exchange(link.output_taken, 0)});
+  wake();
 }
 
 }  // namespace yoke::remote

@@ -169,6 +169,7 @@ template CancelledNote unpack_note(std::span<const std::byte>);
 template StartedNote unpack_note(std::span<const std::byte>);
 template StopNote unpack_note(std::span<const std::byte>);
 template OutputNote unpack_note(std::span<const std::byte>);
+template OutputTakenNote unpack_note(std::span<const std::byte>);
 template StateNote unpack_note(std::span<const std::byte>);
 template BlockNote unpack_note(std::span<const std::byte>);
 template FailureNote unpack_note(std::span<const std::byte>);

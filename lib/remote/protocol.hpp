@@ -22,6 +22,9 @@ namespace yoke::remote {
 
 inline constexpr std::uint32_t protocol_version = 2;
 
+/// Bytes of its workers' output that an agent sends before it must hear that they were taken.
+inline constexpr std::size_t output_window = 256 * 1024;
+
 /// In the agent's environment until it begins: the token of its marker.
 inline constexpr char agent_variable[] = "YOKE_AGENT";
 /// Where deployed libraries lie, for modules that are not at their path.
@@ -171,6 +174,9 @@ struct OutputNote {
   int rank = 0;
   bool is_stderr = false;
   std::string text;  // whole lines, or the rest of one
+};
+struct OutputTakenNote {
+  std::uint64_t bytes = 0;  // of text; the agent may send as many more
 };
 struct StateNote {
   Stats stats;

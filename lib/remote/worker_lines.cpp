@@ -37,23 +37,35 @@ std::array<int, 2> WorkerLines::descriptors_of(int rank, int changed) {
 
 void WorkerLines::add_to(std::vector<pollfd>& looks) {
   const std::lock_guard lock(mutex_);
+  if (on_the_way_ >= output_window) return;
   for (const Pipe& pipe : pipes_) looks.push_back({pipe.read_end.get(), POLLIN, 0});
 }
 
 void WorkerLines::read(std::span<const pollfd> looks, FrameQueue& queue) {
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < std::min(looks.size(), pipes_.size()); ++i)
-    if (looks[i].revents != 0) read(pipes_[i], queue);
+  const std::size_t count = std::min(looks.size(), pipes_.size());
+  for (std::size_t i = 0; i < count && on_the_way_ < output_window; ++i) {
+    const std::size_t which = (first_ + i) % count;
+    if (looks[which].revents == 0) continue;
+    read(pipes_[which], queue);
+    if (on_the_way_ >= output_window) first_ = which + 1;
+  }
+}
+
+void WorkerLines::taken(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  on_the_way_ -= std::min(on_the_way_, bytes);
 }
 
 void WorkerLines::finish(FrameQueue& queue) {
   const std::lock_guard lock(mutex_);
   for (Pipe& pipe : pipes_) {
-    while (read(pipe, queue)) {
+    const int capacity = ::fcntl(pipe.read_end.get(), F_GETPIPE_SZ);
+    for (int left = std::max(capacity, 0); left > 0 && read(pipe, queue); left -= static_cast<int>(read_size)) {
     }
-    if (!pipe.begun.empty()) push_note(queue, FrameType::output, OutputNote{pipe.rank, pipe.is_stderr, pipe.begun});
-    pipe.begun.clear();
+    if (!pipe.begun.empty()) send(pipe, std::move(pipe.begun), queue);
   }
+  pipes_.clear();
 }
 
 /// False if there is nothing to read.
@@ -65,9 +77,14 @@ bool WorkerLines::read(Pipe& pipe, FrameQueue& queue) {
   const std::size_t last = pipe.begun.rfind('\n');
   const std::size_t whole = last != std::string::npos ? last + 1 : pipe.begun.size() >= longest_line ? pipe.begun.size() : 0;
   if (whole == 0) return true;
-  push_note(queue, FrameType::output, OutputNote{pipe.rank, pipe.is_stderr, pipe.begun.substr(0, whole)});
+  send(pipe, pipe.begun.substr(0, whole), queue);
   pipe.begun.erase(0, whole);
   return true;
+}
+
+void WorkerLines::send(const Pipe& pipe, std::string text, FrameQueue& queue) {
+  on_the_way_ += text.size();
+  push_note(queue, FrameType::output, OutputNote{pipe.rank, pipe.is_stderr, std::move(text)});
 }
 
 }  // namespace yoke::remote

@@ -1,5 +1,5 @@
 // WorkerLines: what an agent's workers print, cut into lines. A pipe for each rank and stream; a worker that takes a dead one's
-// place writes into the same.
+// place writes into the same. No more is read than the client takes (output_window): a worker whose pipe is full waits.
 //
 // descriptors_of: on the thread that starts workers; all else on the agent's own.
 #pragma once
@@ -25,7 +25,10 @@ class WorkerLines {
   void add_to(std::vector<pollfd>& looks);
   /// Of what add_to added: whole lines go to the queue.
   void read(std::span<const pollfd> looks, FrameQueue& queue);
-  /// When there are no workers any more: all that they have left.
+  /// The client has taken so many bytes.
+  void taken(std::size_t bytes);
+  /// When there are no workers any more: what they have left in their pipes, and nothing that comes later, as from a process
+  /// that a task has left behind.
   void finish(FrameQueue& queue);
 
  private:
@@ -35,10 +38,13 @@ class WorkerLines {
     bool is_stderr = false;
     std::string begun;  // a line without its end yet
   };
-  static bool read(Pipe& pipe, FrameQueue& queue);
+  bool read(Pipe& pipe, FrameQueue& queue);
+  void send(const Pipe& pipe, std::string text, FrameQueue& queue);
 
   std::mutex mutex_;
   std::vector<Pipe> pipes_;
+  std::size_t first_ = 0;      // the pipe that is read first, in turn
+  std::size_t on_the_way_ = 0;  // bytes, sent and not yet taken
 };
 
 }  // namespace yoke::remote

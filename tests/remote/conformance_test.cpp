@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <numeric>
+#include <thread>
 
 #include "tests/remote/places.hpp"
 #include "tests/support/child_program.hpp"
@@ -554,6 +556,92 @@ TEST_P(Conformance, R8_what_workers_print_arrives_by_lines_on_request) {
   EXPECT_FALSE(lines[0].host.empty());
   EXPECT_FALSE(lines[0].is_stderr);
   EXPECT_EQ(lines[0].rank, 0);
+}
+
+/// The memory of this process that is resident, in MB.
+long resident_mb() {
+  std::ifstream file("/proc/self/statm");
+  long all = 0, resident = 0;
+  file >> all >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE) / 1'000'000;
+}
+constexpr int most_lines = 100'000;
+void print_lines(int count) {
+  const std::string line(999, 'x');
+  for (int i = 0; i < count; ++i) std::puts(line.c_str());
+  std::fflush(stdout);
+}
+
+TEST_P(Conformance, U12_who_prints_waits_for_a_slow_reader_and_results_do_not) {
+  if (!is("Command")) GTEST_SKIP() << "it needs no network";
+  auto with = options();
+  with.workers_per_host = 2;
+  std::atomic<int> lines{0};
+  std::atomic<long> most{0};
+  const long before = resident_mb();
+  with.on_output = [&](const yoke::OutputLine& line) {
+    if (line.text.size() != 999) ADD_FAILURE() << "a line of " << line.text.size();
+    if (lines++ == 0) board.wait_for(gate, 1);
+    if (lines % 1000 == 0) most = std::max(most.load(), resident_mb());
+  };
+  begin(with);
+  auto printer = executor->submit(print_lines, most_lines);
+  wait_until([&] { return lines == 1; }, "the first line");
+  for (int i = 0; i < 300; ++i) ASSERT_EQ(soon(executor->submit(add_one, i)).get(), i + 1);
+  EXPECT_NE(printer.wait_for(std::chrono::milliseconds(500)), std::future_status::ready) << "all of it went somewhere";
+  board.add(gate);
+  soon(printer).get();
+  wait_until([&] { return lines == most_lines; }, "the last line");
+  EXPECT_LT(most - before, 50);
+}
+
+TEST_P(Conformance, U12_a_line_without_an_end_comes_in_pieces) {
+  if (!is("Command")) GTEST_SKIP() << "it needs no network";
+  auto with = options();
+  std::atomic<std::size_t> bytes{0}, longest{0};
+  with.on_output = [&](const yoke::OutputLine& line) {
+    bytes += line.text.size();
+    longest = std::max(longest.load(), line.text.size());
+  };
+  begin(with);
+  constexpr std::size_t all = 5'000'000;
+  soon(executor->submit(say, std::string(all, 'x'))).get();
+  executor->shutdown();
+  wait_until([&] { return bytes == all; }, "all of it");
+  EXPECT_LT(longest, 100'000U);
+}
+
+TEST_P(Conformance, U12_the_end_of_a_pool_waits_for_no_slow_reader) {
+  if (!is("Command")) GTEST_SKIP() << "it needs no network";
+  auto with = options();
+  std::atomic<bool> told{false};
+  std::atomic<int> lines{0};
+  with.on_output = [&](const yoke::OutputLine& line) {
+    ++lines;
+    if (line.text.find("bytes that were printed are not shown") != std::string::npos) told = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  };
+  begin(with);
+  executor->submit(print_lines, most_lines);
+  wait_until([&] { return lines > 0; }, "the first line");
+  executor->shutdown({.kill_workers = true});
+  wait_until([&] { return told.load(); }, "word of what was dropped");
+  EXPECT_LT(lines, most_lines / 10);
+}
+
+void leave_a_printer() {
+  if (::fork() == 0) {
+    ::setpgid(0, 0);
+    for (;;) static_cast<void>(!::write(STDOUT_FILENO, "still here\n", 11));
+  }
+}
+TEST_P(Conformance, U12_a_process_that_a_task_left_cannot_print_for_ever) {
+  if (!is("Command")) GTEST_SKIP() << "it needs no network";
+  auto with = options();
+  with.on_output = [](const yoke::OutputLine&) {};
+  begin(with);
+  soon(executor->submit(leave_a_printer)).get();
+  shut_down_in_time(*executor);
 }
 
 TEST_P(Conformance, R9_an_initializer_runs_in_every_worker) {
