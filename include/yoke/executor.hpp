@@ -42,6 +42,7 @@ class ExecutorFace {
   }
   template <class F, class... Ranges>
   auto map(const MapOptions& options, F&& fn, Ranges&&... ranges) {
+    if constexpr (requires { self().follow(); }) self().follow();
     Self sender = self().sender();
     return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, *self().pool(), options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
   }
@@ -56,6 +57,7 @@ class ExecutorFace {
     using Type = detail::TaskType<C, Args...>;
     using Result = typename Type::Result;
     const C& callable = fn;
+    if constexpr (requires { self().follow(); }) self().follow();
     PackBuffer packed;
     const auto form = Type::form_for(*self().pool());
     Type::pack_arguments(packed, form ? &*form : nullptr, callable, std::forward<Args>(args)...);

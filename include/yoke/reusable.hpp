@@ -26,6 +26,7 @@ struct ReusableOptions {
   std::optional<std::size_t> recycle_worker_memory{};
   std::optional<std::size_t> max_worker_memory{};
   Limits limits{};
+  bool new_privileges = false;
   int spare_workers = 0;
   bool spawn_eagerly = false;
   std::chrono::milliseconds start_timeout{120'000};
@@ -45,6 +46,8 @@ class YOKE_API ReusableExecutor : public ExecutorFace<ReusableExecutor> {
   int executor_id() const noexcept { return id_; }  // counts the pools made
   bool reused() const noexcept { return reused_; }  // the pool was there before
   void send(TaskPtr task);
+  /// To the pool that took the place of this one, if one did: a task is packed for the pool that it is sent to.
+  void follow();
   ReusableExecutor sender() const { return *this; }
   const std::shared_ptr<Pool>& pool() const noexcept { return pool_; }
 

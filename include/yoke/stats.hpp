@@ -42,6 +42,7 @@ struct DeathCounts {
   std::uint64_t cancelled = 0;          // by cancel(kill); as wanted, so not in Stats::deaths
 };
 
+/// At every moment submitted = waiting + running + done + failed + cancelled. An initializer is no task.
 struct Stats {
   std::uint64_t submitted = 0;
   std::uint64_t waiting = 0;    // not started

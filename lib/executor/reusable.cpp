@@ -1,6 +1,7 @@
 // The reusable executor: the current pool of the program, and when it is replaced.
 #include "yoke/reusable.hpp"
 
+#include <atomic>
 #include <mutex>
 
 namespace yoke {
@@ -12,6 +13,8 @@ struct Current {
   ExecutorOptions options;
   int id = -1;
 };
+std::atomic<int> current_id{-1};
+
 Current& current() {
   static auto* state = new Current;
   return *state;
@@ -23,7 +26,7 @@ ExecutorOptions pool_options(const ReusableOptions& o) {
           .job_reducers = o.job_reducers, .result_reducers = o.result_reducers,
           .on_crash = o.on_crash, .restart_budget = o.restart_budget, .max_tasks_per_worker = o.max_tasks_per_worker,
           .recycle_worker_memory = o.recycle_worker_memory, .max_worker_memory = o.max_worker_memory, .limits = o.limits,
-          .spare_workers = o.spare_workers, .spawn_eagerly = o.spawn_eagerly, .start_timeout = o.start_timeout,
+          .new_privileges = o.new_privileges, .spare_workers = o.spare_workers, .spawn_eagerly = o.spawn_eagerly, .start_timeout = o.start_timeout,
           .kill_grace = o.kill_grace,
           .observer = o.observer};
 }
@@ -35,7 +38,7 @@ bool same_kind(const ExecutorOptions& a, const ExecutorOptions& b) {
          a.job_reducers == b.job_reducers && a.result_reducers == b.result_reducers && a.on_crash == b.on_crash &&
          a.restart_budget == b.restart_budget && a.max_tasks_per_worker == b.max_tasks_per_worker &&
          a.recycle_worker_memory == b.recycle_worker_memory && a.max_worker_memory == b.max_worker_memory &&
-         a.limits == b.limits && a.spare_workers == b.spare_workers && a.spawn_eagerly == b.spawn_eagerly &&
+         a.limits == b.limits && a.new_privileges == b.new_privileges && a.spare_workers == b.spare_workers && a.spawn_eagerly == b.spawn_eagerly &&
          a.start_timeout == b.start_timeout && a.kill_grace == b.kill_grace && a.observer == b.observer;
 }
 
@@ -45,7 +48,7 @@ void replace(Current& now, const ExecutorOptions& options, bool kill_workers) {
   if (now.pool) now.pool->shutdown({.wait = false, .kill_workers = kill_workers});
   now.pool = std::move(fresh);
   now.options = options;
-  ++now.id;
+  current_id.store(++now.id, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -67,17 +70,26 @@ ReusableExecutor get_reusable_executor(const ReusableOptions& options) {
   return {now.pool, now.id, false};
 }
 
+void ReusableExecutor::follow() {
+  if (current_id.load(std::memory_order_relaxed) == id_) return;
+  const std::lock_guard lock(current().mutex);
+  pool_ = current().pool;
+  id_ = current().id;
+}
+
 void ReusableExecutor::send(TaskPtr task) {
   for (;;) {
     task->set_pool(pool_);
     try {
       return pool_->submit(task);
     } catch (const Error&) {
-      // replaced meanwhile: the current one takes it
-      const std::lock_guard lock(current().mutex);
-      if (current().pool == pool_) throw;
-      pool_ = current().pool;
-      id_ = current().id;
+      const auto before = pool_;
+      follow();
+      if (pool_ == before) throw;
+      // Replaced since the task was packed: the current one takes it, unless it would read it otherwise.
+      if (pool_->job_reducers() != before->job_reducers() || pool_->result_reducers() != before->result_reducers())
+        throw ShutdownExecutorError(
+            "the reusable executor was replaced, by one with other reducers, while this task was packed: submit it again");
     }
   }
 }

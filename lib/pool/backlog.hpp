@@ -13,6 +13,7 @@ namespace yoke::pool {
 class Backlog {
  public:
   void push_back(TaskPtr task) {
+    ++size_;
     if (task->options().priority == 0)
       ordinary_.push_back(std::move(task));
     else
@@ -20,6 +21,7 @@ class Backlog {
   }
   /// Before all others of its priority: for tasks that come back.
   void push_front(TaskPtr task) {
+    ++size_;
     if (task->options().priority == 0)
       ordinary_.push_front(std::move(task));
     else
@@ -39,14 +41,14 @@ class Backlog {
     return queue ? queue->front().get() : nullptr;
   }
   /// After front() returned a task: takes it out.
-  void pop() { next_queue()->pop_front(); }
-  bool empty() { return front() == nullptr; }
-  /// How many there are, resolved ones included: an upper bound.
-  std::size_t size() const {
-    std::size_t n = ordinary_.size();
-    for (const auto& [priority, queue] : special_) n += queue.size();
-    return n;
+  void pop() {
+    next_queue()->pop_front();
+    --size_;
   }
+  bool empty() { return front() == nullptr; }
+  /// One of those that wait was resolved, and is passed over.
+  void forget_one() { --size_; }
+  std::size_t size() const { return size_; }
   /// Takes all out, in order.
   std::deque<TaskPtr> take_all() {
     std::deque<TaskPtr> all;
@@ -66,6 +68,7 @@ class Backlog {
     return ordinary_.empty() ? nullptr : &ordinary_;
   }
 
+  std::size_t size_ = 0;  // of those that are not resolved
   std::deque<TaskPtr> ordinary_;                                    // priority 0
   std::map<int, std::deque<TaskPtr>, std::greater<int>> special_;   // all others
 };

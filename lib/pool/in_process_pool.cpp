@@ -5,6 +5,7 @@
 
 #include <stdexcept>
 
+#include "lib/pool/count_waiting.hpp"
 #include "lib/pool/failure.hpp"
 #include "lib/system/thread.hpp"
 #include "yoke/call.hpp"
@@ -89,13 +90,11 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
     Outcome outcome = shared->broken ? failed(shared->broken) : execute(*task, shared->result_reducers);
     task->elapsed_ns = static_cast<std::uint32_t>(
         std::min<std::int64_t>(std::chrono::nanoseconds(Clock::now() - start).count(), UINT32_MAX));
+    tell(EventKind::task_done, Clock::now(), outcome.kind != Outcome::Kind::value);
     lock.lock();
     shared->running = nullptr;
     ++(outcome.kind == Outcome::Kind::value ? shared->counts.done : shared->counts.failed);
-    lock.unlock();
-    tell(EventKind::task_done, Clock::now(), outcome.kind != Outcome::Kind::value);
     task->resolve(std::move(outcome));
-    lock.lock();
   }
   shared->ended = true;
   shared->changed.notify_all();
@@ -115,6 +114,7 @@ void InProcessPool::submit(TaskPtr task) {
 bool InProcessPool::cancel(Task& task, CancelMode) {
   const std::lock_guard lock(shared_->mutex);
   if (shared_->running == &task || !task.resolve_cancelled()) return false;
+  shared_->backlog.forget_one();
   ++shared_->counts.cancelled;
   return true;
 }
@@ -135,7 +135,7 @@ void InProcessPool::shutdown(const ShutdownOptions& options) {
   if (options.cancel_futures || options.kill_workers) {
     for (const TaskPtr& task : shared_->backlog.take_all()) {
       if (options.kill_workers)
-        task->resolve(failed(std::make_shared<TextFailure<ShutdownExecutorError>>(
+        shared_->counts.failed += task->resolve(failed(std::make_shared<TextFailure<ShutdownExecutorError>>(
             "it was not finished when the executor was shut down with kill_workers")));
       else if (task->resolve_cancelled())
         ++shared_->counts.cancelled;
@@ -164,8 +164,8 @@ int InProcessPool::max_workers() const {
 Stats InProcessPool::stats() const {
   const std::lock_guard lock(shared_->mutex);
   Stats stats = shared_->counts;
-  stats.waiting = shared_->backlog.size();
   stats.running = shared_->running ? 1 : 0;
+  count_waiting(stats);
   return stats;
 }
 

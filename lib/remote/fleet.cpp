@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "lib/pool/all_pools.hpp"
+#include "lib/pool/count_waiting.hpp"
 #include "lib/pool/failure.hpp"
 #include "lib/remote/agent_command.hpp"
 #include "lib/system/fork_guard.hpp"
@@ -189,7 +190,11 @@ bool Fleet::cancel(Task& task, CancelMode mode) {
     return true;
   };
   Link* const link = link_of(task);
-  if (!link) return cancelled();
+  if (!link) {
+    if (!cancelled()) return false;
+    backlog_.forget_one();
+    return true;
+  }
   const TaskNumber number = number_of(task);
   const TaskPtr alive(&task);
   cancels_.try_emplace(number);
@@ -314,9 +319,8 @@ void Fleet::add_counts(Stats& to, const Stats& of) {
 Stats Fleet::stats() const {
   const Lock lock(mutex_);
   Stats stats = counts_;
-  stats.waiting = backlog_.size();
   for (const auto& link : links_) {
-    for (const auto& [number, item] : link->sent) ++(item.started ? stats.running : stats.waiting);
+    for (const auto& [number, item] : link->sent) stats.running += item.started && !item.task->done();
     add_counts(stats, link->stats_before);
     add_counts(stats, link->stats);
     if (link->phase != LinkPhase::serving) continue;
@@ -325,6 +329,7 @@ Stats Fleet::stats() const {
       stats.workers.push_back(std::move(worker));
     }
   }
+  pool::count_waiting(stats);
   return stats;
 }
 
