@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "lib/pool/local_pool.hpp"
-#include "lib/system/memory_pressure.hpp"
+#include "lib/system/process_memory.hpp"
 
 namespace yoke::pool {
 namespace {
@@ -34,8 +34,8 @@ void LocalPool::check_memory(Clock::time_point now) {
   const std::uint64_t limit = *options_.max_worker_memory;
   Clock::duration pause = longest_pause;
   for (const auto& worker : workers_) {
-    if (worker->mode == WorkerMode::doomed || worker->idle()) continue;
-    const std::uint64_t used = system::memory_use(worker->process.pid()).own;
+    if (worker->mode == WorkerMode::doomed) continue;
+    const std::uint64_t used = system::memory_with_descendants(worker->process.pid());
     if (used > limit) {
       doom(*worker, Doom::over_memory,
            fmt::format("it used {} of memory, more than max_worker_memory allows ({}), and was killed", megabytes(used),
