@@ -23,7 +23,7 @@ namespace {
 using namespace yoke_test;
 using namespace yoke::channel;
 
-enum Word : unsigned { writing };
+enum Word : unsigned { writing, hostile_pid };
 enum class Noise { random, ones, zeros, lies };
 enum class End { returns, throws, killed, crashes };
 constexpr Noise all_noises[] = {Noise::random, Noise::ones, Noise::zeros, Noise::lies};
@@ -98,6 +98,60 @@ int close_all_descriptors() {
   return -1;
 }
 std::size_t length_of(const std::string& text) { return text.size(); }
+
+/// For as long as it runs, its own slot says that it has not begun, always or now and then, and its worker that it is idle
+/// and never was ready.
+int deny_its_start(const Board& board, bool always) {
+  Segment& segment = own_segment();
+  ::signal(SIGTERM, SIG_IGN);
+  const std::uint64_t position = segment.status.position.load() - 1;
+  auto& state = segment.tasks[position % slot_count].state;
+  state.store(slot_word(position, SlotState::ready));
+  segment.status.position.store(0);
+  segment.status.phase.store(0);
+  segment.status.ready.store(0);
+  board.add(hostile_pid, static_cast<std::uint32_t>(::getpid()) - board.get(hostile_pid));
+  board.add(writing);
+  for (std::uint64_t i = 0;; ++i)
+    state.store(slot_word(position, always || i % 2 == 0 ? SlotState::ready : SlotState::running));
+}
+/// The last one; perhaps before it came so far.
+bool has_ended(const Board& board) {
+  const auto pid = static_cast<pid_t>(board.get(hostile_pid));
+  return pid == 0 || ::kill(pid, 0) != 0;
+}
+
+/// The worker dies, and its slot says that it has not begun; its worker, that it was never ready.
+int deny_and_die(const Board& board) {
+  Segment& segment = own_segment();
+  const std::uint64_t position = segment.status.position.load() - 1;
+  segment.status.ready.store(0);
+  segment.tasks[position % slot_count].state.store(slot_word(position, SlotState::ready));
+  board.add(writing);
+  kill_self(SIGSEGV);
+  return -1;
+}
+
+/// The worker dies, and says that it was never ready.
+int deny_readiness_and_die() {
+  own_segment().status.ready.store(0);
+  kill_self(SIGSEGV);
+  return -1;
+}
+
+/// What came of the initializer is an exception, if this is what the parent finds.
+int accuse_the_initializer() {
+  Segment& segment = own_segment();
+  ResultSlot& result = segment.results[0];
+  result.kind = ResultKind::exception;
+  result.length = 0;
+  result.place = Place::slot;
+  result.shared = 0;
+  result.seal = result_seal(0, 0, result.where, Place::slot, ResultKind::exception, 0, {});
+  result.sequence.store(published(0));
+  return -1;
+}
+void do_nothing() {}
 
 class HostileWorkerTest : public PoolTest {
  protected:
@@ -245,6 +299,77 @@ TEST_F(HostileWorkerTest, U4_no_memory_that_a_worker_was_given_changes_its_size_
 
 TEST_F(HostileWorkerTest, U6_no_segment_of_another_worker_is_open_in_the_program) {
   EXPECT_EQ(soon(pool->submit(writable_in_parent)).get(), 0);
+}
+
+TEST_F(HostileWorkerTest, U2_a_time_limit_ends_a_worker_that_denies_its_start) {
+  for (const int workers : {1, 3})
+    for (const bool always : {true, false}) {
+      restart({.max_workers = workers, .kill_grace = 300ms});
+      auto hostile = pool->submit({.timeout = 200ms}, deny_its_start, board, always);
+      EXPECT_THROW(soon(hostile).result(), yoke::TimeoutError);
+      wait_until([&] { return has_ended(board); }, "the hostile worker to end");
+      for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(pool->submit(add_one, i)).get(), i + 1);
+    }
+}
+
+TEST_F(HostileWorkerTest, U2_cancel_kill_ends_a_worker_that_denies_its_start) {
+  for (const bool always : {true, false}) {
+    restart({.max_workers = 1, .kill_grace = 300ms});
+    const std::uint32_t before = board.get(writing);
+    auto hostile = pool->submit(deny_its_start, board, always);
+    board.wait_for(writing, before + 1);
+    hostile.cancel(yoke::CancelMode::kill);
+    wait_until([&] { return has_ended(board); }, "the hostile worker to end");
+    EXPECT_TRUE(hostile.cancelled());
+    EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+  }
+}
+
+TEST_F(HostileWorkerTest, U2_shutdown_ends_a_worker_that_denies_its_start) {
+  for (const yoke::ShutdownOptions& end : {yoke::ShutdownOptions{.kill_workers = true}, {.cancel_futures = true}}) {
+    restart({.max_workers = 1, .kill_grace = 300ms});
+    const std::uint32_t before = board.get(writing);
+    auto hostile = pool->submit(deny_its_start, board, true);
+    board.wait_for(writing, before + 1);
+    shut_down_in_time(*pool, end);
+    EXPECT_TRUE(has_ended(board));
+    EXPECT_TRUE(hostile.done());
+  }
+}
+
+TEST_F(HostileWorkerTest, U2_what_waits_behind_a_worker_that_denies_its_start_goes_to_others) {
+  restart({.max_workers = 1, .start_timeout = 3s});
+  auto hostile = pool->submit(deny_its_start, board, true);
+  board.wait_for(writing, 1);
+  auto innocent = pool->submit({.priority = 1}, add_one, 1);
+  EXPECT_EQ(soon(innocent).get(), 2);
+  hostile.cancel(yoke::CancelMode::kill);
+}
+
+TEST_F(HostileWorkerTest, U2_a_task_that_dies_and_denies_its_start_is_lost_in_the_end) {
+  restart({.max_workers = 2});
+  auto hostile = pool->submit(deny_and_die, board);
+  EXPECT_THROW(soon(hostile).result(), yoke::TerminatedWorkerError);
+  EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+}
+
+TEST_F(HostileWorkerTest, U5_a_worker_that_denies_its_readiness_breaks_no_pool) {
+  for (int i = 0; i < 20; ++i) {
+    restart({.max_workers = 1});
+    auto hostile = pool->submit(deny_readiness_and_die);
+    auto innocent = pool->submit(add_one, i);
+    EXPECT_THROW(soon(hostile).result(), yoke::TerminatedWorkerError);
+    EXPECT_EQ(soon(innocent).get(), i + 1);
+  }
+}
+
+TEST_F(HostileWorkerTest, U5_no_task_speaks_for_the_initializer) {
+  for (int i = 0; i < 20; ++i) {
+    restart({.max_workers = 1, .initializer = yoke::initializer(do_nothing)});
+    auto hostile = pool->submit(accuse_the_initializer);
+    EXPECT_EQ(soon(hostile).get(), -1);
+    EXPECT_EQ(soon(pool->submit(add_one, i)).get(), i + 1);
+  }
 }
 
 }  // namespace

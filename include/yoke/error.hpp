@@ -60,6 +60,7 @@ struct WorkerDeath {
   std::optional<std::uint64_t> fault_address;          // of the memory access that failed
   std::vector<std::string> frames;                     // "function at file:line", innermost first
   bool out_of_memory = false;                          // killed for want of memory: by the kernel, or above max_worker_memory
+  bool lives_on = false;                               // it could not be ended, for the reason below, and was given up
   std::string reason;                                  // what the worker or the pool itself said of it; may be empty
   std::string host;                                    // that it ran on; empty: this machine
 };

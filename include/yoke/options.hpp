@@ -20,7 +20,8 @@ enum class CrashPolicy {
   break_pool  // a worker's death breaks the whole pool: the rule of loky and CPython
 };
 
-/// So many unexpected deaths within so much time break the pool, with the causes in the error.
+/// So many unexpected deaths within so much time, and no task finished between them, break the pool, with the causes in the
+/// error: it makes no progress.
 struct RestartBudget {
   int deaths = 100;
   std::chrono::seconds within{10};
@@ -34,12 +35,15 @@ struct Limits {
   std::optional<std::uint64_t> open_files{};     // RLIMIT_NOFILE
   std::optional<std::uint64_t> core_size{};      // RLIMIT_CORE, bytes
   std::optional<std::uint64_t> file_size{};      // RLIMIT_FSIZE, bytes
+  std::optional<std::uint64_t> processes{};      // RLIMIT_NPROC: processes and threads of this user, all together
   bool operator==(const Limits&) const = default;
 };
 
 class Observer;
 
-/// Memory of a worker's own: resident, but neither shared (as arguments are) nor mapped from files (as programs are).
+/// Memory of a worker's own: resident, but neither shared (as arguments are) nor mapped from files (as programs are). For
+/// max_worker_memory also that of the processes that its tasks have started, memfds and what lies in pipes, as far as /proc
+/// shows them; not what lies in sockets or in files.
 struct ExecutorOptions {
   std::optional<int> max_workers{};                    // default: cpu_count()
   std::optional<std::chrono::milliseconds> timeout{};  // idle time after which a worker leaves; empty: never
@@ -56,6 +60,8 @@ struct ExecutorOptions {
   std::optional<std::size_t> recycle_worker_memory{};  // bytes of its own; a worker found above it after a task is replaced
   std::optional<std::size_t> max_worker_memory{};      // bytes of its own; a worker above it is killed, the error says so
   Limits limits{};
+  bool new_privileges = false;                         // tasks may gain rights by exec (sudo, set-user-ID programs); what
+                                                       // has more rights than this process cannot be ended by it
   int spare_workers = 0;                             // started beyond need, so that a death costs no start-up
   bool spawn_eagerly = false;                        // default: a worker starts when a task waits and none is idle
   std::chrono::milliseconds start_timeout{120'000};  // from a worker's launch to main, where it is ready; then the pool breaks

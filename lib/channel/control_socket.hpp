@@ -17,7 +17,8 @@ namespace yoke::channel {
 enum class ControlKind : std::uint32_t {
   module = 1,
   memory = 2,  // of a large message
-  shared = 3   // that a result speaks of
+  shared = 3,  // that a result speaks of
+  ready = 4    // the worker's first: its start is over, and no task has run in it
 };
 
 struct ControlHead {

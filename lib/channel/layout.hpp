@@ -75,7 +75,7 @@ struct WorkerStatus {
   std::atomic<std::int32_t> pid;
   std::atomic<std::uint32_t> too_large;   // 1 once it was found above recycle_above between two tasks
   std::atomic<std::uint8_t> phase;        // yoke::Phase
-  std::atomic<std::uint8_t> ready;        // 1 once start-up is over
+  std::atomic<std::uint8_t> ready;        // 1 once start-up is over; the control socket says so too, for good
 };
 
 /// What a dying worker leaves: written by its crash handler, so with async-signal-safe code only.
@@ -109,7 +109,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 7;
+inline constexpr std::uint32_t layout_version = 8;
 
 // Looks before sleeping: where cores are scarce, and where one is free for each that spins. There, a worker whose tasks come
 // at short intervals spins on until the next; one whose tasks are rare makes room soon for its caller, which may be waiting
@@ -122,6 +122,7 @@ struct Segment {
   alignas(64) Bootstrap bootstrap;              // parent
   alignas(64) Word tasks_rung;                  // parent: see doorbell.hpp
   std::atomic<std::uint32_t> stop;              // parent: leave when there is no task ready
+  Word end;                                     // parent: end at once; for the lifeline, where signals may not be sent
   std::atomic<std::uint32_t> spin;              // parent: looks at the next slot before the worker sleeps
   std::atomic<std::uint64_t> recycle_above;     // parent: bytes of memory of the worker's own; 0: no limit
   alignas(64) Word tasks_armed;                 // worker

@@ -293,6 +293,7 @@ std::optional<system::UniqueFd> ParentChannel::receive_descriptor(ControlKind ki
     // A worker may send faster than this reads.
     if (received_.size() >= max_received || ++looks > max_received || !receive_control(socket_.get(), message)) return {};
     const ControlKind came = message.head.kind;
+    if (came == ControlKind::ready) ready_ = true;
     if ((came != ControlKind::memory && came != ControlKind::shared) || !message.descriptor) continue;
     received_.push_back({came, message.head.number, std::move(message.descriptor)});
     found = std::find_if(received_.begin(), received_.end(), is_wanted);
@@ -336,6 +337,14 @@ std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t positi
   return std::make_shared<ReceivedBuffer>(std::move(fd), length);
 }
 
+/// What the worker has sent it cannot take back: its word in the segment a task could overwrite before it is seen.
+bool ParentChannel::ready() noexcept {
+  if (ready_) return true;
+  ControlMessage message;
+  ready_ = receive_control(socket_.get(), message) && message.head.kind == ControlKind::ready;
+  return ready_;
+}
+
 const Word& ParentChannel::life_word() const noexcept { return system::life_word(segment().life); }
 
 std::optional<std::int64_t> ParentChannel::started_ns(std::uint64_t position) const noexcept {
@@ -356,7 +365,6 @@ Phase ParentChannel::phase() const noexcept {
 LastWords ParentChannel::last_words() const {
   LastWords words;
   words.phase = phase();
-  words.ready = ready();
   const BlackBox& box = segment().black_box;
   const std::uint32_t reason = std::min<std::uint32_t>(box.reason_length.load(std::memory_order_acquire), sizeof box.reason);
   words.reason.assign(box.reason, reason);

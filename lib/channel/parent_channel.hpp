@@ -31,7 +31,6 @@ struct LastWords {
   std::vector<system::Frame> frames;
   std::string reason;
   Phase phase = Phase::idle;
-  bool ready = false;
 };
 
 class ParentChannel {
@@ -94,8 +93,12 @@ class ParentChannel {
   Sleeper& watchdog_bell() noexcept { return watchdog_bell_; }
   const Word& life_word() const noexcept;
 
+  /// True once the worker has told that its start is over, before it ran anything that could deny it. Looks by a system call
+  /// until then.
+  bool ready() noexcept;
+
   // The worker's own account, for clues.
-  bool ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
+  bool says_ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
   bool crashed() const noexcept { return segment().black_box.fatal.load(std::memory_order_acquire) != 0; }
   /// When it began the task at `position`; empty if it does not tell. Never negative.
   std::optional<std::int64_t> started_ns(std::uint64_t position) const noexcept;
@@ -107,6 +110,8 @@ class ParentChannel {
   bool too_large() const noexcept { return segment().status.too_large.load(std::memory_order_acquire) != 0; }
 
   void ask_to_stop() noexcept;
+  /// Its lifeline ends the process as soon as it is woken: the way where signals may not be sent.
+  void ask_to_end() noexcept { segment().end.store(1, std::memory_order_release); }
   void set_rank(int rank) noexcept { segment().bootstrap.rank.store(rank, std::memory_order_release); }
   void set_recycle_limit(std::uint64_t bytes) noexcept {
     segment().recycle_above.store(bytes, std::memory_order_relaxed);
@@ -132,6 +137,7 @@ class ParentChannel {
   system::UniqueFd socket_;
   system::UniqueFd worker_socket_;
   std::vector<TaskPtr> tasks_;   // by position, null once collected or revoked
+  bool ready_ = false;
   std::uint64_t head_ = 0;       // next position to fill
   std::uint64_t tail_ = 0;       // first position not collected nor passed over
   std::size_t outstanding_ = 0;

@@ -42,7 +42,9 @@ WorkerChannel::WorkerChannel(system::UniqueFd segment, system::UniqueFd socket)
       watchdog_bell_(segment_->watchdog_armed, segment_->watchdog_rung),
       message_(std::make_unique<ControlMessage>()) {}
 
-void WorkerChannel::announce_ready() noexcept {
+void WorkerChannel::announce_ready() {
+  if (!send_control(socket_.get(), ControlKind::ready, 0, {}))
+    throw std::system_error(errno, std::system_category(), "telling the parent that the worker is ready");
   segment_->status.ready.store(1, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   ring_watchdog();
@@ -191,6 +193,10 @@ const void* WorkerChannel::resolve(wire::FunctionReference reference) {
 /// Until the parent has copied more results: it was rung for them, and if it is dead the lifeline ends this process.
 void WorkerChannel::wait_for_collection() const {
   std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+void WorkerChannel::wait_until_collected() const {
+  while (segment_->collected.load(std::memory_order_acquire) <= position_) wait_for_collection();
 }
 
 std::size_t WorkerChannel::arena_room_for(std::size_t length) {

@@ -35,8 +35,12 @@ class WorkerChannel {
   pthread_mutex_t& life() noexcept { return segment_->life; }
   WorkerStatus& status() noexcept { return segment_->status; }
   BlackBox& black_box() noexcept { return segment_->black_box; }
-  /// Start-up is over.
-  void announce_ready() noexcept;
+  /// Start-up is over. Throws std::system_error.
+  void announce_ready();
+  /// Returns once the parent has copied the result of the task that ran last, which no later task can change then.
+  void wait_until_collected() const;
+  /// Not 0: the parent wants this process to end at once.
+  const system::Word& end_word() const noexcept { return segment_->end; }
   /// Bytes of memory of its own above which the worker is to be replaced; 0: no limit.
   std::uint64_t recycle_above() const noexcept { return segment_->recycle_above.load(std::memory_order_relaxed); }
   /// Between two tasks: it was found above.

@@ -26,6 +26,8 @@ void let_go_of_memory() {
 }
 
 constexpr std::chrono::seconds core_patience{60};  // for a core file
+constexpr std::chrono::seconds end_patience{60};   // for memory that is given back, or a kernel that is busy
+constexpr int most_deaths_before = 3;              // of ready workers, before they began the task that was first in line
 
 std::string describe(const system::ExitStatus& status) {
   if (const auto* exited = std::get_if<system::Exited>(&status)) return fmt::format("exit code {}", exited->code);
@@ -33,14 +35,30 @@ std::string describe(const system::ExitStatus& status) {
   return "status unknown";
 }
 
-}  // namespace
-
-/// When a worker that is not yet ready has had its time. One that stops itself for a debugger has any time.
-Clock::time_point LocalPool::ready_at_latest(const Worker& worker) const {
+/// A worker that stops itself for a debugger has any time.
+bool stops_for_debugger() {
   static const char* const stop = system::own_variable("YOKE_WORKER_STOP");
   static const bool stops = stop && std::string_view(stop) == "1";
-  if (worker.was_ready || stops) return Clock::time_point::max();
-  return worker.started_at + options_.start_timeout;
+  return stops;
+}
+
+}  // namespace
+
+void LocalPool::note_ready(Worker& worker, Clock::time_point now) {
+  if (worker.was_ready || !worker.channel.ready()) return;
+  worker.was_ready = true;
+  worker.idle_since = now;
+  if (!worker.initializer) tell_ready(worker);
+}
+
+bool LocalPool::start_takes_too_long(const Worker& worker, Clock::time_point now) const {
+  return !worker.was_ready && now >= worker.started_at + options_.start_timeout && !stops_for_debugger();
+}
+
+/// It is ready, has nothing else to do, and does not begin what it has, or says so.
+bool LocalPool::begins_nothing(const Worker& worker, Clock::time_point now) const {
+  return worker.was_ready && worker.progress.unbegun_for_long() &&
+         now >= worker.progress.first_since() + options_.start_timeout && !stops_for_debugger();
 }
 
 /// True if the worker's life notice says that it has ended, or no longer says that it lives.
@@ -50,21 +68,40 @@ bool LocalPool::life_notice_changed(Worker& worker) {
   return system::life_ended(word) || (worker.was_ready && (worker.life == 0 || word != worker.life));
 }
 
-/// True at the second roll call in a row that finds it stopped before it began what it was given; that is taken back.
-bool LocalPool::does_not_begin(Worker& worker) {
-  const auto oldest = worker.channel.oldest_position();
-  const bool unbegun = oldest && !worker.channel.started(*oldest);
-  const bool before = worker.seen_stopped;
-  if (unbegun)
-    worker.hangs = worker.hangs || worker.seen_unbegun == *oldest + 1;
-  else if (oldest || (worker.was_ready && worker.channel.phase() != Phase::finish))
+/// What it has done since the last one; of one that was stopped then, and still is, before it began what it was given, that
+/// is taken back.
+void LocalPool::take_roll_call(Worker& worker, Clock::time_point now) {
+  const auto first = worker.channel.oldest_position();
+  Progress& progress = worker.progress;
+  progress.look_at_roll_call(first, first && worker.channel.started(*first), now);
+  if (progress.unbegun())
+    worker.hangs = worker.hangs || progress.unbegun_for_long();
+  else if (progress.any() || (worker.was_ready && worker.channel.phase() != Phase::finish))
     worker.hangs = false;
-  worker.seen_unbegun = unbegun ? *oldest + 1 : 0;
-  worker.seen_stopped =
-      worker.mode != WorkerMode::doomed && worker.was_ready && unbegun && worker.process.stopped();
-  if (!before || !worker.seen_stopped) return false;
+  const bool before = worker.seen_stopped;
+  worker.seen_stopped = worker.was_ready && progress.unbegun() && worker.process.stopped();
+  if (!before || !worker.seen_stopped) return;
   take_back_unstarted(worker);
-  return worker.idle() || worker.initializer;  // otherwise it went on just now, and began
+  if (worker.idle() || worker.initializer)  // otherwise it went on just now, and began
+    doom(worker, Doom::misbehaved, "it was stopped by a signal with a task to begin, and was killed");
+}
+
+/// Ends a worker that is none any more, cannot be trusted, or does not do what it is there for.
+void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough) {
+  // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
+  // or that only the main thread has ended or called exec: no worker any more.
+  if (worker.noticed_at && now - *worker.noticed_at >= notice_grace)
+    doom(worker, Doom::misbehaved, "its main thread ended or replaced the program, and it was killed");
+  else if (thorough && worker.channel.damaged())
+    doom(worker, Doom::misbehaved, "it overwrote the memory that it shares with its parent, and was killed");
+  else if (start_takes_too_long(worker, now))
+    doom(worker, Doom::not_started,
+         fmt::format("it was not ready within start_timeout ({} ms), and was killed", options_.start_timeout.count()));
+  else if (begins_nothing(worker, now))
+    doom(worker, Doom::misbehaved, fmt::format("it did not begin the task that it was given within start_timeout ({} ms), "
+                                               "and was killed", options_.start_timeout.count()));
+  else if (thorough)
+    take_roll_call(worker, now);
 }
 
 /// Looks for workers that have ended. Their notices are looked at always; the processes themselves, which takes system
@@ -77,11 +114,7 @@ void LocalPool::bury_dead(Clock::time_point now) {
   }
   for (std::size_t i = 0; i < workers_.size();) {
     Worker& worker = *workers_[i];
-    if (!worker.was_ready && worker.channel.ready()) {
-      worker.was_ready = true;
-      worker.idle_since = now;
-      if (!worker.initializer) tell_ready(worker);
-    }
+    note_ready(worker, now);
     if (tell_) tell_running(worker, now);
     const bool noticed = life_notice_changed(worker) || worker.channel.crashed();
     if (noticed && !worker.noticed_at) {
@@ -89,25 +122,62 @@ void LocalPool::bury_dead(Clock::time_point now) {
       let_go_of_memory();
     }
     const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed;
-    if (look && worker.process.dying_or_dead()) {
+    if ((look && worker.process.dying_or_dead()) || (worker.give_up_at && now >= *worker.give_up_at)) {
       bury(i);
       continue;
     }
-    // A notice alone is no proof. Threads may still be ending; after a while it is clear that the notice was overwritten,
-    // or that only the main thread has ended or called exec: no worker any more.
-    if (worker.mode != WorkerMode::doomed) {
-      if (noticed && now - *worker.noticed_at >= notice_grace)
-        doom(worker, Doom::misbehaved, "its main thread ended or replaced the program, and it was killed");
-      else if (thorough && does_not_begin(worker))
-        doom(worker, Doom::misbehaved, "it was stopped by a signal with a task to begin, and was killed");
-      else if (thorough && worker.channel.damaged())
-        doom(worker, Doom::misbehaved, "it overwrote the memory that it shares with its parent, and was killed");
-      else if (now >= ready_at_latest(worker))
-        doom(worker, Doom::not_started,
-             fmt::format("it was not ready within start_timeout ({} ms), and was killed", options_.start_timeout.count()));
-    }
+    if (worker.mode != WorkerMode::doomed) doom_unfit(worker, now, thorough);
     ++i;
   }
+}
+
+/// A worker ends, and says that it had not begun what was first in line. Once that is chance: the task goes to others. A task
+/// that meets it again and again is the cause, and is lost with the worker.
+void LocalPool::blame_first(Worker& worker) {
+  const auto first = worker.channel.oldest_position();
+  if (!first || !worker.was_ready || worker.channel.started(*first)) return;
+  TaskPtr task = worker.channel.oldest();
+  if (task == worker.initializer || ++history_of_[task.get()].deaths_before < most_deaths_before) return;
+  if (worker.channel.revoke(*first)) worker.blamed = std::move(task);
+}
+
+/// Everything but names and lines.
+std::shared_ptr<Death> LocalPool::describe_end(const Worker& worker) {
+  auto death = std::make_shared<Death>();
+  death->pid = worker.process.pid();
+  death->rank = worker.rank;
+  death->words = worker.channel.last_words();
+  death->status = worker.process.early_status().value_or(
+      death->words.signal ? system::ExitStatus(system::Signaled{*death->words.signal, false})
+                          : system::ExitStatus(system::StatusTaken{}));
+  if (!worker.doom_reason.empty()) death->words.reason = worker.doom_reason;
+  death->out_of_memory = worker.doom == Doom::over_memory;
+  if (const auto* signaled = std::get_if<system::Signaled>(&death->status);
+      signaled && signaled->signal == SIGKILL && worker.doom == Doom::none && memory_pressure_.rose()) {
+    death->out_of_memory = true;
+    death->words.reason = "the kernel killed it for want of memory: its oom counter rose";
+  }
+  if (!worker.process.dying_or_dead()) {
+    death->lives_on = true;
+    death->words.reason = fmt::format("it could not be ended ({}){}{}",
+                                      worker.cannot_be_killed ? worker.cannot_be_killed.message() : "the kernel has it busy",
+                                      death->words.reason.empty() ? "" : ": ", death->words.reason);
+  }
+  return death;
+}
+
+/// What the dead worker was running; what it had not started joins `unstarted`.
+TaskPtr LocalPool::take_tasks(Worker& worker, std::deque<TaskPtr>& unstarted) {
+  TaskPtr lost;
+  for (auto p = worker.channel.first_uncollected(); p != worker.channel.next_position(); ++p) {
+    TaskPtr task = worker.channel.task_at(p);
+    if (!task) continue;
+    if (worker.channel.lost(p))
+      lost = std::move(task);
+    else if (task != worker.initializer)
+      unstarted.push_back(std::move(task));
+  }
+  return lost;
 }
 
 /// In this order: collect what it published, settle the task that it ran, hand on what it had not started.
@@ -118,22 +188,10 @@ void LocalPool::bury(std::size_t index) {
   preferred_ = 0;
   YOKE_FAULT_POINT(before_burial, 0);
   collect_from(*worker);
+  note_ready(*worker, Clock::now());
   YOKE_FAULT_POINT(burial_collected, 0);
 
-  auto death = std::make_shared<Death>();
-  death->pid = worker->process.pid();
-  death->rank = worker->rank;
-  death->words = worker->channel.last_words();
-  death->status = worker->process.early_status().value_or(
-      death->words.signal ? system::ExitStatus(system::Signaled{*death->words.signal, false})
-                          : system::ExitStatus(system::StatusTaken{}));
-  if (!worker->doom_reason.empty()) death->words.reason = worker->doom_reason;
-  death->out_of_memory = worker->doom == Doom::over_memory;
-  if (const auto* signaled = std::get_if<system::Signaled>(&death->status);
-      signaled && signaled->signal == SIGKILL && worker->doom == Doom::none && memory_pressure_.rose()) {
-    death->out_of_memory = true;
-    death->words.reason = "the kernel killed it for want of memory: its oom counter rose";
-  }
+  const std::shared_ptr<Death> death = describe_end(*worker);
   // What its tasks have left running ends with it: but not before the kernel has written its core file.
   std::optional<Clock::time_point> ends_at;
   if (death->words.signal && worker->process.may_write_core())
@@ -142,22 +200,12 @@ void LocalPool::bury(std::size_t index) {
     worker->process.signal_group(SIGKILL);
   YOKE_FAULT_POINT(burial_group_ended, 0);
 
-  TaskPtr lost;
+  if (worker->mode != WorkerMode::doomed) blame_first(*worker);
   std::deque<TaskPtr> unstarted;
-  for (auto p = worker->channel.first_uncollected(); p != worker->channel.next_position(); ++p) {
-    TaskPtr task = worker->channel.task_at(p);
-    if (!task) continue;
-    if (worker->channel.lost(p))
-      lost = std::move(task);
-    else if (task != worker->initializer)
-      unstarted.push_back(std::move(task));
-  }
-  if (lost) {
-    death->task = TaskName(*lost);
-    const auto told = worker->channel.started_ns(worker->channel.first_uncollected());
-    if (told)
-      death->run_time = std::max(Clock::now().time_since_epoch() - std::chrono::nanoseconds(*told), Clock::duration(0));
-  }
+  const TaskPtr lost = take_tasks(*worker, unstarted);
+  if (lost || worker->blamed) death->task = TaskName(lost ? *lost : *worker->blamed);
+  if (const auto told = worker->channel.started_ns(worker->channel.first_uncollected()); told && lost)
+    death->run_time = std::max(Clock::now().time_since_epoch() - std::chrono::nanoseconds(*told), Clock::duration(0));
   log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, describe(death->status),
       lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
   const bool orderly = (worker->mode == WorkerMode::leaving && !lost) || worker->doom == Doom::wanted;
@@ -170,11 +218,12 @@ void LocalPool::bury(std::size_t index) {
            orderly ? nullptr : death});
   if (!orderly) mourn(*worker, death);
   YOKE_FAULT_POINT(burial_mourned, 0);
-  if (lost && lost != worker->initializer) {
-    lose_task(*worker, std::move(lost), death);
+  for (const TaskPtr& task : {lost, worker->blamed}) {
+    if (!task || task == worker->initializer) continue;
+    lose_task(*worker, task, death);
     YOKE_FAULT_POINT(burial_task_lost, 0);
   }
-  corpses_.push_back({std::move(worker->process), ends_at});
+  corpses_.push_back({std::move(worker->process), ends_at, death->lives_on ? Clock::now() : Clock::now() + end_patience});
   reap();
   YOKE_FAULT_POINT(after_burial, 0);
 }
@@ -211,7 +260,7 @@ void LocalPool::mourn(Worker& worker, const DeathPtr& death) {
                        std::get<system::Signaled>(death->status).signal == SIGTERM);
   if (worker.initializer)
     break_pool(std::make_shared<BrokenByDeaths>("a worker died in the initializer, so no task can run:", std::vector{death}));
-  else if (!worker.was_ready && worker.done == 0 && !death->words.ready && !killed)  // its own word may be overwritten
+  else if (!worker.was_ready && !killed)
     break_pool(std::make_shared<BrokenByDeaths>("a worker died while it started up, so no task can run:", std::vector{death}));
   else if (options_.on_crash == CrashPolicy::break_pool)
     break_pool(std::make_shared<DeathFailure>(std::vector{death}));
@@ -221,14 +270,15 @@ void LocalPool::mourn(Worker& worker, const DeathPtr& death) {
 
 void LocalPool::spend_budget(const DeathPtr& death) {
   const auto now = Clock::now();
+  if (std::exchange(collected_at_death_, collected_) != collected_) recent_deaths_.clear();  // there is progress
   recent_deaths_.emplace_back(now, death);
   while (now - recent_deaths_.front().first > options_.restart_budget.within) recent_deaths_.pop_front();
   if (recent_deaths_.size() <= static_cast<std::size_t>(options_.restart_budget.deaths)) return;
   std::vector<DeathPtr> causes;
   for (const auto& [time, cause] : recent_deaths_) causes.push_back(cause);
   break_pool(std::make_shared<BrokenByDeaths>(
-      fmt::format("{} workers died within {} s, more than the restart budget allows:", causes.size(),
-                  options_.restart_budget.within.count()),
+      fmt::format("{} workers died within {} s and no task finished between them, more than restart_budget allows ({} deaths):",
+                  causes.size(), options_.restart_budget.within.count(), options_.restart_budget.deaths),
       std::move(causes)));
 }
 
@@ -239,7 +289,7 @@ void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
   tell_done(worker, *task, true);
   if (task->done()) return;
   ++task->attempts;
-  auto& deaths = deaths_of_[task.get()];
+  auto& deaths = history_of_[task.get()].deaths;
   deaths.push_back(death);
   if (static_cast<int>(task->attempts) <= task->options().retries && !broken_ && !killing_) {
     ++counts_.retried;
@@ -247,7 +297,7 @@ void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
     return;
   }
   std::vector<DeathPtr> all = std::move(deaths);
-  deaths_of_.erase(task.get());
+  history_of_.erase(task.get());
   ++counts_.failed;
   if (worker.doom == Doom::timed_out)
     task->resolve(failed(timeout_failure(*task)));
@@ -278,7 +328,7 @@ void LocalPool::reap() {
       corpse.process.signal_group(SIGKILL);
       corpse.ends_at.reset();
     }
-    return corpse.process.try_reap().has_value();
+    return corpse.process.try_reap() && corpse.process.try_reap_group();
   });
 }
 

@@ -67,7 +67,7 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
     tell_done(worker, task, result.outcome.kind != Outcome::Kind::value);
   }
   if (task.done()) return;  // failed or cancelled while it ran
-  if (!deaths_of_.empty()) deaths_of_.erase(&task);
+  if (!history_of_.empty()) history_of_.erase(&task);
   task.set_worker_pid(worker.process.pid());
   task.elapsed_ns = result.elapsed_ns;
   task.pool_word = 0;

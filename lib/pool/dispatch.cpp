@@ -97,7 +97,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     task.pool_word = static_cast<std::uint64_t>(worker.rank + 1) << 48 | (position & 0xffff'ffff'ffff);
   } catch (const std::exception& error) {  // no code of a module, no memory for a large argument
     ++counts_.failed;
-    deaths_of_.erase(&task);
+    history_of_.erase(&task);
     task.resolve(failed(std::make_shared<TextFailure<Error>>(error.what())));
     return true;
   }
@@ -183,14 +183,25 @@ void LocalPool::fill_from_spares() {
 void LocalPool::take_back_unstarted(Worker& worker) {
   std::deque<TaskPtr> tasks;
   channel::ParentChannel& channel = worker.channel;
+  const auto first = channel.oldest_position();
   // from the last to the first, so that the worker does not start one of them meanwhile and run out of order
   for (std::uint64_t position = channel.next_position(); position-- > channel.first_uncollected();) {
     TaskPtr task = channel.task_at(position);
     if (!task || task == worker.initializer) continue;
-    if (channel.revoke(position)) tasks.push_front(std::move(task));
+    if (!channel.revoke(position)) continue;
+    if (position == first) note_unbegun(worker, *task, position);
+    tasks.push_front(std::move(task));
   }
   worker.given -= tasks.size();
   requeue(std::move(tasks));
+}
+
+/// Where a task with a time limit is the first in line again and again, and never begun, the limit counts from the first time.
+void LocalPool::note_unbegun(const Worker& worker, const Task& task, std::uint64_t position) {
+  const Progress& progress = worker.progress;
+  if (!worker.was_ready || !progress.of(position) || !progress.unbegun() || !task.options().timeout) return;
+  auto& first_in_line = history_of_[&task].first_in_line;
+  first_in_line = std::min(first_in_line.value_or(progress.first_since()), progress.first_since());
 }
 
 /// Leaves a worker that is to be ended for the sake of its task that task alone, so that no other is hit. False if it
@@ -231,7 +242,8 @@ void LocalPool::rebalance(Clock::time_point now) {
     if (worker->outstanding() < 2 || worker->mode == WorkerMode::doomed) continue;
     const auto oldest = worker->channel.oldest_position();
     if (!oldest || !worker->channel.started(*oldest)) continue;
-    const Clock::time_point started = start_of(*worker, *oldest, now);  // a worker that was stopped may not tell it
+    note_progress(*worker, now);
+    const Clock::time_point started = start_of_first(*worker);  // a worker that was stopped may not tell it
     if (now - started < slow_after) continue;
     // a ring of short tasks met a long one: what was known of the mean is wrong now
     mean_task_ns_ = std::max(mean_task_ns_, static_cast<double>((now - started).count()));

@@ -61,6 +61,7 @@ WorkerDeath Death::report() const {
   death.run_time = run_time;
   death.peak_memory = words.peak_memory;
   death.out_of_memory = out_of_memory;
+  death.lives_on = lives_on;
   death.reason = wire::printable(words.reason, wire::Lines::one, wire::most_words);
   // The black box speaks of this death only if the process died of the signal that it recorded.
   if (words.signal && *words.signal == death.signal) {

@@ -50,6 +50,7 @@ struct Death {
   TaskName task;  // that it ran; callable null: none
   std::chrono::nanoseconds run_time{0};
   bool out_of_memory = false;
+  bool lives_on = false;  // it could not be ended
 
   /// By a signal of its own making, and not by one from outside.
   bool crashed() const;

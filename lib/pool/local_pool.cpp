@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "lib/pool/all_pools.hpp"
+#include "lib/pool/count_waiting.hpp"
 #include "lib/system/cpu_count.hpp"
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/modules.hpp"
@@ -208,19 +209,23 @@ bool LocalPool::cancel(Task& task, CancelMode mode) {
   if (in_other_process()) return false;
   collect_all();
   if (task.done()) return false;
-  Worker* worker = worker_of(task);
-  if (worker && !worker->channel.revoke(position_of(task))) {
-    if (mode != CancelMode::kill) return false;
-    if (!left_alone(*worker, task)) {
-      dispatch();
+  if (Worker* worker = worker_of(task)) {
+    const std::uint64_t position = position_of(task);
+    // A ready worker may be running its first task, whatever the slot says.
+    const bool may_run = worker->was_ready && worker->channel.first_uncollected() == position;
+    const bool taken_back = worker->channel.revoke(position);
+    if (!taken_back && (mode != CancelMode::kill || !left_alone(*worker, task))) {
+      if (mode == CancelMode::kill) dispatch();
       return false;
     }
-    doom(*worker, Doom::cancelled);
+    if (mode == CancelMode::kill && (may_run || !taken_back)) doom(*worker, Doom::cancelled);
   }
+  const bool waits = task.pool_word == 0;
   if (!task.resolve_cancelled()) return false;
+  if (waits) backlog_.forget_one();
   task.pool_word = 0;
   ++counts_.cancelled;
-  deaths_of_.erase(&task);
+  history_of_.erase(&task);
   dispatch();
   wake_watchdog();
   return true;
@@ -231,7 +236,7 @@ void LocalPool::cancel_unstarted() {
   for (const auto& worker : workers_)
     if (worker->mode != WorkerMode::doomed) take_back_unstarted(*worker);
   for (const TaskPtr& task : backlog_.take_all()) {
-    deaths_of_.erase(task.get());
+    history_of_.erase(task.get());
     if (task->resolve_cancelled()) ++counts_.cancelled;
   }
 }
@@ -249,8 +254,9 @@ void LocalPool::fail_unfinished(const std::shared_ptr<const Failure>& failure) {
       task->set_worker_pid(worker->process.pid());
       fail(*task);
     }
+    if (worker->blamed) fail(*worker->blamed);
   }
-  deaths_of_.clear();
+  history_of_.clear();
 }
 
 bool LocalPool::accepting() const {
@@ -313,7 +319,6 @@ Stats LocalPool::stats() const {
     const Lock lock(mutex_);
     stats = counts_;
     const auto now = Clock::now();
-    stats.waiting = backlog_.size();
     for (const auto& worker : workers_) {
       WorkerInfo info;
       info.pid = worker->process.pid();
@@ -321,12 +326,10 @@ Stats LocalPool::stats() const {
       info.tasks_done = worker->done;
       const auto rank = static_cast<std::size_t>(worker->rank);
       if (rank < deaths_of_rank_.size()) info.deaths = deaths_of_rank_[rank];
-      stats.waiting += worker->outstanding();
       const auto oldest = worker->channel.oldest_position();
       const bool busy = oldest && worker->channel.started(*oldest) && worker->channel.oldest() != worker->initializer;
       if (busy) {
-        --stats.waiting;
-        ++stats.running;
+        if (!worker->channel.oldest()->done()) ++stats.running;  // else its time is over, or it was cancelled
         names.push_back({stats.workers.size(), TaskName(*worker->channel.oldest())});
         const auto since = [now](std::int64_t ns) {
           return std::max(now - Clock::time_point(std::chrono::nanoseconds(ns)), Clock::duration(0));
@@ -337,12 +340,13 @@ Stats LocalPool::stats() const {
           info.heartbeat_age = since(worker->channel.heartbeat_ns());
       }
       info.state = worker->mode != WorkerMode::serving                 ? WorkerState::leaving
-                   : !worker->channel.ready() || worker->initializer ? WorkerState::starting
+                   : !worker->was_ready || worker->initializer ? WorkerState::starting
                    : worker->spare                                     ? WorkerState::spare
                    : busy                                              ? WorkerState::busy
                                                                        : WorkerState::idle;
       stats.workers.push_back(std::move(info));
     }
+    count_waiting(stats);
   }
   for (const Named& named : names) stats.workers[named.index].task = named.name.text();
   for (WorkerInfo& info : stats.workers) info.memory = system::memory_use(info.pid).resident;

@@ -78,6 +78,7 @@ class LocalPool final : public Pool,
   std::size_t depth() const;
   std::size_t most_awake() const;
   void take_back_unstarted(Worker& worker);
+  void note_unbegun(const Worker& worker, const Task& task, std::uint64_t position);
   bool left_alone(Worker& worker, const Task& task);
   bool imbalanced() const;
   void rebalance(Clock::time_point now);
@@ -101,10 +102,13 @@ class LocalPool final : public Pool,
   std::optional<Clock::time_point> next_deadline(Clock::time_point now);
   bool has_news(const Worker& worker) const;
   void sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect);
-  Clock::time_point start_of(Worker& worker, std::uint64_t position, Clock::time_point now) const;
+  void note_progress(Worker& worker, Clock::time_point now) const;
+  Clock::time_point start_of_first(const Worker& worker) const;
+  Clock::time_point due(const Worker& worker, std::uint64_t position, const Task& task, Clock::time_point now) const;
   void check_task_timeouts(Worker& worker, Clock::time_point now);
+  void end_late(Worker& worker, std::uint64_t position, const TaskPtr& late);
   std::shared_ptr<const Failure> timeout_failure(const Task& task) const;
-  bool finished();
+  bool finished(Clock::time_point now);
 
   // staffing.cpp: starting, retiring and dooming workers
   void start_worker(Lock& lock);
@@ -114,17 +118,24 @@ class LocalPool final : public Pool,
   Clock::time_point leaves_at(const Worker& worker) const;
   void ask_to_leave(Worker& worker);
   void doom(Worker& worker, Doom cause, const std::string& reason = {});
+  void kill(Worker& worker);
   void advance_ladders(Clock::time_point now);
   int lowest_free_rank(int from, const Worker* but = nullptr) const;
   std::size_t staff() const;   // workers that take tasks, or have some
   std::size_t spares() const;  // workers that wait to take a place
 
   // burial.cpp: seeing that a worker has ended, and what becomes of its tasks and of the pool
-  Clock::time_point ready_at_latest(const Worker& worker) const;
+  void note_ready(Worker& worker, Clock::time_point now);
+  bool start_takes_too_long(const Worker& worker, Clock::time_point now) const;
+  bool begins_nothing(const Worker& worker, Clock::time_point now) const;
   bool life_notice_changed(Worker& worker);
-  bool does_not_begin(Worker& worker);
+  void take_roll_call(Worker& worker, Clock::time_point now);
+  void doom_unfit(Worker& worker, Clock::time_point now, bool thorough);
   void bury_dead(Clock::time_point now);
   void bury(std::size_t index);
+  void blame_first(Worker& worker);
+  std::shared_ptr<Death> describe_end(const Worker& worker);
+  static TaskPtr take_tasks(Worker& worker, std::deque<TaskPtr>& unstarted);
   void mourn(Worker& worker, const DeathPtr& death);
   void count(const Worker& worker, const Death& death);
   void lose_task(Worker& worker, TaskPtr task, const DeathPtr& death);
@@ -159,10 +170,16 @@ class LocalPool final : public Pool,
   struct Corpse {
     system::ProcessHandle process;
     std::optional<Clock::time_point> ends_at;  // its group, at the latest: a core file may be written until then
+    Clock::time_point waited_for_until;        // the pool's end does not wait for longer
   };
-  std::vector<Corpse> corpses_;              // dead, not yet reaped
+  std::vector<Corpse> corpses_;              // dead or given up, not yet reaped
   double mean_task_ns_ = 0;                  // of late; 0: unknown
-  std::unordered_map<const Task*, std::vector<DeathPtr>> deaths_of_;  // of tasks that are tried again
+  struct TaskHistory {
+    std::vector<DeathPtr> deaths;                    // of workers that had begun it; it is tried again
+    int deaths_before = 0;                           // of workers that had it first in line and had not begun it
+    std::optional<Clock::time_point> first_in_line;  // in a worker from which it was taken back unbegun
+  };
+  std::unordered_map<const Task*, TaskHistory> history_of_;  // of tasks that have one
   std::deque<std::pair<Clock::time_point, DeathPtr>> recent_deaths_;
   std::optional<Clock::time_point> next_start_;  // after a failed launch: not before
   std::optional<Clock::time_point> next_trim_;   // of warm memory
@@ -176,6 +193,7 @@ class LocalPool final : public Pool,
   Stats counts_;                             // the counters; waiting, running and workers are computed
   std::uint64_t collected_ = 0;              // results ever collected
   std::uint64_t seen_collected_ = 0;         // of those, known to the watchdog
+  std::uint64_t collected_at_death_ = 0;     // of those, known at the last death that the restart budget counts
   system::MemoryPressure memory_pressure_;
 
   std::thread watchdog_;

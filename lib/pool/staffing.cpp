@@ -5,14 +5,17 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <cstdlib>
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/launcher.hpp"
+#include "lib/system/life_notice.hpp"
 #include "lib/system/worker_program.hpp"
 #include "lib/wire/reducers.hpp"
+#include "lib/worker/lifeline.hpp"
 #include "lib/worker/worker_process.hpp"
 
 namespace yoke::pool {
@@ -20,6 +23,7 @@ namespace {
 
 constexpr std::chrono::milliseconds first_start_delay{10};  // after a failed launch; doubles
 constexpr int most_failed_launches = 8;
+constexpr std::chrono::seconds kill_patience{60};  // from SIGKILL to the end of a worker that the kernel has busy
 
 std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   std::vector<system::ResourceLimit> all;
@@ -31,6 +35,7 @@ std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   add(RLIMIT_NOFILE, limits.open_files);
   add(RLIMIT_CORE, limits.core_size);
   add(RLIMIT_FSIZE, limits.file_size);
+  add(RLIMIT_NPROC, limits.processes);
   return all;
 }
 
@@ -122,6 +127,7 @@ void LocalPool::start_worker(Lock& lock) {
                                                                    spec.keep_fds[2]));
     spec.environment = system::child_environment(variables, {});
     spec.limits = resource_limits(options_.limits);
+    spec.no_new_privileges = !options_.new_privileges;
     if (output_) {
       const auto [out, err] = output_(rank);
       spec.stdio = {-1, out, err};
@@ -214,17 +220,28 @@ void LocalPool::doom(Worker& worker, Doom cause, const std::string& reason) {
     fully_staffed_ = false;
     worker.doom = cause;
     worker.doom_reason = reason;
+    if (cause == Doom::misbehaved || cause == Doom::over_memory) blame_first(worker);
     take_back_unstarted(worker);
     if (gently) {
-      worker.process.signal(SIGTERM);
+      worker.process.signal(SIGTERM);  // if that may not be sent, SIGKILL tells
       worker.kill_at = Clock::now() + options_.kill_grace;
     }
   }
-  if (!gently) {
-    worker.process.signal_group(SIGKILL);
-    worker.kill_at.reset();
-  }
+  if (!gently) kill(worker);
   wake_watchdog();
+}
+
+/// At once. A worker to which no signal may be sent, since it has other rights than this process by now or a filter forbids
+/// it, is asked to end itself; in the end it is given up, so that nobody waits for it for ever.
+void LocalPool::kill(Worker& worker) {
+  worker.kill_at.reset();
+  worker.cannot_be_killed = worker.process.signal_group(SIGKILL);
+  if (!worker.give_up_at)
+    worker.give_up_at = Clock::now() + (worker.cannot_be_killed ? Clock::duration(options_.kill_grace) : kill_patience);
+  if (!worker.cannot_be_killed || !life_page_) return;
+  worker.channel.ask_to_end();
+  for (const auto& notice : *reinterpret_cast<const worker::ParentLife*>(life_page_.data()))
+    system::futex_wake(system::life_word(notice), INT_MAX, system::Sharing::shared);
 }
 
 /// Who was asked to end and has not, is killed.
@@ -232,8 +249,10 @@ void LocalPool::advance_ladders(Clock::time_point now) {
   for (const auto& worker : workers_) {
     if (worker->mode == WorkerMode::leaving && worker->idle() && !worker->kill_at)
       worker->kill_at = now + options_.kill_grace;
-    if (!worker->kill_at || now < *worker->kill_at) continue;
-    doom(*worker, Doom::wanted);
+    if (worker->cannot_be_killed)
+      kill(*worker);  // its lifeline may have been about to sleep
+    else if (worker->kill_at && now >= *worker->kill_at)
+      doom(*worker, Doom::wanted);
   }
 }
 

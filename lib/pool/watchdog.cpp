@@ -55,7 +55,10 @@ void LocalPool::run_watchdog() {
   watchdog_ended_.notify_all();
 }
 
-bool LocalPool::finished() { return !accepting_ && workers_.empty() && corpses_.empty() && backlog_.empty(); }
+bool LocalPool::finished(Clock::time_point now) {
+  return !accepting_ && workers_.empty() && backlog_.empty() &&
+         std::ranges::none_of(corpses_, [now](const Corpse& corpse) { return now < corpse.waited_for_until; });
+}
 
 void LocalPool::keep_watch(Lock& lock) {
   for (;;) {
@@ -79,7 +82,7 @@ void LocalPool::keep_watch(Lock& lock) {
       start_worker(lock);
       continue;
     }
-    if (finished()) return;
+    if (finished(now)) return;
     if (collected && !others_collect) continue;  // more may have come meanwhile
     sleep_watchdog(lock, next_deadline(now), others_collect);
   }
@@ -90,7 +93,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   std::optional<Clock::time_point> earliest;
   const auto at_latest = [&](Clock::time_point time) { earliest = earliest ? std::min(*earliest, time) : time; };
   if (next_start_) at_latest(*next_start_);
-  if (!corpses_.empty()) at_latest(now + look_again);
+  for (const Corpse& corpse : corpses_) at_latest(now + (now < corpse.waited_for_until ? look_again : roll_call));
   balance_is_watched_ = imbalanced();
   if (balance_is_watched_) at_latest(now + nap);
   if (!system::warm_memory::any())
@@ -113,7 +116,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
 /// It has told something that was not seen yet.
 bool LocalPool::has_news(const Worker& worker) const {
   const auto& channel = worker.channel;
-  return channel.peek() || (channel.crashed() && !worker.noticed_at) || (!worker.was_ready && channel.ready()) ||
+  return channel.peek() || (channel.crashed() && !worker.noticed_at) || (!worker.was_ready && channel.says_ready()) ||
          (channel.too_large() && worker.mode == WorkerMode::serving);
 }
 
@@ -180,42 +183,68 @@ std::shared_ptr<const Failure> LocalPool::timeout_failure(const Task& task) cons
       "it ran longer than its timeout of {} ms, and its worker was killed", task.options().timeout->count()));
 }
 
-/// When a task began: the worker tells, but it cannot make that later than the first look that found the task running.
-Clock::time_point LocalPool::start_of(Worker& worker, std::uint64_t position, Clock::time_point now) const {
-  if (!worker.channel.started(position)) return now;
-  if (worker.seen_running != position + 1) {
-    worker.seen_running = position + 1;
-    worker.seen_running_since = now;
-  }
-  const auto told = worker.channel.started_ns(position);
-  if (!told) return worker.seen_running_since;
-  return std::min(Clock::time_point(std::chrono::nanoseconds(*told)), worker.seen_running_since);
+void LocalPool::note_progress(Worker& worker, Clock::time_point now) const {
+  const auto first = worker.channel.oldest_position();
+  worker.progress.look(first, first && worker.channel.started(*first), now);
 }
 
-/// The time counts from the task's start. The worker is asked when it could be over.
+/// When the first task of a worker, seen begun, did begin: the worker tells, but cannot make it later than that was seen.
+Clock::time_point LocalPool::start_of_first(const Worker& worker) const {
+  const Clock::time_point seen = worker.progress.begun_since().value();
+  const auto told = worker.channel.started_ns(worker.channel.first_uncollected());
+  return told ? std::min(Clock::time_point(std::chrono::nanoseconds(*told)), seen) : seen;
+}
+
+/// When the time of a task is over. It counts from the task's start; of what is not begun it has not begun to count: except
+/// where the worker has nothing else to do and says for long that it does not begin.
+Clock::time_point LocalPool::due(const Worker& worker, std::uint64_t position, const Task& task,
+                                 Clock::time_point now) const {
+  const Progress& progress = worker.progress;
+  const auto limit = *task.options().timeout;
+  if (!progress.of(position) || !worker.was_ready) return now + limit;
+  if (progress.begun_since()) return start_of_first(worker) + limit;
+  const auto history = history_of_.find(&task);
+  const auto before = history == history_of_.end() ? std::nullopt : history->second.first_in_line;
+  const auto since = std::min(before.value_or(progress.first_since()), progress.first_since());
+  return std::max(since + limit + options_.kill_grace, progress.unbegun_for_long() ? since : now + roll_call);
+}
+
+/// The worker is asked when the time of one of its tasks could be over.
 void LocalPool::check_task_timeouts(Worker& worker, Clock::time_point now) {
   if (!worker.look_at || now < *worker.look_at) return;
   worker.look_at.reset();
   if (worker.mode == WorkerMode::doomed) return;
-  TaskPtr late;
+  note_progress(worker, now);
   for (auto p = worker.channel.first_uncollected(); p != worker.channel.next_position(); ++p) {
     const TaskPtr task = worker.channel.task_at(p);
     if (!task || !task->options().timeout || task->done()) continue;
-    const auto due = start_of(worker, p, now) + *task->options().timeout;
-    if (due > now)
-      worker.look_at = std::min(worker.look_at.value_or(due), due);
-    else if (!late)
-      late = task;
+    const auto time = due(worker, p, *task, now);
+    if (time <= now) return end_late(worker, p, task);
+    worker.look_at = std::min(worker.look_at.value_or(time), time);
   }
-  if (!late || !left_alone(worker, *late)) return;
+}
+
+/// Ends the worker for the sake of the task at `position`, which is the first in line. Its slot may say that it is not begun,
+/// and then cannot be begun any more; whatever it says, the task is settled with the worker.
+void LocalPool::end_late(Worker& worker, std::uint64_t position, const TaskPtr& late) {
+  const bool begun = worker.progress.begun_since().has_value();
+  if (worker.channel.revoke(position)) {
+    worker.blamed = late;
+  } else if (!begun || !left_alone(worker, *late)) {
+    worker.look_at = Clock::now() + *late->options().timeout;  // it has begun just now, or is over
+    return;
+  }
   // A task that may be tried again is settled at the worker's death: it must not run twice at once.
   if (static_cast<int>(late->attempts) >= late->options().retries) {
     late->set_worker_pid(worker.process.pid());
     ++counts_.failed;
-    deaths_of_.erase(late.get());
+    history_of_.erase(late.get());
     late->resolve(failed(timeout_failure(*late)));
   }
-  doom(worker, Doom::timed_out);
+  if (begun)
+    doom(worker, Doom::timed_out);
+  else
+    doom(worker, Doom::misbehaved, "it did not say within the time of its task that it had begun it, and was killed");
 }
 
 }  // namespace yoke::pool

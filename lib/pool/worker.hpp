@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "lib/channel/parent_channel.hpp"
+#include "lib/pool/progress.hpp"
 #include "lib/system/process_handle.hpp"
 #include "yoke/pool.hpp"
 
@@ -45,16 +47,17 @@ struct Worker {
   Clock::time_point idle_since{};            // when it had nothing to do
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time
   std::optional<Clock::time_point> look_at;  // when the time of a task that it has may be over
-  std::uint64_t seen_running = 0;            // position + 1 of the task with a time limit that was last seen running
-  Clock::time_point seen_running_since{};
+  Progress progress;
   Doom doom = Doom::none;
   std::string doom_reason;                   // for the death report
-  bool was_ready = false;                    // it has told so
+  TaskPtr blamed;                            // taken back from it, and lost with it all the same: see take_back_first
+  std::error_code cannot_be_killed;          // what the kernel answered to SIGKILL
+  std::optional<Clock::time_point> give_up_at;  // it was killed, and may not end
+  bool was_ready = false;                    // its start is over
   bool told_ready = false;                   // to the observer
   std::uint64_t told_started = 0;            // position + 1 of the last task of which the observer was told
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
-  std::uint64_t seen_unbegun = 0;            // position + 1 of what it was to begin next, at the last roll call
-  bool hangs = false;                        // it was the same at the one before: its start, or a destructor, takes long
+  bool hangs = false;                        // it does not begin what it has: its start, or a destructor, takes long
   bool slow = false;                         // its task runs long: tasks were taken back from behind it
   bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
   std::uint32_t life = 0;                    // the life word as it is while the worker lives; known once it was ready

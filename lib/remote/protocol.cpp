@@ -78,6 +78,7 @@ WorkerSettings settings_of(const ExecutorOptions& options) {
   settings.recycle_worker_memory = options.recycle_worker_memory;
   settings.max_worker_memory = options.max_worker_memory;
   settings.limits = options.limits;
+  settings.new_privileges = options.new_privileges;
   settings.spare_workers = options.spare_workers;
   settings.spawn_eagerly = options.spawn_eagerly;
   settings.start_timeout_ms = options.start_timeout.count();
@@ -97,6 +98,7 @@ ExecutorOptions options_of(const WorkerSettings& settings) {
   if (settings.recycle_worker_memory) options.recycle_worker_memory = *settings.recycle_worker_memory;
   if (settings.max_worker_memory) options.max_worker_memory = *settings.max_worker_memory;
   options.limits = settings.limits;
+  options.new_privileges = settings.new_privileges;
   options.spare_workers = settings.spare_workers;
   options.spawn_eagerly = settings.spawn_eagerly;
   options.start_timeout = std::chrono::milliseconds(settings.start_timeout_ms);

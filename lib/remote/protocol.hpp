@@ -59,6 +59,7 @@ struct WorkerSettings {
   std::optional<std::uint64_t> recycle_worker_memory;
   std::optional<std::uint64_t> max_worker_memory;
   Limits limits;
+  bool new_privileges = false;
   int spare_workers = 0;
   bool spawn_eagerly = false;
   std::int64_t start_timeout_ms = 0;

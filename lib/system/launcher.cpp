@@ -160,6 +160,7 @@ class ChildSteps : public process::extend::handler {
     die_with_parent();
     open_stdio();
     set_limits();
+    if (spec_.no_new_privileges) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);  // Linux 3.5
     close_on_exec();
     for (const int fd : spec_.keep_fds) {
       if (::fcntl(fd, F_SETFD, 0) != 0) fail(Step::keep_descriptor);

@@ -30,6 +30,7 @@ struct LaunchSpec {
   std::vector<int> keep_fds;              // descriptors that the child keeps, close-on-exec or not here
   std::vector<ResourceLimit> limits;
   std::array<int, 3> stdio{-1, -1, -1};   // in place of stdin, stdout and stderr, above them; -1: as said above
+  bool no_new_privileges = false;         // for good: exec gives the child, and what it starts, no further rights
   int death_signal = SIGKILL;             // when the thread that launched it ends; 0: none
 };
 

@@ -91,8 +91,11 @@ ProcessHandle& ProcessHandle::operator=(ProcessHandle&& other) noexcept {
 
 // Before a child is reaped, nobody else can have its pid.
 bool ProcessHandle::reaped() const noexcept {
-  if (pidfd_) return send_signal(pidfd_.get(), 0, 0) != 0 && errno == ESRCH;
-  return start_time_of(pid_) != start_time_;
+  if (!pidfd_) return start_time_of(pid_) != start_time_;
+  if (send_signal(pidfd_.get(), 0, 0) == 0) return false;
+  if (errno == ESRCH) return true;
+  siginfo_t info{};  // no right to signal it, or the call itself is forbidden
+  return wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, WNOWAIT) != 0;
 }
 
 bool ProcessHandle::can_be_reaped() const noexcept {
@@ -104,21 +107,22 @@ bool ProcessHandle::can_be_reaped() const noexcept {
   return wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, WNOWAIT) != 0 || info.si_pid != 0 || reaped();
 }
 
-void ProcessHandle::signal(int signal) const noexcept {
-  if (pidfd_) {
-    send_signal(pidfd_.get(), signal, 0);
-  } else if (pid_ != 0 && !status_ && !reaped()) {
-    ::kill(pid_, signal);
-  }
+/// The number is surely its own as long as the process is not reaped.
+bool ProcessHandle::has_its_number() const noexcept { return pid_ != 0 && !status_ && !reaped(); }
+
+std::error_code ProcessHandle::signal(int signal) const noexcept {
+  if (pidfd_ && send_signal(pidfd_.get(), signal, 0) == 0) return {};
+  if (pidfd_ && errno == ESRCH) return {};
+  if (!has_its_number() || ::kill(pid_, signal) == 0 || errno == ESRCH) return {};
+  return {errno, std::system_category()};
 }
 
-void ProcessHandle::signal_group(int signal) const noexcept {
-  if (pid_ == 0) return;
-  const bool by_number = !pidfd_ || (send_signal(pidfd_.get(), signal, to_process_group) != 0 && errno == EINVAL);
-  // Before 6.9 there is only the number, which is surely its own as long as the process is not reaped.
-  if (by_number && !status_ && !reaped()) ::kill(-pid_, signal);
+std::error_code ProcessHandle::signal_group(int signal) const noexcept {
+  // Before 6.9, and where a filter forbids the call, there is only the number.
+  const bool by_number = !pidfd_ || (send_signal(pidfd_.get(), signal, to_process_group) != 0 && errno != ESRCH);
+  if (by_number && has_its_number()) ::kill(-pid_, signal);
   // It may have left its group, or not have been the group's leader.
-  this->signal(signal);
+  return this->signal(signal);
 }
 
 bool ProcessHandle::dying_or_dead() const {
@@ -158,6 +162,15 @@ std::optional<ExitStatus> ProcessHandle::try_reap() noexcept {
     }
   }
   return status_;
+}
+
+bool ProcessHandle::try_reap_group() const noexcept {
+  for (;;) {
+    const pid_t member = ::waitpid(-pid_, nullptr, WNOHANG);
+    if (member > 0 || (member < 0 && errno == EINTR)) continue;
+    if (member == 0) ::kill(-pid_, SIGKILL);
+    return member < 0;
+  }
 }
 
 std::optional<ExitStatus> ProcessHandle::wait_exit(Deadline deadline) {

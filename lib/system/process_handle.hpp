@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <variant>
 
@@ -43,10 +44,11 @@ class ProcessHandle {
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   explicit operator bool() const noexcept { return pid_ != 0; }
 
-  /// To the process alone. A dead process is no error.
-  void signal(int signal) const noexcept;
-  /// To the process group that the process leads, and to the process.
-  void signal_group(int signal) const noexcept;
+  /// To the process alone. A dead process is no error; what is: it may not be signalled, having rights that this process
+  /// has not, or a filter forbids it.
+  std::error_code signal(int signal) const noexcept;
+  /// To the process group that the process leads, and to the process. The error is that of the process itself.
+  std::error_code signal_group(int signal) const noexcept;
 
   /// True once the kernel has begun to end it: the process is a zombie, dead, or gone (reads /proc; no waiting). False
   /// if only its main thread ended, and while it is stopped or replaces its program (exec).
@@ -68,11 +70,16 @@ class ProcessHandle {
   /// Reaps without waiting: empty while it lives or is still being torn down; afterwards the same status at each call.
   std::optional<ExitStatus> try_reap() noexcept;
 
+  /// Once it is reaped: kills, and reaps without waiting, what is left of the group that it led and was handed to this
+  /// process, as it is to the first process of a container. True when nothing is.
+  bool try_reap_group() const noexcept;
+
   /// Waits for the end and reaps. Empty if the deadline came first.
   std::optional<ExitStatus> wait_exit(Deadline deadline);
 
  private:
   [[nodiscard]] bool reaped() const noexcept;
+  [[nodiscard]] bool has_its_number() const noexcept;
 
   pid_t pid_ = 0;
   UniqueFd pidfd_;

@@ -22,6 +22,7 @@ std::string readable_time(std::chrono::nanoseconds time) {
 }
 
 std::string cause(const WorkerDeath& death) {
+  if (death.lives_on) return "was given up, and lives on: end it yourself";
   if (!death.status_known && death.signal == 0)
     return "how is not known: its exit status was taken by another wait of this program";
   if (death.signal == 0) return fmt::format("exited with code {}", death.exit_code);
@@ -59,8 +60,8 @@ const char* to_string(Phase phase) noexcept {
 }
 
 std::string to_string(const WorkerDeath& death) {
-  std::string text = fmt::format("worker {} (pid {}{}{}) died: {}", death.rank, death.pid,
-                                 death.host.empty() ? "" : " on ", death.host, cause(death));
+  std::string text = fmt::format("worker {} (pid {}{}{}) {}{}", death.rank, death.pid, death.host.empty() ? "" : " on ",
+                                 death.host, death.lives_on ? "" : "died: ", cause(death));
   if (!death.frames.empty()) text += fmt::format(" in {}", death.frames.front());
   if (!death.reason.empty()) text += fmt::format("\n  {}", death.reason);
   if (!death.task.empty()) {

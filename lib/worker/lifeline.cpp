@@ -28,6 +28,7 @@ std::atomic<pid_t> lifeline_thread{0};
 void end_group() noexcept {
   if (::getpgrp() == ::getpid()) ::kill(0, SIGKILL);
   ::kill(::getpid(), SIGKILL);
+  ::_exit(128 + SIGKILL);  // where a filter forbids kill
 }
 
 void watch_for_signal() {
@@ -40,7 +41,13 @@ void watch_for_signal() {
     throw std::system_error(errno, std::system_category(), "asking for the notice of the parent's end");
 }
 
-void* wait_for_parents_end(void* notice) {
+struct Watched {
+  const system::Word* parent_life;
+  const system::Word* end;
+};
+
+void* wait_for_parents_end(void* watched) {
+  const auto [life, end] = *static_cast<const Watched*>(watched);
   lifeline_thread.store(::gettid(), std::memory_order_relaxed);
   sigset_t ended;  // this thread takes it where the tasks' threads block it
   sigemptyset(&ended);
@@ -48,31 +55,30 @@ void* wait_for_parents_end(void* notice) {
   pthread_sigmask(SIG_UNBLOCK, &ended, nullptr);
   // Each thread has a notice of its own, and all are sent: a stopped process must go on for the other to end it.
   ::prctl(PR_SET_PDEATHSIG, SIGCONT);
-  const system::Word& word = system::life_word(*static_cast<const pthread_mutex_t*>(notice));
   for (;;) {
-    const std::uint32_t seen = word.load(std::memory_order_acquire);
-    if (system::life_ended(seen)) break;
-    system::futex_wait(word, seen, system::Sharing::shared);
+    const std::uint32_t seen = life->load(std::memory_order_acquire);
+    if (system::life_ended(seen) || end->load(std::memory_order_acquire) != 0) break;
+    system::futex_wait(*life, seen, system::Sharing::shared);
   }
-  system::futex_wake(word, INT_MAX, system::Sharing::shared);  // others on the same word
+  system::futex_wake(*life, INT_MAX, system::Sharing::shared);  // others on the same word
   end_group();
   return nullptr;
 }
 
 }  // namespace
 
-void start_lifeline(system::UniqueFd parent_life, int rank) {
+void start_lifeline(system::UniqueFd parent_life, int rank, const system::Word& end) {
   static system::Mapping& mapping =  // mapped as long as the process lives
       *new system::Mapping(parent_life.get(), sizeof(ParentLife), system::Access::read_only);
   ParentLife& life = *reinterpret_cast<ParentLife*>(mapping.data());
-  pthread_mutex_t& notice = life[static_cast<std::size_t>(rank) % life.size()];
+  static const Watched watched{&system::life_word(life[static_cast<std::size_t>(rank) % life.size()]), &end};
   pthread_attr_t small;
   pthread_attr_init(&small);
   pthread_attr_setstacksize(&small, static_cast<std::size_t>(sysconf(_SC_THREAD_STACK_MIN)) + 16 * 1024);
   pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
   const system::SignalsBlocked blocked;  // inherited: the program's handlers run on its own threads
-  const int error = pthread_create(&thread, &small, &wait_for_parents_end, &notice);
+  const int error = pthread_create(&thread, &small, &wait_for_parents_end, const_cast<Watched*>(&watched));
   pthread_attr_destroy(&small);
   if (error != 0) throw std::system_error(error, std::system_category(), "starting the lifeline thread");
   pthread_setname_np(thread, "yoke-lifeline");

@@ -1,11 +1,12 @@
-// The lifeline: a thread of the worker that waits for the parent's death and then ends the worker, at once and in the
-// middle of a task, with everything in its process group.
+// The lifeline: a thread of the worker that waits for the parent's death, or for its word, and then ends the worker, at once
+// and in the middle of a task, with everything in its process group.
 #pragma once
 
 #include <pthread.h>
 
 #include <array>
 
+#include "lib/system/futex.hpp"
 #include "lib/system/unique_fd.hpp"
 
 namespace yoke::worker {
@@ -15,8 +16,9 @@ namespace yoke::worker {
 /// ThreadSanitizer allows a thread 64 locks.
 using ParentLife = std::array<pthread_mutex_t, 32>;
 
-/// `parent_life`: a memfd with a ParentLife. Throws std::system_error.
-void start_lifeline(system::UniqueFd parent_life, int rank);
+/// `parent_life`: a memfd with a ParentLife. `end`: not 0 once the parent wants the process to end; it wakes who sleeps on
+/// its notices then, again and again. Throws std::system_error.
+void start_lifeline(system::UniqueFd parent_life, int rank, const system::Word& end);
 
 /// By the main thread, now and then: the lifeline shall run where it runs. Of a killed worker it is the last to go, and
 /// gives the memory back, gigabytes perhaps; elsewhere it would do so in the way of the watchdog that it woke together with.

@@ -145,6 +145,7 @@ void run_tasks(channel::WorkerChannel& channel) {
       // the pool is broken: the parent has the reason and ends this process
       for (;;) ::pause();
     }
+    if (needed) channel.wait_until_collected();  // the pool depends on it
     housekeeper.look(time);
     check_own_memory(channel);
   }

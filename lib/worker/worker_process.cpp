@@ -94,18 +94,18 @@ void run() {
   // exec gave the process the name of a descriptor; give it the program's, as ps shows it.
   ::prctl(PR_SET_NAME, fmt::format("{:.10}/{}", program_invocation_short_name, this_worker::rank()).c_str());
   try {
-    start_lifeline(std::move(descriptors.parent_life), this_worker::rank());
+    start_lifeline(std::move(descriptors.parent_life), this_worker::rank(), channel.end_word());
     YOKE_FAULT_POINT(lifeline_started);
     install_crash_handler(channel);
     wire::note_throws();
     YOKE_FAULT_POINT(crash_handler_installed);
+    if (const char* stop = system::own_variable("YOKE_WORKER_STOP"); stop && std::string_view(stop) == "1")
+      ::raise(SIGSTOP);  // a debugger may attach now; it goes on with SIGCONT
+    YOKE_FAULT_POINT(before_ready);
+    channel.announce_ready();
   } catch (const std::exception& error) {
     fail_start(channel, error.what());
   }
-  if (const char* stop = system::own_variable("YOKE_WORKER_STOP"); stop && std::string_view(stop) == "1")
-    ::raise(SIGSTOP);  // a debugger may attach now; it goes on with SIGCONT
-  YOKE_FAULT_POINT(before_ready);
-  channel.announce_ready();
   YOKE_FAULT_POINT(after_ready);
   run_tasks(channel);
   YOKE_FAULT_POINT(before_exit);
