@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <functional>
 #include <random>
 #include <string>
@@ -42,7 +43,6 @@ std::string text_of(std::span<const std::byte> bytes) {
 struct Pair {
   ParentChannel parent{0, 1, {}};
   std::optional<WorkerChannel> worker;
-  system::Mapping segment{parent.segment_fd(), sizeof(Segment), system::Access::read_only};  // as a third one sees it
   Pair() {
     worker.emplace(system::UniqueFd(::fcntl(parent.segment_fd(), F_DUPFD_CLOEXEC, 3)),
                    system::UniqueFd(::fcntl(parent.worker_socket(), F_DUPFD_CLOEXEC, 3)));
@@ -55,6 +55,7 @@ struct Pair {
     if (!slot) return false;
     const std::string text = text_of(worker->arguments(*slot));
     PackBuffer result;
+    result.lend_when_long();
     const std::string reversed(text.rbegin(), text.rend());
     result.write(reversed.data(), reversed.size());
     worker->publish(ResultKind::value, result, 1);
@@ -213,15 +214,16 @@ TEST(Channel, a_task_that_was_claimed_has_no_start_until_the_worker_tells) {
   EXPECT_EQ(pair.parent.started_ns(1), 200);
 }
 
-TEST(Channel, many_large_arguments_at_once) {  // more than the worker keeps mapped
+TEST(Channel, many_large_arguments_at_once) {  // more than the worker has pieces of memory for
   Pair pair;
-  constexpr int count = 50;
-  for (int i = 0; i < count; ++i)
-    ASSERT_EQ(pair.push(std::to_string(i) + std::string(100'000, 'x')), ParentChannel::Push::done);
-  for (int i = 0; i < count; ++i) {
-    ASSERT_TRUE(pair.work()) << i;
-    const std::string text = std::to_string(i) + std::string(100'000, 'x');
-    ASSERT_EQ(pair.collect(), std::string(text.rbegin(), text.rend()));
+  constexpr int count = 200;
+  const auto text = [](int i) { return std::to_string(i) + std::string(100'000, 'x'); };
+  for (int sent = 0, done = 0; done < count; ++done) {
+    while (sent < count && pair.push(text(sent)) == ParentChannel::Push::done) ++sent;
+    ASSERT_GT(sent, done);
+    ASSERT_TRUE(pair.work()) << done;
+    const std::string expected = text(done);
+    ASSERT_EQ(pair.collect(), std::string(expected.rbegin(), expected.rend()));
   }
 }
 
@@ -276,7 +278,7 @@ TEST(Channel, more_descriptors_than_the_socket_takes) {
   auto outcome = ParentChannel::Push::done;
   while ((outcome = pair.push(std::to_string(pushed) + std::string(70'000, 'x'))) == ParentChannel::Push::done) ++pushed;
   EXPECT_EQ(outcome, ParentChannel::Push::full);
-  EXPECT_GT(pushed, max_kept_memory);
+  EXPECT_EQ(pushed, GivenMemory::most_pieces);
   for (unsigned i = 0; i < pushed; ++i) {
     ASSERT_TRUE(pair.work()) << i;
     ASSERT_NE(pair.collect().find(std::string(100, 'x')), std::string::npos);
@@ -284,23 +286,65 @@ TEST(Channel, more_descriptors_than_the_socket_takes) {
   EXPECT_EQ(pair.push("x" + std::string(70'000, 'x')), ParentChannel::Push::done);
 }
 
-TEST(Channel, a_large_argument_after_the_worker_gave_its_memory_back) {
+TEST(Channel, U4_memory_of_arguments_is_for_reading_and_stays_as_it_is) {
+  ParentChannel parent(0, 1, {});
+  const system::UniqueFd socket(::fcntl(parent.worker_socket(), F_DUPFD_CLOEXEC, 3));
+  ASSERT_EQ(parent.push(*task_with(std::string(100'000, 'x')), 1, 0, 0), ParentChannel::Push::done);
+  ControlMessage message;
+  ASSERT_TRUE(receive_control(socket.get(), message));
+  ASSERT_TRUE(message.descriptor);
+  EXPECT_EQ(::fcntl(message.descriptor.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
+  const std::string path = "/proc/self/fd/" + std::to_string(message.descriptor.get());
+  const system::UniqueFd again(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(again);
+  EXPECT_NE(::ftruncate(again.get(), 1L << 40), 0);
+  EXPECT_NE(::ftruncate(again.get(), 1), 0);
+  EXPECT_NE(::fallocate(again.get(), 0, 1L << 30, 4096), 0);
+  EXPECT_NE(::fcntl(again.get(), F_ADD_SEALS, F_SEAL_WRITE), 0);
+  EXPECT_EQ(::pwrite(again.get(), "y", 1, 0), -1);
+  EXPECT_EQ(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, again.get(), 0), MAP_FAILED);
+}
+
+/// Pieces of memory of arguments that this process has mapped.
+std::size_t mapped_pieces() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find("memfd:yoke-message") != std::string::npos ? 1U : 0U;
+  return count;
+}
+
+TEST(Channel, U3_memory_of_arguments_is_used_again_and_taken_back_by_word) {
+  const std::size_t before = mapped_pieces();
   Pair pair;
-  const auto& given_back = reinterpret_cast<const Segment*>(pair.segment.data())->memory_given_back;
-  std::thread worker([&] {
-    while (pair.work()) {
-    }
-  });
-  for (std::uint32_t round = 1; round <= 2; ++round) {
-    // the same memory each time: the parent keeps it warm
-    ASSERT_EQ(pair.push(std::string(100'000, 'x')), ParentChannel::Push::done);
-    pair.parent.ring();
-    while (!pair.parent.peek()) std::this_thread::yield();
-    ASSERT_EQ(pair.collect(), std::string(100'000, 'x'));
-    while (given_back.load() < round) std::this_thread::yield();  // after a second without work
-  }
-  pair.parent.ask_to_stop();
-  worker.join();
+  const auto once = [&](char letter) {
+    const std::string text(100'000, letter);
+    ASSERT_EQ(pair.push(text), ParentChannel::Push::done);
+    ASSERT_TRUE(pair.work());
+    ASSERT_EQ(pair.collect(), text);
+  };
+  once('a');
+  EXPECT_TRUE(pair.parent.needs_trim());
+  // the worker's result lies in one more
+  EXPECT_EQ(mapped_pieces(), before + 2) << "this process plays both sides";
+  once('b');
+  EXPECT_EQ(mapped_pieces(), before + 2);
+  pair.parent.trim(std::chrono::hours(1));
+  EXPECT_TRUE(pair.parent.needs_trim());
+  pair.parent.trim({});
+  EXPECT_FALSE(pair.parent.needs_trim());
+  pair.worker->read_news();
+  EXPECT_EQ(mapped_pieces(), before);
+  once('c');
+}
+
+TEST(Channel, U3_no_piece_that_a_task_needs_is_taken_back) {
+  Pair pair;
+  const std::string text(100'000, 'x');
+  ASSERT_EQ(pair.push(text), ParentChannel::Push::done);
+  pair.parent.trim({});
+  EXPECT_TRUE(pair.parent.needs_trim());
+  ASSERT_TRUE(pair.work());
+  EXPECT_EQ(pair.collect(), text);
 }
 
 TEST(Channel, a_large_result_of_a_worker_that_is_gone) {  // with a message that it has not read
@@ -341,12 +385,15 @@ TEST(Channel, a_large_result_stays_as_it_is_until_it_is_fetched) {
   for (int i = 0; i < 6; ++i) EXPECT_EQ(text_of(results[static_cast<unsigned>(i)].view()), text(i));
 }
 
+constexpr auto for_parent = LargeBuffer::For::parent;
+
 TEST(LargeBuffer, lent_memory_is_used_again_once_it_is_back) {
   const Keeper keeper;
   const auto numbers = [](int count) {
-    std::vector<LargeBuffer> buffers(static_cast<unsigned>(count));
+    std::deque<LargeBuffer> buffers;
     std::vector<std::uint64_t> all;
-    for (auto& buffer : buffers) {
+    for (int i = 0; i < count; ++i) {
+      LargeBuffer& buffer = buffers.emplace_back(for_parent);
       buffer.reserve(100'000, 0);
       all.push_back(buffer.number());
     }
@@ -356,7 +403,7 @@ TEST(LargeBuffer, lent_memory_is_used_again_once_it_is_back) {
   system::UniqueFd lent;
   system::UniqueFd copy;
   {
-    LargeBuffer buffer;
+    LargeBuffer buffer(for_parent);
     buffer.reserve(100'000, 0);
     buffer.data()[0] = std::byte{'x'};
     number = buffer.number();
@@ -377,11 +424,11 @@ TEST(LargeBuffer, lent_memory_is_used_again_once_it_is_back) {
 
 TEST(LargeBuffer, a_fork_does_not_use_the_same_memory) {
   const Keeper keeper;
-  auto in_use = std::make_unique<LargeBuffer>();
+  auto in_use = std::make_unique<LargeBuffer>(for_parent);
   in_use->reserve(100'000, 0);
   std::uint64_t kept = 0;
   {
-    LargeBuffer buffer;
+    LargeBuffer buffer(for_parent);
     buffer.reserve(100'000, 0);
     kept = buffer.number();
   }
@@ -390,7 +437,7 @@ TEST(LargeBuffer, a_fork_does_not_use_the_same_memory) {
   if (child == 0) {
     const auto forbidden = in_use->number();
     in_use.reset();
-    LargeBuffer first, second;
+    LargeBuffer first(for_parent), second(for_parent);
     first.reserve(100'000, 0);
     second.reserve(100'000, 0);
     bool same = false;
@@ -406,7 +453,7 @@ TEST(LargeBuffer, what_is_kept_is_given_up_where_it_is_missing) {
   if (yoke_test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   const Keeper keeper;
   const auto make = [](std::size_t size) {
-    LargeBuffer buffer;
+    LargeBuffer buffer(for_parent);
     buffer.reserve(size, 0);
   };
   make(100'000);
@@ -420,7 +467,7 @@ TEST(LargeBuffer, what_is_kept_is_given_up_where_it_is_missing) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
   EXPECT_NO_THROW(make(1'000'000));  // the descriptor of what was kept is free again
   {
-    LargeBuffer in_use;
+    LargeBuffer in_use(for_parent);
     in_use.reserve(1'000'000, 0);
     EXPECT_THROW(make(10'000'000), std::system_error);
   }
@@ -430,7 +477,7 @@ TEST(LargeBuffer, what_is_kept_is_given_up_where_it_is_missing) {
 TEST(LargeBuffer, small_ones_leave_far_larger_memory_alone) {
   const Keeper keeper;
   const auto number_for = [](std::size_t size) {
-    LargeBuffer buffer;
+    LargeBuffer buffer(for_parent);
     buffer.reserve(size, 0);
     return buffer.number();
   };
@@ -443,7 +490,7 @@ TEST(LargeBuffer, one_that_grows_leaves_the_largest_kept) {
   const Keeper keeper;
   std::uint64_t number = 0;
   for (int turn = 0; turn < 3; ++turn) {
-    LargeBuffer buffer;
+    LargeBuffer buffer(for_parent);
     std::size_t size = 0;
     for (std::size_t capacity = 100'000; capacity < 100'000'000; capacity *= 2) {
       buffer.reserve(capacity, size);

@@ -1,11 +1,14 @@
-// C9: tasks that write what they like into their worker's segment, close its descriptors, or let a child do it. The pool
+// C9, U3, U4, U6: tasks that write what they like into their worker's segment, close its descriptors, or let a child do it. The pool
 // goes on, every future is done, and no other worker's task gets a wrong result.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -257,15 +260,17 @@ TEST_F(HostileWorkerTest, C9_closes_all_its_descriptors) {
   expect_work();
 }
 
-/// Takes each descriptor that this worker has for memory it shares, and asks for more of it than it has.
+/// Takes each memory of yoke's that it finds open here and in its parent, and asks for more of it than there is.
 int grow_all(const std::string& argument) {
   int grown = 0;
-  for (int fd = 3; fd < 64; ++fd)
-    for (const int opened : {fd, ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDWR)}) {
-      const int seals = ::fcntl(opened, F_GET_SEALS);
-      if (seals < 0) continue;
-      grown += ::ftruncate(opened, 1L << 40) == 0 || ::fallocate(opened, 0, 1L << 30, 4096) == 0 ||
-               ::ftruncate(opened, 1) == 0 || ::fcntl(opened, F_ADD_SEALS, F_SEAL_WRITE) == 0;
+  for (const std::string& process : {std::string("self"), std::to_string(::getppid())})
+    for (int fd = 3; fd < 256; ++fd) {
+      const std::string path = "/proc/" + process + "/fd/" + std::to_string(fd);
+      char target[256] = {};
+      if (::readlink(path.c_str(), target, sizeof target - 1) < 0 || !std::strstr(target, "memfd:yoke-")) continue;
+      const yoke::system::UniqueFd opened(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+      grown += ::ftruncate(opened.get(), 1L << 40) == 0 || ::fallocate(opened.get(), 0, 1L << 30, 4096) == 0 ||
+               ::ftruncate(opened.get(), 1) == 0 || ::fcntl(opened.get(), F_ADD_SEALS, F_SEAL_WRITE) == 0;
     }
   return argument.empty() ? -1 : grown;
 }
@@ -370,6 +375,136 @@ TEST_F(HostileWorkerTest, U5_no_task_speaks_for_the_initializer) {
     EXPECT_EQ(soon(hostile).get(), -1);
     EXPECT_EQ(soon(pool->submit(add_one, i)).get(), i + 1);
   }
+}
+
+/// The memory of arguments that is mapped in this worker.
+std::vector<std::span<const char>> argument_memory() {
+  std::vector<std::span<const char>> all;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("memfd:yoke-message") == std::string::npos) continue;
+    const auto begin = std::stoull(line, nullptr, 16);
+    all.emplace_back(reinterpret_cast<const char*>(begin), std::stoull(line.substr(line.find('-') + 1), nullptr, 16) - begin);
+  }
+  return all;
+}
+std::vector<std::span<const char>> kept_memory;
+/// Maps the memory of its arguments once more, for good.
+std::size_t keep_arguments(const std::string& text) {
+  for (const auto memory : argument_memory()) {
+    void* const copy = ::mremap(const_cast<char*>(memory.data()), 0, memory.size(), MREMAP_MAYMOVE);
+    if (copy != MAP_FAILED) kept_memory.emplace_back(static_cast<const char*>(copy), memory.size());
+  }
+  return text.size();
+}
+/// How much of another task's text there is in the memory of arguments that this worker has, or has kept.
+long seen(const std::string&, char letter) {
+  long count = 0;
+  auto all = argument_memory();
+  all.insert(all.end(), kept_memory.begin(), kept_memory.end());
+  for (const auto memory : all) count += std::ranges::count(memory, letter);
+  return count;
+}
+
+TEST_F(HostileWorkerTest, U3_no_byte_of_another_workers_task_is_seen) {
+  auto one = options();
+  one.max_workers = 1;
+  restart(one);
+  yoke::ProcessPoolExecutor other(one);
+  const std::string own(200'000, 'a');
+  const std::string secret(300'000, 'Z');
+  soon(other.submit(length_of, secret)).get();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(soon(pool->submit(keep_arguments, own)).get(), own.size());
+    EXPECT_EQ(soon(other.submit(length_of, secret)).get(), secret.size());
+    EXPECT_LT(soon(pool->submit(seen, own, 'Z')).get(), 1000) << i;  // but for a byte of its own
+  }
+}
+
+void give_up_rights() {
+  if (::setgid(65534) != 0 || ::setuid(65534) != 0) throw std::runtime_error("setuid");
+}
+void change_root(const std::string& folder) {
+  if (::chroot(folder.c_str()) != 0 || ::chdir("/") != 0) throw std::runtime_error("chroot");
+}
+double weigh_all(const yoke::SharedArray<int>& array, const std::string& constant) {
+  return array[2] + static_cast<double>(constant.size());
+}
+yoke::SharedArray<int> make_array() {
+  yoke::SharedArray<int> array(10);
+  array[3] = 8;
+  return array;
+}
+
+/// Shared memory of each kind reaches the workers of the pool and comes back.
+void expect_shared_memory(yoke::ProcessPoolExecutor& pool) {
+  const yoke::SharedArray<int> array(1000);
+  array[2] = 5;
+  const auto constant = yoke::broadcast(std::string(1000, 'x'));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(soon(pool.submit(weigh_all, array, constant)).get(), 1005);
+    EXPECT_EQ(soon(pool.submit(yoke::by_value([view = array.view()] { return view[2]; }))).get(), 5);
+    EXPECT_EQ(soon(pool.submit([](yoke::SharedView<int> view) { return view[2]; }, array.view())).get(), 5);
+    EXPECT_EQ(soon(pool.submit(make_array)).get()[3], 8);
+    EXPECT_EQ(soon(pool.submit([](std::string text) { return text; }, std::string(200'000, 'x'))).get().size(), 200'000U);
+  }
+}
+
+TEST_F(HostileWorkerTest, U6_shared_memory_reaches_workers_that_gave_up_their_rights) {
+  if (::getuid() != 0) GTEST_SKIP() << "only root has any";
+  restart({.max_workers = 2, .initializer = yoke::initializer(give_up_rights)});
+  expect_shared_memory(*pool);
+}
+
+TEST_F(HostileWorkerTest, U6_shared_memory_reaches_workers_in_a_root_of_their_own) {
+  if (::getuid() != 0) GTEST_SKIP() << "only root may change it";
+  std::string folder = "/tmp/root-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  restart({.max_workers = 2, .initializer = yoke::initializer(change_root, folder)});
+  expect_shared_memory(*pool);
+  restart(options());
+  ::rmdir(folder.c_str());
+}
+
+TEST_F(HostileWorkerTest, U6_shared_memory_of_a_program_that_cannot_be_looked_into) {
+  ::prctl(PR_SET_DUMPABLE, 0);
+  restart({.max_workers = 2});
+  expect_shared_memory(*pool);
+  ::prctl(PR_SET_DUMPABLE, 1);
+}
+
+TEST_F(HostileWorkerTest, U6_what_is_held_for_a_worker_is_bounded_and_sent_again) {
+  restart({.max_workers = 1});
+  const auto first_of = [](const yoke::SharedArray<int>& array) { return array[0]; };
+  std::vector<yoke::SharedArray<int>> all;
+  for (int i = 0; i < 400; ++i) {
+    all.emplace_back(10);
+    all.back()[0] = i;
+    ASSERT_EQ(soon(pool->submit(first_of, all.back())).get(), i);
+  }
+  for (int i = 0; i < 400; i += 7) ASSERT_EQ(soon(pool->submit(first_of, all[static_cast<std::size_t>(i)])).get(), i);
+  const auto dies = pool->submit([] { kill_self(SIGKILL); });
+  soon(dies).wait();
+  for (int i = 0; i < 400; i += 7) ASSERT_EQ(soon(pool->submit(first_of, all[static_cast<std::size_t>(i)])).get(), i);
+}
+
+TEST_F(HostileWorkerTest, U6_a_worker_without_descriptors_for_a_while_has_its_memory_later) {
+  restart({.max_workers = 1});
+  const yoke::SharedArray<int> array(10);
+  array[2] = 5;
+  soon(pool->submit([] {
+    const rlimit none{0, 1024};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  })).get();
+  const auto constant = yoke::broadcast(std::string(1000, 'x'));
+  EXPECT_THROW(soon(pool->submit(weigh_all, array, constant)).get(), yoke::SerializationError);
+  EXPECT_THROW(soon(pool->submit(length_of, std::string(200'000, 'x'))).get(), yoke::Error);
+  soon(pool->submit([] {
+    const rlimit some{256, 1024};
+    ::setrlimit(RLIMIT_NOFILE, &some);
+  })).get();
+  EXPECT_EQ(soon(pool->submit(weigh_all, array, constant)).get(), 1005);
+  EXPECT_EQ(soon(pool->submit(length_of, std::string(200'000, 'x'))).get(), 200'000U);
 }
 
 }  // namespace

@@ -21,8 +21,6 @@ class YOKE_API Buffer {
   virtual std::span<const std::byte> view() const = 0;
   /// Length in bytes, known without fetching.
   virtual std::size_t size() const noexcept = 0;
-  /// A memfd that holds the content from its first byte, or -1.
-  virtual int descriptor() const noexcept { return -1; }
   /// Whether the content speaks of shared memory, which only processes of this machine can have.
   virtual bool speaks_of_shared_memory() const noexcept { return false; }
 };

@@ -21,6 +21,7 @@
 #include "yoke/codec.hpp"
 #include "yoke/custom_packing.hpp"
 #include "yoke/serializer.hpp"
+#include "yoke/shared_array.hpp"
 #include "yoke/wrap.hpp"
 
 namespace yoke {
@@ -275,6 +276,16 @@ struct Crossing<ByValue<F>> {
   static F rebuild(const void*, State&& state) { return std::bit_cast<F>(std::get<0>(state)); }
 };
 
+/// Calls whose state begins with captures that have room for a SharedView.
+template <class F>
+inline constexpr bool may_capture_views = false;
+template <class F>
+inline constexpr bool may_capture_views<ByValue<F>> = sizeof(F) >= sizeof(SharedPlace);
+template <class F, class... B>
+inline constexpr bool may_capture_views<BoundCall<F, B...>> = may_capture_views<F>;
+/// Lets the message hold the shared memory whose views are among the captures, packed from `begin` on.
+YOKE_API void hold_captured_views(PackBuffer& out, std::size_t begin, std::span<const std::byte> captures);
+
 template <class F, class... B>
 struct Crossing<BoundCall<F, B...>> {
   using Inner = Crossing<F>;
@@ -467,11 +478,14 @@ struct TaskType {
   /// `form`: null for the usual one.
   template <class... X>
   static void pack_arguments(PackBuffer& out, const ObjectForm* form, const F& f, X&&... arguments) {
+    [[maybe_unused]] const std::size_t begin = out.size();
+    const auto state = Cross::state(f);
     std::apply(
         [&](const auto&... s) {
           Values<All>::template pack<has_object_form>(out, form, s..., std::forward<X>(arguments)...);
         },
-        Cross::state(f));
+        state);
+    if constexpr (may_capture_views<F>) hold_captured_views(out, begin, std::get<0>(state));
   }
 
   static void run_all(Call& c, All& all, ResultForm form = {}) {

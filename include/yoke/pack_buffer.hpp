@@ -1,5 +1,5 @@
-// PackBuffer: where a message is packed. Small ones on the stack, large ones straight into a memfd, so that they are
-// handed to a worker without another copy.
+// PackBuffer: where a message is packed. Small ones on the stack, large ones in memory of their own; a worker's long result
+// straight into a memfd, which is handed to its parent without another copy.
 //
 // One thread at a time. write() throws std::system_error (ENOMEM, ENOSPC) when there is no room for the message.
 #pragma once
@@ -39,6 +39,8 @@ class YOKE_API PackBuffer {
   std::size_t size() const noexcept { return size_; }
   std::span<const std::byte> view() const noexcept { return {data_, size_}; }
   void truncate(std::size_t size) noexcept { size_ = size; }
+  /// Of a worker's result, before anything is written.
+  void lend_when_long() noexcept { lends_ = true; }
   /// The message speaks of this memory, by a place packed at `at`: whoever has the one keeps the other.
   void hold(std::shared_ptr<SharedMemory> memory, std::size_t at);
   std::span<const detail::HeldMemory> held() const noexcept;
@@ -49,11 +51,13 @@ class YOKE_API PackBuffer {
 
  private:
   void grow(std::size_t length);
+  void need_large();
 
   alignas(16) std::byte small_[256];
   std::byte* data_;
   std::size_t size_ = 0;
   std::size_t capacity_;
+  bool lends_ = false;
   std::shared_ptr<LargeBuffer> large_;
 };
 

@@ -11,7 +11,8 @@
 // Threads and processes: handles are as thread-safe as shared_ptr; the elements are plain memory, so who writes what
 // another reads at the same time needs std::atomic_ref or an order of tasks. A task's writes are seen by whoever has
 // seen its result. A worker that dies in the middle of a write leaves what it has written.
-// A handle holds a descriptor of this process; a task that waits or runs holds its arguments.
+// A handle holds a descriptor of this process; a task that waits or runs holds its arguments. Only workers whose tasks are
+// given an array, or a view of it as an argument or a capture of by_value(), have it.
 //
 // Tasks on other machines (remote.hpp) read the array as it was when they were submitted, and cannot write to it.
 #pragma once
@@ -34,11 +35,9 @@ class SharedMemory;  // lib/wire/shared_memory.hpp
 
 namespace detail {
 
-/// By what another process finds a piece of shared memory: a descriptor in a process that holds it, and what it must
-/// be found to be.
+/// By what a process that was given a piece of shared memory finds it, and what it must be found to be.
 struct SharedPlace {
-  std::int32_t pid;
-  std::int32_t descriptor;
+  std::uint64_t tree;   // of a program and its workers, and theirs: nobody else has memory of theirs
   std::uint64_t inode;
   std::uint64_t bytes;  // 0: no memory at all
   bool operator==(const SharedPlace&) const = default;
@@ -62,11 +61,14 @@ YOKE_API std::shared_ptr<const void> constant_in(SharedMemory& memory, const std
 
 /// Where the memory is in this process; throws Error if it is not held here and cannot be had.
 YOKE_API std::byte* address_of(const SharedPlace& place);
+/// What is packed of a view; the message holds its memory, if this process has it.
+YOKE_API void pack_shared_place(Packer& packer, const SharedPlace& place);
+YOKE_API SharedPlace unpack_shared_place(const Object& object);
 
 }  // namespace detail
 
 /// A SharedArray without a hold on its memory: plain bytes, for the captures of by_value(). Valid in any worker of this
-/// process for as long as somebody here holds the array; in the worker until the task ends.
+/// process for as long as somebody here holds the array, as its task does; in the worker until the task ends.
 template <class T>
 struct SharedView {
   detail::SharedPlace place;  // not to be touched
@@ -75,6 +77,12 @@ struct SharedView {
   std::span<T> span() const { return {reinterpret_cast<T*>(detail::address_of(place)), size()}; }
   std::size_t size() const noexcept { return place.bytes / sizeof(T); }
   T& operator[](std::size_t i) const { return span()[i]; }
+};
+
+template <class T>
+struct Codec<SharedView<T>> {
+  static void pack(Packer& packer, const SharedView<T>& view) { detail::pack_shared_place(packer, view.place); }
+  static SharedView<T> unpack(const Object& object) { return {detail::unpack_shared_place(object)}; }
 };
 
 template <class T>

@@ -23,13 +23,12 @@ inline constexpr std::size_t arena_alignment = 64;
 inline constexpr std::size_t longest_in_arena = 64 * 1024;    // longer messages go as memfds of their own
 
 inline constexpr std::size_t max_results_descriptors = 32;    // that a worker has sent and its parent not collected
-inline constexpr std::size_t max_kept_memory = 8;             // memfds with arguments that a worker keeps mapped
 
 /// Where a message lies.
 enum class Place : std::uint32_t {
   slot,   // in the slot itself
   arena,  // in the segment's arena, at `where`
-  memfd   // in a memfd known by the number `where`, sent over the control socket before
+  memfd   // in a memfd known by the number `where`, sent over the control socket before; of a result, sent with it
 };
 
 struct alignas(64) TaskSlot {
@@ -40,15 +39,16 @@ struct alignas(64) TaskSlot {
   std::uint64_t length;
   std::uint64_t where;
   Place place;
-  std::uint32_t flags;
+  std::uint16_t flags;
+  std::uint16_t told;                // control messages that were sent before, modulo 2^16: the worker reads so many first
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(TaskSlot) == 128);
 
 /// TaskSlot::flags: the worker takes no further task if this one throws.
-inline constexpr std::uint32_t flag_initializer = 1;
+inline constexpr std::uint16_t flag_initializer = 1;
 /// The worker is told of reducers before the task's own arguments, and there may be no function behind them.
-inline constexpr std::uint32_t flag_reducers = 2;
+inline constexpr std::uint16_t flag_reducers = 2;
 
 enum class ResultKind : std::uint32_t { value, exception };
 
@@ -106,6 +106,7 @@ struct Bootstrap {
   std::int32_t depth;
   std::uint32_t identity_length;
   std::uint8_t identity[32];  // of the program, see system/modules.hpp
+  std::uint64_t tree;         // see wire/shared_memory.hpp
 };
 
 /// Changes with every change of this file.
@@ -126,7 +127,7 @@ struct Segment {
   std::atomic<std::uint32_t> spin;              // parent: looks at the next slot before the worker sleeps
   std::atomic<std::uint64_t> recycle_above;     // parent: bytes of memory of the worker's own; 0: no limit
   alignas(64) Word tasks_armed;                 // worker
-  Word memory_given_back;                       // worker: how often it gave back the memory of large arguments
+  Word memory_missed;                           // worker: how often memory that it was sent did not reach it
   alignas(64) Word leader_armed;                // parent
   Word watchdog_armed;                          // parent
   std::atomic<std::uint64_t> leader_from;       // parent: results below this position need not ring the leader

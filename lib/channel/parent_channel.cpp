@@ -45,21 +45,26 @@ T read_once(const T& shared) noexcept {
 }  // namespace
 
 ParentChannel::ParentChannel(int rank, int depth, const system::ModuleIdentity& program)
+    : ParentChannel(rank, depth, program, make_control_pair()) {}
+
+ParentChannel::ParentChannel(int rank, int depth, const system::ModuleIdentity& program, ControlPair ends)
     : segment_fd_(system::create_memfd("yoke-segment", sizeof(Segment))),
       mapping_(segment_fd_.get(), sizeof(Segment), system::Access::read_write),
+      worker_socket_(std::move(ends.second)),
+      socket_(std::move(ends.first)),
       tasks_(slot_count),
       arena_(arena_size, arena_alignment),
       tasks_bell_(segment().tasks_armed, segment().tasks_rung),
       leader_bell_(segment().leader_armed, segment().leader_rung),
       watchdog_bell_(segment().watchdog_armed, segment().watchdog_rung) {
   system::seal_memfd(segment_fd_.get(), system::Seal::size);
-  std::tie(socket_, worker_socket_) = make_control_pair();
   Bootstrap& bootstrap = segment().bootstrap;
   bootstrap.version = layout_version;
   bootstrap.rank.store(rank, std::memory_order_relaxed);
   bootstrap.depth = depth;
   bootstrap.identity_length = static_cast<std::uint32_t>(std::min(program.size(), sizeof bootstrap.identity));
   std::copy_n(program.data(), bootstrap.identity_length, bootstrap.identity);
+  bootstrap.tree = SharedMemory::tree();
   introduced_ = {true, true};  // no module, and the program itself
 }
 
@@ -68,7 +73,7 @@ bool ParentChannel::introduce(wire::FunctionReference reference) {
   if (number < introduced_.size() && introduced_[number]) return true;
   const auto description = wire::describe_module(number);
   if (description.size() > max_control_body) return false;
-  if (!send_control(socket_.get(), ControlKind::module, number, description)) return false;
+  if (!socket_.send(ControlKind::module, number, description)) return false;
   if (number >= introduced_.size()) introduced_.resize(number + 1);
   introduced_[number] = true;
   return true;
@@ -80,95 +85,70 @@ ParentChannel::Push ParentChannel::send_failure() const noexcept {
   return full && outstanding_ != 0 ? Push::full : Push::broken;
 }
 
-/// True if the worker has said since the last look that it gave back the memory of large arguments.
-bool ParentChannel::memory_was_given_back() noexcept {
-  const std::uint32_t now = segment().memory_given_back.load(std::memory_order_acquire);
-  if (now == memory_given_back_) return false;
-  memory_given_back_ = now;
-  sent_memory_.clear();
-  return true;
+void ParentChannel::look_for_missed_memory() noexcept {
+  const std::uint32_t now = segment().memory_missed.load(std::memory_order_relaxed);
+  if (now != memory_missed_) given_.doubt();
+  memory_missed_ = now;
 }
 
-bool ParentChannel::send_memory(std::uint64_t number, int descriptor) {
-  if (!send_control(socket_.get(), ControlKind::memory, number, {}, descriptor)) return false;
-  if (sent_memory_.size() == max_kept_memory) sent_memory_.erase(sent_memory_.begin());
-  sent_memory_.push_back(number);
+/// What does not fit the segment, and what the arguments speak of.
+ParentChannel::Push ParentChannel::give_memory(const Bytes& arguments, bool is_long, std::uint64_t& where) {
+  using Gave = GivenMemory::Gave;
+  look_for_missed_memory();
+  Gave gave = given_.share(memory_of(arguments), head_, tail_);
+  if (gave == Gave::yes && is_long) gave = given_.put(arguments.view(), head_, tail_, where);
+  if (gave == Gave::not_taken) return send_failure();
+  if (gave == Gave::all_in_use) return Push::full;
   YOKE_FAULT_POINT(argument_memory_sent, segment().status.pid.load(std::memory_order_relaxed));
-  return true;
+  return Push::done;
 }
 
-bool ParentChannel::hand_over_memory(const Bytes& arguments, TaskSlot& slot) {
-  const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
-  if (!buffer || buffer->descriptor() < 0) {  // memory of another kind
-    auto copy = std::make_shared<LargeBuffer>();
-    const auto content = arguments.view();
-    copy->reserve(std::max(content.size(), LargeBuffer::memfd_threshold + 1), 0);
-    std::memcpy(copy->data(), content.data(), content.size());
-    copy->set_size(content.size());
-    buffer = copy.get();
-    copies_.emplace_back(head_, std::move(copy));
-  }
-  const std::uint64_t number = buffer->number();
-  memory_was_given_back();
-  const bool known = std::find(sent_memory_.begin(), sent_memory_.end(), number) != sent_memory_.end();
-  if (!known && !send_memory(number, buffer->descriptor())) return false;
-  slot.place = Place::memfd;
-  slot.where = number;
-  return true;
-}
-
-bool ParentChannel::place_arguments(TaskSlot& slot, const Bytes& arguments, Push& failure) {
+/// The slot is only written to: the worker may change what it says at any time.
+ParentChannel::Push ParentChannel::place_arguments(TaskSlot& slot, const Bytes& arguments) {
   const std::size_t length = arguments.size();
-  slot.length = length;
-  slot.where = 0;
+  const bool is_long = length > longest_in_arena;
+  std::uint64_t where = 0;
+  if (is_long || (arguments.buffer() && arguments.buffer()->speaks_of_shared_memory()))
+    if (const Push given = give_memory(arguments, is_long, where); given != Push::done) return given;
+  slot.place = Place::memfd;
   if (length <= TaskSlot::inline_capacity) {
     slot.place = Place::slot;
     const auto content = arguments.view();
     if (!content.empty()) std::memcpy(slot.content, content.data(), content.size());
-    return true;
-  }
-  if (length <= longest_in_arena) {
+  } else if (!is_long) {
     const auto offset = arena_.allocate(length, head_);
-    if (!offset) {
-      failure = Push::full;
-      return false;
-    }
+    if (!offset) return Push::full;
     slot.place = Place::arena;
-    slot.where = *offset;
-    std::memcpy(segment().task_arena + *offset, arguments.view().data(), length);
-    return true;
+    where = *offset;
+    std::memcpy(segment().task_arena + where, arguments.view().data(), length);
   }
-  if (hand_over_memory(arguments, slot)) return true;
-  failure = send_failure();
-  return false;
+  slot.length = length;
+  slot.where = where;
+  return Push::done;
 }
 
 ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference function, wire::FunctionReference target,
-                                        std::uint32_t flags) {
+                                        std::uint16_t flags) {
   if (head_ - tail_ >= slot_count) return Push::full;
   if (!introduce(function) || !introduce(target)) return send_failure();
   TaskSlot& slot = segment().tasks[head_ % slot_count];
-  Push failure = Push::full;
-  if (!place_arguments(slot, task.arguments(), failure)) return failure;
+  if (const Push placed = place_arguments(slot, task.arguments()); placed != Push::done) return placed;
   slot.function = function;
   slot.target = target;
   slot.flags = flags;
+  slot.told = socket_.count();
   tasks_[head_ % slot_count] = TaskPtr(&task);
-  const bool in_memfd = slot.place == Place::memfd;
-  const std::uint64_t number = slot.where;
   YOKE_FAULT_POINT(before_make_ready, segment().status.pid.load(std::memory_order_relaxed));
   make_ready(slot.state, head_);
   YOKE_FAULT_POINT(after_make_ready, segment().status.pid.load(std::memory_order_relaxed));
   ++head_;
   ++outstanding_;
   system::prefetch_to_write(&segment().tasks[(head_ + lines_ahead) % slot_count]);
-  if (in_memfd) {
-    // Either this sees that the worker gives back what it was taken to hold, or the worker sees the task.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    const Buffer* buffer = task.arguments().buffer();
-    if (memory_was_given_back() && buffer && buffer->descriptor() >= 0) send_memory(number, buffer->descriptor());
-  }
   return Push::done;
+}
+
+void ParentChannel::trim(std::chrono::steady_clock::duration age) noexcept {
+  if (given_.trim(age, tail_)) ring();
 }
 
 bool ParentChannel::ring() noexcept {
@@ -192,7 +172,6 @@ void ParentChannel::skip_revoked() noexcept {
   while (tail_ != head_ && !tasks_[tail_ % slot_count]) ++tail_;
   if (tail_ == before) return;
   arena_.release_below(tail_);
-  if (!copies_.empty()) std::erase_if(copies_, [this](const auto& copy) { return copy.first < tail_; });
   segment().collected.store(tail_, std::memory_order_release);
 }
 
@@ -291,7 +270,7 @@ std::optional<system::UniqueFd> ParentChannel::receive_descriptor(ControlKind ki
   std::size_t looks = 0;
   for (ControlMessage message; found == received_.end();) {
     // A worker may send faster than this reads.
-    if (received_.size() >= max_received || ++looks > max_received || !receive_control(socket_.get(), message)) return {};
+    if (received_.size() >= max_received || ++looks > max_received || !receive_control(socket_.socket(), message)) return {};
     const ControlKind came = message.head.kind;
     if (came == ControlKind::ready) ready_ = true;
     if ((came != ControlKind::memory && came != ControlKind::shared) || !message.descriptor) continue;
@@ -341,7 +320,7 @@ std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t positi
 bool ParentChannel::ready() noexcept {
   if (ready_) return true;
   ControlMessage message;
-  ready_ = receive_control(socket_.get(), message) && message.head.kind == ControlKind::ready;
+  ready_ = receive_control(socket_.socket(), message) && message.head.kind == ControlKind::ready;
   return ready_;
 }
 

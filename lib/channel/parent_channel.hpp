@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "lib/channel/arena_ring.hpp"
 #include "lib/channel/control_socket.hpp"
 #include "lib/channel/doorbell.hpp"
+#include "lib/channel/given_memory.hpp"
 #include "lib/channel/layout.hpp"
 #include "lib/system/frames.hpp"
 #include "lib/system/memfd.hpp"
@@ -50,7 +52,7 @@ class ParentChannel {
   // Tasks.
   enum class Push { done, full, broken };  // broken: the worker does not take control messages
   /// Gives the worker a task; `references` are of its trampoline and its target. The task's pool_word is not touched.
-  Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint32_t flags);
+  Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint16_t flags);
   /// Tells the worker of the module of a reference that is in the arguments of the next task; false if it takes no control
   /// message.
   bool introduce(wire::FunctionReference reference);
@@ -109,6 +111,10 @@ class ParentChannel {
   /// Found above the limit of set_recycle_limit between two tasks.
   bool too_large() const noexcept { return segment().status.too_large.load(std::memory_order_acquire) != 0; }
 
+  /// There is, or will be with time, memory to take back from the worker.
+  bool needs_trim() const noexcept { return given_.needs_trim(); }
+  /// Takes back what no task has used for `age`.
+  void trim(std::chrono::steady_clock::duration age) noexcept;
   void ask_to_stop() noexcept;
   /// Its lifeline ends the process as soon as it is woken: the way where signals may not be sent.
   void ask_to_end() noexcept { segment().end.store(1, std::memory_order_release); }
@@ -119,11 +125,12 @@ class ParentChannel {
   void set_spin(std::uint32_t looks) noexcept { segment().spin.store(looks, std::memory_order_relaxed); }
 
  private:
+  using ControlPair = std::pair<system::UniqueFd, system::UniqueFd>;
+  ParentChannel(int rank, int depth, const system::ModuleIdentity& program, ControlPair ends);
   Segment& segment() const noexcept { return *reinterpret_cast<Segment*>(mapping_.data()); }
-  bool place_arguments(TaskSlot& slot, const Bytes& arguments, Push& failure);
-  bool hand_over_memory(const Bytes& arguments, TaskSlot& slot);
-  bool send_memory(std::uint64_t number, int descriptor);
-  bool memory_was_given_back() noexcept;
+  Push place_arguments(TaskSlot& slot, const Bytes& arguments);
+  Push give_memory(const Bytes& arguments, bool is_long, std::uint64_t& where);
+  void look_for_missed_memory() noexcept;
   Push send_failure() const noexcept;
   std::string fetch(std::uint64_t position, const ResultSlot& slot, Outcome& into);
   std::string fetch_content(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place, Bytes& into);
@@ -134,8 +141,9 @@ class ParentChannel {
 
   system::UniqueFd segment_fd_;
   system::Mapping mapping_;
-  system::UniqueFd socket_;
   system::UniqueFd worker_socket_;
+  ControlSender socket_;
+  GivenMemory given_{socket_};
   std::vector<TaskPtr> tasks_;   // by position, null once collected or revoked
   bool ready_ = false;
   std::uint64_t head_ = 0;       // next position to fill
@@ -146,9 +154,7 @@ class ParentChannel {
   Sleeper leader_bell_;
   Sleeper watchdog_bell_;
   std::vector<bool> introduced_;                         // modules told to the worker
-  std::vector<std::uint64_t> sent_memory_;               // numbers of the memfds that the worker holds, oldest first
-  std::vector<std::pair<std::uint64_t, std::shared_ptr<const Buffer>>> copies_;  // of arguments, by position
-  std::uint32_t memory_given_back_ = 0;                  // the worker's word as last seen
+  std::uint32_t memory_missed_ = 0;                      // the worker's word as last seen
   struct Received {
     ControlKind kind;
     std::uint64_t position;

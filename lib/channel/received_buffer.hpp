@@ -6,10 +6,10 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <mutex>
 
 #include "lib/system/unique_fd.hpp"
+#include "lib/system/warm_bytes.hpp"
 #include "yoke/bytes.hpp"
 
 namespace yoke::channel {
@@ -17,22 +17,14 @@ namespace yoke::channel {
 class ReceivedBuffer final : public Buffer {
  public:
   ReceivedBuffer(system::UniqueFd descriptor, std::size_t size);
-  ~ReceivedBuffer() override;
   std::size_t size() const noexcept override { return size_; }
   std::span<const std::byte> view() const override;
-
-  /// Memory of this process, kept warm between two results.
-  struct Memory {
-    std::size_t size() const noexcept { return capacity; }
-    std::unique_ptr<std::byte[]> bytes;
-    std::size_t capacity = 0;
-  };
 
  private:
   mutable system::UniqueFd descriptor_;
   std::size_t size_;
   mutable std::once_flag fetched_;
-  mutable Memory content_;
+  mutable system::WarmBytes content_;
 };
 
 }  // namespace yoke::channel

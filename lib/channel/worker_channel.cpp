@@ -1,7 +1,6 @@
 #include "lib/channel/worker_channel.hpp"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,9 +20,8 @@
 namespace yoke::channel {
 namespace {
 
-/// Mappings of large arguments are kept for the next task for so long, then given back.
+/// Memory that is kept for the next use.
 constexpr std::chrono::seconds keep_memory_for{1};
-constexpr std::chrono::milliseconds wait_for_control{10'000};  // the parent is about to send: it takes no time
 
 constexpr std::chrono::microseconds soon{300};  // about as long as longest_spin takes, which the processor decides
 
@@ -120,20 +118,14 @@ void WorkerChannel::wait() {
   tasks_bell_.arm();
   YOKE_FAULT_POINT(bell_armed);
   while (nothing_to_do() && !tasks_bell_.rung()) {
-    if (memory_.empty() && !SharedMemory::has_kept() && !system::warm_memory::any()) {
+    if (was_given_memory_) read_news();  // what comes later rings
+    if (!system::warm_memory::any()) {
       tasks_bell_.sleep({});
       continue;
     }
     const auto give_back_at = std::chrono::steady_clock::now() + keep_memory_for;
     tasks_bell_.sleep(give_back_at);
-    if (std::chrono::steady_clock::now() < give_back_at) continue;
-    SharedMemory::trim_kept();
-    system::warm_memory::trim(keep_memory_for);
-    if (memory_.empty()) continue;
-    // Either a task that came meanwhile is seen here, or the parent sees this and sends its memory again.
-    segment_->memory_given_back.fetch_add(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (nothing_to_do()) memory_.clear();
+    if (std::chrono::steady_clock::now() >= give_back_at) system::warm_memory::trim(keep_memory_for);
   }
   tasks_come_soon_ = std::chrono::steady_clock::now() - asleep_at < soon;
 }
@@ -141,53 +133,75 @@ void WorkerChannel::wait() {
 /// Takes in the next control message; false if there is none.
 bool WorkerChannel::read_control() {
   if (!receive_control(socket_.get(), *message_)) return false;
+  ++told_;
   const ControlHead& head = message_->head;
-  if (head.kind == ControlKind::module) {
-    functions_.add_module(static_cast<std::uint32_t>(head.number), std::span(message_->body, message_->body_length));
-  } else if (head.kind == ControlKind::memory) {
-    system::Mapping mapping;  // stays empty if there was no descriptor left for it
-    if (const system::UniqueFd descriptor = std::move(message_->descriptor)) {  // which would keep the memory
-      struct stat status {};
-      if (::fstat(descriptor.get(), &status) != 0)
-        throw std::system_error(errno, std::system_category(), "fstat of a large argument");
-      mapping = system::Mapping(descriptor.get(), static_cast<std::size_t>(status.st_size),
-                                system::Access::read_only);
-    }
-    if (memory_.size() == max_kept_memory) memory_.erase(memory_.begin());
-    memory_.push_back({head.number, std::move(mapping)});
-    YOKE_FAULT_POINT(argument_memory_received);
+  switch (head.kind) {
+    case ControlKind::module:
+      functions_.add_module(static_cast<std::uint32_t>(head.number), std::span(message_->body, message_->body_length));
+      break;
+    case ControlKind::memory: take_memory(); break;
+    case ControlKind::shared: take_shared(); break;
+    case ControlKind::drop_memory:
+      std::erase_if(memory_, [&](const KeptMemory& memory) { return memory.number == head.number; });
+      break;
+    case ControlKind::drop_shared: SharedMemory::drop(head.number); break;
+    case ControlKind::ready: break;  // is the worker's to say
   }
   return true;
 }
 
-/// Waits for a message that the parent is about to send.
-bool WorkerChannel::control_comes() {
-  pollfd look{socket_.get(), POLLIN, 0};
-  int result;
-  do result = ::poll(&look, 1, static_cast<int>(wait_for_control.count()));
-  while (result < 0 && errno == EINTR);
-  return result == 1 && (look.revents & POLLIN) != 0;
+void WorkerChannel::read_news() {
+  while (read_control()) {
+  }
 }
 
-std::vector<WorkerChannel::KeptMemory>::iterator WorkerChannel::find_memory(std::uint64_t number) {
-  return std::find_if(memory_.begin(), memory_.end(), [&](const KeptMemory& memory) { return memory.number == number; });
+/// Without a descriptor the memory's task will say that it is not there; the parent sends it anew for the next.
+void WorkerChannel::take_memory() {
+  was_given_memory_ = true;
+  const system::UniqueFd descriptor = std::move(message_->descriptor);  // which would keep the memory
+  struct stat status {};
+  try {
+    if (descriptor && ::fstat(descriptor.get(), &status) == 0) {
+      memory_.push_back({message_->head.number, system::Mapping(descriptor.get(), static_cast<std::size_t>(status.st_size),
+                                                                system::Access::read_only)});
+      YOKE_FAULT_POINT(argument_memory_received);
+      return;
+    }
+  } catch (const std::system_error&) {
+    // no room to map it
+  }
+  segment_->memory_missed.fetch_add(1, std::memory_order_relaxed);
+}
+
+void WorkerChannel::take_shared() {
+  was_given_memory_ = true;
+  try {
+    if (message_->descriptor) return SharedMemory::keep(std::move(message_->descriptor));
+  } catch (const std::exception&) {
+    // no room to map it
+  }
+  segment_->memory_missed.fetch_add(1, std::memory_order_relaxed);
+}
+
+/// All that the parent had sent when it made the task ready.
+void WorkerChannel::read_until(std::uint16_t told) {
+  while (static_cast<std::int16_t>(told - told_) > 0 && read_control()) {
+  }
 }
 
 std::span<const std::byte> WorkerChannel::arguments(const TaskSlot& slot) {
+  if (slot.told != told_) read_until(slot.told);
   if (slot.place == Place::slot) return {slot.content, slot.length};
   if (slot.place == Place::arena) return {segment_->task_arena + slot.where, slot.length};
-  auto found = find_memory(slot.where);
-  while (found == memory_.end() && (read_control() || control_comes())) found = find_memory(slot.where);
+  const auto found = std::ranges::find(memory_, slot.where, &KeptMemory::number);
   if (found == memory_.end() || found->mapping.size() < slot.length)
-    throw Error(fmt::format("the memory of {} bytes of arguments did not reach the worker", slot.length));
+    throw Error(fmt::format("the memory of {} bytes of arguments did not reach the worker: has it descriptors and address "
+                            "space left?", slot.length));
   return {found->mapping.data(), slot.length};
 }
 
 const void* WorkerChannel::resolve(wire::FunctionReference reference) {
-  if (reference == 0) return nullptr;
-  while (!functions_.knows(wire::module_number(reference)) && read_control()) {
-  }
-  return functions_.resolve(reference);
+  return reference == 0 ? nullptr : functions_.resolve(reference);
 }
 
 /// Until the parent has copied more results: it was rung for them, and if it is dead the lifeline ends this process.

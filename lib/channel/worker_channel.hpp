@@ -1,11 +1,11 @@
 // WorkerChannel: the worker's end of what lies between it and its parent.
 //
-// Used by the worker's main thread alone. The parent is trusted. A worker sleeps only on its doorbell, but for the
-// moment in which the parent sends memory again; the lifeline thread ends it when the parent dies.
+// Used by the worker's main thread alone. The parent is trusted. A worker sleeps only on its doorbell; the lifeline thread ends
+// it when the parent dies.
 //
-// Memory of large arguments: the parent sends each memfd once and remembers the last max_kept_memory that it sent; the
-// worker keeps as many of the last that it took in. It takes in no more than its task needs, so what the parent takes
-// for known is known. A worker that gives all back says so in memory_given_back first.
+// Memory of large arguments, and shared memory: the parent sends each once, and says when it is to go. Before a task the
+// worker has read all that was sent until then, so that what the parent takes for known is known. Where a descriptor was
+// missing it says so in memory_missed.
 //
 // Memory of large results: the memfd in which a result was packed is lent (wire/large_buffer.hpp) and not used again before the
 // parent has fetched the result and closed it.
@@ -54,6 +54,8 @@ class WorkerChannel {
   std::uint64_t position() const noexcept { return position_; }
   bool waited() const noexcept { return waited_; }  // the last next() did not find a task at once
   bool slept() const noexcept { return slept_; }    // and slept
+  /// Takes in what the parent has sent, and lets go what it takes back. Between two tasks.
+  void read_news();
   /// Of the task that next() returned. Throws yoke::Error, std::system_error.
   std::span<const std::byte> arguments(const TaskSlot& slot);
   const void* resolve(wire::FunctionReference reference);
@@ -68,8 +70,9 @@ class WorkerChannel {
   void check_lap(const TaskSlot& slot) const;
   void wait();
   bool read_control();
-  bool control_comes();
-  std::vector<KeptMemory>::iterator find_memory(std::uint64_t number);
+  void read_until(std::uint16_t told);
+  void take_memory();
+  void take_shared();
   void wait_for_collection() const;
   std::size_t arena_room_for(std::size_t length);
   void wait_for_descriptor_room(std::size_t count);
@@ -94,7 +97,9 @@ class WorkerChannel {
   Ringer leader_bell_;
   Ringer watchdog_bell_;
   wire::FunctionResolver functions_;
-  std::vector<KeptMemory> memory_;  // oldest first
+  std::uint16_t told_ = 0;          // control messages that were read
+  std::vector<KeptMemory> memory_;  // of arguments
+  bool was_given_memory_ = false;   // which the parent may take back
   std::deque<std::uint64_t> handed_over_;  // positions of descriptors that went with results not yet collected
   std::unique_ptr<ControlMessage> message_;
 };

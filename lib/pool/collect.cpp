@@ -28,7 +28,7 @@ bool LocalPool::collect_from(Worker& worker) {
   just_woken_.store(false, std::memory_order_relaxed);
   channel::ParentChannel::Collected result;
   while (worker.channel.collect(result)) finish(worker, result);
-  worker.slow = false;
+  worker.slow = worker.full = false;
   if (worker.idle()) may_be_imbalanced_ = true;  // it can run what waits elsewhere
   if (worker.idle() && options_.timeout) {
     worker.idle_since = Clock::now();

@@ -37,7 +37,7 @@ std::size_t LocalPool::most_awake() const {
 }
 
 bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
-  if (!worker.takes_tasks() || worker.hangs || worker.outstanding() >= limit) return false;
+  if (!worker.takes_tasks() || worker.hangs || worker.full || worker.outstanding() >= limit) return false;
   return !options_.max_tasks_per_worker || worker.given < static_cast<std::uint64_t>(*options_.max_tasks_per_worker);
 }
 
@@ -129,7 +129,10 @@ void LocalPool::dispatch() {
     if (last && last != worker) ring(*last);
     last = worker;
     if (!worker->watched) wake_watchdog();
-    if (!give(*worker, *task)) break;
+    if (!give(*worker, *task)) {
+      worker->full = true;  // others may have room
+      continue;
+    }
     backlog_.pop();
     may_be_imbalanced_ |= worker->outstanding() > 1 || worker->holds_up_tasks();
   }
@@ -182,6 +185,7 @@ void LocalPool::fill_from_spares() {
 /// Takes back what a worker has not started: to the front of the backlog, in order.
 void LocalPool::take_back_unstarted(Worker& worker) {
   std::deque<TaskPtr> tasks;
+  worker.full = false;
   channel::ParentChannel& channel = worker.channel;
   const auto first = channel.oldest_position();
   // from the last to the first, so that the worker does not start one of them meanwhile and run out of order

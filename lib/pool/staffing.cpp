@@ -14,6 +14,7 @@
 #include "lib/system/launcher.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/worker_program.hpp"
+#include "lib/wire/large_buffer.hpp"
 #include "lib/wire/reducers.hpp"
 #include "lib/worker/lifeline.hpp"
 #include "lib/worker/worker_process.hpp"
@@ -86,6 +87,7 @@ void LocalPool::prepare(Worker& worker) const {
   if (reduces) {
     PackBuffer all;
     wire::describe_reducers(all, job_reducers(), result_reducers());
+    for (const auto& held : memory_of(arguments)) all.hold(held.memory, all.size() + held.at);
     all.write(reinterpret_cast<const char*>(arguments.view().data()), arguments.size());
     arguments = all.take();
     for (const Reducers* reducers : {&job_reducers(), &result_reducers()})
@@ -93,7 +95,7 @@ void LocalPool::prepare(Worker& worker) const {
   }
   worker.initializer = new detail::TaskOf<void>(call ? call.callable() : no_call, target, std::move(arguments));
   const auto function = call ? wire::refer_to(reinterpret_cast<const void*>(call.callable().trampoline)) : 0;
-  const auto flags = channel::flag_initializer | (reduces ? channel::flag_reducers : 0);
+  const auto flags = static_cast<std::uint16_t>(channel::flag_initializer | (reduces ? channel::flag_reducers : 0));
   if (!introduced || worker.channel.push(*worker.initializer, function, target ? wire::refer_to(target) : 0, flags) !=
                          channel::ParentChannel::Push::done)
     throw Error("the initializer's arguments, or the reducers, could not be handed to the worker");

@@ -96,7 +96,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   for (const Corpse& corpse : corpses_) at_latest(now + (now < corpse.waited_for_until ? look_again : roll_call));
   balance_is_watched_ = imbalanced();
   if (balance_is_watched_) at_latest(now + nap);
-  if (!system::warm_memory::any())
+  if (!system::warm_memory::any() && std::ranges::none_of(workers_, [](const auto& w) { return w->channel.needs_trim(); }))
     next_trim_.reset();
   else if (!next_trim_)
     next_trim_ = now + keep_warm_for;
@@ -168,11 +168,13 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   lock.unlock();
   if (!deadline || *deadline > Clock::now())
     system::futex_wait_any(std::span(words.data(), count), deadline);
-  if (next_trim_ && Clock::now() >= *next_trim_) {
-    system::warm_memory::trim(keep_warm_for);
+  const bool trims = next_trim_ && Clock::now() >= *next_trim_;
+  if (trims) system::warm_memory::trim(keep_warm_for);
+  lock.lock();
+  if (trims) {
+    for (const auto& worker : workers_) worker->channel.trim(keep_warm_for);
     next_trim_.reset();
   }
-  lock.lock();
   watchdog_sleeps_.store(false, std::memory_order_seq_cst);
   watchdog_rests_ = false;
   watchdog_wakes_at_.store(0, std::memory_order_relaxed);

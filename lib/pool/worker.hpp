@@ -58,6 +58,7 @@ struct Worker {
   std::uint64_t told_started = 0;            // position + 1 of the last task of which the observer was told
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
   bool hangs = false;                        // it does not begin what it has: its start, or a destructor, takes long
+  bool full = false;                         // takes no more until something of what it has is done or taken back
   bool slow = false;                         // its task runs long: tasks were taken back from behind it
   bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
   std::uint32_t life = 0;                    // the life word as it is while the worker lives; known once it was ready

@@ -30,12 +30,6 @@ class BlockBuffer final : public Buffer {
 
 }  // namespace
 
-std::span<detail::HeldMemory> memory_of(const Bytes& arguments) {
-  const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
-  if (!buffer) return {};
-  return const_cast<LargeBuffer*>(buffer)->held();
-}
-
 Bytes payload_of(std::shared_ptr<SharedMemory> block) { return Bytes(std::make_shared<BlockBuffer>(std::move(block))); }
 
 void Blocks::replace(std::span<detail::HeldMemory> held) {

@@ -18,9 +18,6 @@ namespace yoke::remote {
 
 using BlockNumber = std::uint64_t;  // of one content, never of another
 
-/// What packed arguments speak of.
-std::span<detail::HeldMemory> memory_of(const Bytes& arguments);
-
 /// A block as the payload of a frame.
 Bytes payload_of(std::shared_ptr<SharedMemory> block);
 

@@ -124,8 +124,8 @@ void seal_memfd(int fd, Seal seal) {
 
 UniqueFd read_only(UniqueFd fd) {
   const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
-  UniqueFd opened = above_stdio(UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
-  return opened ? std::move(opened) : std::move(fd);
+  UniqueFd opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return opened ? above_stdio(std::move(opened)) : std::move(fd);
 }
 
 void punch_hole(int fd, std::size_t offset, std::size_t length) noexcept {

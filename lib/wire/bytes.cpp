@@ -19,8 +19,13 @@ std::shared_ptr<const Buffer> Bytes::copy_to_buffer(std::span<const std::byte> c
 
 PackBuffer::~PackBuffer() = default;
 
+void PackBuffer::need_large() {
+  using For = LargeBuffer::For;
+  if (!large_) large_ = std::make_shared<LargeBuffer>(lends_ ? For::parent : For::this_process);
+}
+
 void PackBuffer::grow(std::size_t length) {
-  if (!large_) large_ = std::make_shared<LargeBuffer>();
+  need_large();
   const bool on_stack = data_ == small_;
   large_->reserve(std::max(size_ + length, 2 * capacity_), on_stack ? 0 : size_);
   if (on_stack) std::memcpy(large_->data(), small_, size_);
@@ -29,7 +34,7 @@ void PackBuffer::grow(std::size_t length) {
 }
 
 void PackBuffer::hold(std::shared_ptr<SharedMemory> memory, std::size_t at) {
-  if (!large_) large_ = std::make_shared<LargeBuffer>();
+  need_large();
   large_->hold(std::move(memory), at);
 }
 

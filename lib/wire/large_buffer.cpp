@@ -41,7 +41,7 @@ LargeBuffer::Memory take_memory(std::size_t size) {
   LargeBuffer::Memory memory;
   memory.fd = system::create_memfd("yoke-message", rounded);
   memory.mapping = system::Mapping(memory.fd.get(), rounded, system::Access::read_write);
-  system::seal_memfd(memory.fd.get(), system::Seal::writes);  // workers read it; this process keeps its mapping
+  system::seal_memfd(memory.fd.get(), system::Seal::writes);  // this process keeps its mapping
   static std::atomic<std::uint64_t> last{0};
   memory.number = ++last;
   memory.generation = system::fork_generation();
@@ -49,7 +49,7 @@ LargeBuffer::Memory take_memory(std::size_t size) {
 }
 
 void give_back(LargeBuffer::Memory memory) noexcept {
-  if (is_own(memory)) warm().give_back(std::move(memory));
+  if (is_own(memory) && !memory.given_away) warm().give_back(std::move(memory));
 }
 
 }  // namespace
@@ -61,11 +61,24 @@ LargeBuffer::~LargeBuffer() {
 system::UniqueFd LargeBuffer::lend() {
   // A descriptor of its own kind, not a duplicate: only so can its lock be told from this process's.
   const std::string path = "/proc/self/fd/" + std::to_string(memory_.fd.get());
-  system::UniqueFd lent = system::above_stdio(system::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
+  system::UniqueFd lent(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!lent) {  // no /proc, as after a chroot
+    lent.reset(::fcntl(memory_.fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    memory_.given_away = static_cast<bool>(lent);
+    if (lent) return lent;
+  } else {
+    lent = system::above_stdio(std::move(lent));
+  }
   if (!lent || ::flock(lent.get(), LOCK_SH | LOCK_NB) != 0)
     throw std::system_error(errno, std::system_category(), "handing over the memory of a result");
   memory_.lent = true;
   return lent;
+}
+
+std::span<detail::HeldMemory> memory_of(const Bytes& arguments) {
+  const auto* buffer = dynamic_cast<const LargeBuffer*>(arguments.buffer());
+  if (!buffer) return {};
+  return const_cast<LargeBuffer*>(buffer)->held();
 }
 
 void LargeBuffer::reserve(std::size_t capacity, std::size_t keep) {
@@ -74,19 +87,19 @@ void LargeBuffer::reserve(std::size_t capacity, std::size_t keep) {
     capacity_ = sizeof near_;
     return;
   }
-  if (capacity <= memfd_threshold) {
-    auto bigger = std::make_unique_for_overwrite<std::byte[]>(capacity);
-    if (keep != 0) std::memcpy(bigger.get(), data_, keep);
+  if (for_ == For::this_process || capacity <= memfd_threshold) {
+    system::WarmBytes bigger(capacity);
+    if (keep != 0) std::memcpy(bigger.data(), data_, keep);
     heap_ = std::move(bigger);
-    data_ = heap_.get();
-    capacity_ = capacity;
+    data_ = heap_.data();
+    capacity_ = heap_.size();
     return;
   }
   Memory bigger = take_memory(capacity);
   if (keep != 0) std::memcpy(bigger.mapping.data(), data_, keep);
   std::swap(memory_, bigger);
   if (bigger.fd) give_back(std::move(bigger));
-  heap_.reset();
+  heap_ = {};
   data_ = memory_.mapping.data();
   capacity_ = memory_.mapping.size();
 }

@@ -1,13 +1,17 @@
-// LargeBuffer: the memory of a message that outgrew the stack: heap first, then a memfd that can be handed to a worker.
+// LargeBuffer: the memory of a message that outgrew the stack: of this process alone, or, of a worker's long result, a memfd
+// that is lent to its parent.
 //
-// Filled by one thread (through PackBuffer), immutable afterwards. Memfds of finished messages are kept warm
-// (system/warm_store.hpp), since filling a fresh one costs ten times a copy into a warm one.
+// Filled by one thread (through PackBuffer), immutable afterwards. The memory of finished messages is kept warm
+// (system/warm_store.hpp), since filling a fresh memfd costs ten times a copy into a warm one. What another process once had
+// it may still see: so a lent memfd is used again for results to the same parent alone, and arguments, whose worker is not
+// known while they are packed, are copied into memory of that worker's (channel/argument_memory.hpp).
 #pragma once
 
 #include <boost/container/small_vector.hpp>
 #include <memory>
 
 #include "lib/system/memfd.hpp"
+#include "lib/system/warm_bytes.hpp"
 #include "yoke/bytes.hpp"
 
 namespace yoke {
@@ -26,10 +30,11 @@ struct HeldMemory {
 
 class LargeBuffer final : public Buffer {
  public:
-  /// Messages above this many bytes lie in a memfd.
+  /// Results above this many bytes lie in a memfd.
   static constexpr std::size_t memfd_threshold = 64 * 1024;
 
-  LargeBuffer() = default;
+  enum class For { this_process, parent };
+  explicit LargeBuffer(For whom = For::this_process) : for_(whom) {}
   ~LargeBuffer() override;
 
   /// Room for `capacity` bytes, of which the first `keep` stay. Throws std::system_error, std::bad_alloc.
@@ -40,13 +45,12 @@ class LargeBuffer final : public Buffer {
 
   std::span<const std::byte> view() const override { return {data_, size_}; }
   std::size_t size() const noexcept override { return size_; }
-  int descriptor() const noexcept override { return memory_.fd.get(); }
   bool speaks_of_shared_memory() const noexcept override { return !held_.empty(); }
 
   /// Of the memfd, unique in this process; a warm memfd keeps its number.
   std::uint64_t number() const noexcept { return memory_.number; }
 
-  /// The memfd for another process, read-only. This one does not write to its memory again before all have closed it.
+  /// The memfd of a long message for the parent, read-only; not written to again before it is closed there.
   /// Throws std::system_error.
   system::UniqueFd lend();
 
@@ -61,16 +65,21 @@ class LargeBuffer final : public Buffer {
     std::uint64_t number = 0;
     unsigned generation = 0;  // of the process that made it: a fork has the same memory
     bool lent = false;        // not to be used while others have it
+    bool given_away = false;  // never to be used again: when others have closed it cannot be known
   };
 
  private:
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
-  std::unique_ptr<std::byte[]> heap_;
+  For for_;
+  system::WarmBytes heap_;
   Memory memory_;
   boost::container::small_vector<detail::HeldMemory, 1> held_;
   alignas(16) std::byte near_[80];  // of a short message that holds memory
 };
+
+/// What packed arguments speak of.
+std::span<detail::HeldMemory> memory_of(const Bytes& arguments);
 
 }  // namespace yoke

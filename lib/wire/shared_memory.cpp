@@ -2,19 +2,23 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <random>
 #include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "lib/system/fork_guard.hpp"
+#include "lib/system/warm_memory.hpp"
+#include "yoke/callable.hpp"
 #include "yoke/error.hpp"
 #include "yoke/pack_buffer.hpp"
 #include "yoke/process.hpp"
@@ -22,17 +26,11 @@
 namespace yoke {
 namespace {
 
-struct Kept {
-  std::shared_ptr<SharedMemory> memory;
-  detail::SharedPlace origin;
-  bool used;  // since the last trim
-};
-
 struct Record {
   std::recursive_mutex mutex;  // the last handle may go under it
   std::unordered_map<std::uint64_t, std::weak_ptr<SharedMemory>> held;  // by inode
-  std::vector<Kept> kept;
-  std::atomic<std::size_t> kept_count{0};
+  std::vector<std::shared_ptr<SharedMemory>> kept;  // of a worker: what its parent gave it
+  std::atomic<bool> used{false};
 };
 Record& record() {
   static Record* all = new Record;  // never destroyed: arrays may be static objects
@@ -57,70 +55,48 @@ SharedMemory::Identity identify(const system::UniqueFd& descriptor) {
 }
 
 /// Under the record's lock: a new mapping, in place of one of the same inode that has gone.
-std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const SharedMemory::Identity& identity,
-                                   std::int32_t origin = ::getpid()) {
-  auto memory = std::make_shared<SharedMemory>(std::move(descriptor), identity, origin);
+std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const SharedMemory::Identity& identity) {
+  auto memory = std::make_shared<SharedMemory>(std::move(descriptor), identity);
+  record().used.store(true, std::memory_order_relaxed);
   record().held[identity.inode] = memory;
   return memory;
 }
 
 [[noreturn]] void throw_gone(const detail::SharedPlace& place, const char* why) {
-  throw SerializationError(fmt::format("a shared array of {} bytes cannot be had from process {}: {}", place.bytes,
-                                       place.pid, why));
+  throw SerializationError(fmt::format("a shared array of {} bytes cannot be had: {}", place.bytes, why));
 }
 
-std::string path_of(const detail::SharedPlace& place) {
-  return fmt::format("/proc/{}/fd/{}", place.pid, place.descriptor);
+constexpr char not_given[] =
+    "this worker was not given it. Keep a SharedArray for as long as its views are used, and let tasks have the array or its "
+    "view as an argument, or the view as a capture of by_value() (where descriptors run out in a worker, it does not get it "
+    "either)";
+
+std::uint64_t random_number() {
+  std::uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, GRND_NONBLOCK) == sizeof number && number != 0) return number;
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device() | 1U;
 }
 
-constexpr char held_no_more[] =
-    "it is held there no more, or there is on another machine. Keep a SharedArray for as long as its views are used, and pass "
-    "the array itself to other machines";
-
-std::shared_ptr<SharedMemory> open(const detail::SharedPlace& place) {
-  const std::string path = path_of(place);
-  system::UniqueFd descriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!descriptor && errno == ENOENT) throw_gone(place, held_no_more);
-  if (!descriptor) throw_gone(place, std::system_category().message(errno).c_str());
-  descriptor = system::above_stdio(std::move(descriptor));
-  const SharedMemory::Identity found = identify(descriptor);
-  if (found.inode != place.inode || found.bytes != place.bytes) throw_gone(place, held_no_more);
-  return hold(std::move(descriptor), found, place.pid);
-}
-
-/// For the tasks to come, where it would cost a mapping each time; and for the views of this one.
-void keep(const std::shared_ptr<SharedMemory>& memory, const detail::SharedPlace& origin) {
-  for (Kept& kept : record().kept)
-    if (kept.memory == memory) {
-      kept.used = true;
-      return;
-    }
-  record().kept.push_back({memory, origin, true});
-  record().kept_count.store(record().kept.size(), std::memory_order_relaxed);
-}
-
-bool is_still_held(const detail::SharedPlace& origin) {
-  struct stat status {};
-  return ::stat(path_of(origin).c_str(), &status) == 0 && status.st_ino == origin.inode;
-}
+std::atomic<std::uint64_t> own_tree{0};
 
 }  // namespace
 
-SharedMemory::SharedMemory(system::UniqueFd descriptor, const Identity& identity, std::int32_t origin)
+SharedMemory::SharedMemory(system::UniqueFd descriptor, const Identity& identity)
     : descriptor_(std::move(descriptor)),
       mapping_(descriptor_.get(), identity.bytes,
                identity.constant ? system::Access::read_only : system::Access::read_write),
-      identity_(identity),
-      origin_(origin) {}
+      identity_(identity) {}
 
 SharedMemory::~SharedMemory() {
   const std::lock_guard lock(record().mutex);
   const auto found = record().held.find(identity_.inode);
   if (found != record().held.end() && found->second.expired()) record().held.erase(found);
+  if (identity_.constant) system::warm_memory::tell_keepers();  // pools look at what they gave to their workers
 }
 
 detail::SharedPlace SharedMemory::place() const noexcept {
-  return {system::own_pid(), descriptor_.get(), identity_.inode, mapping_.size()};
+  return {tree(), identity_.inode, mapping_.size()};
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::create(std::size_t bytes) {
@@ -138,6 +114,7 @@ std::shared_ptr<SharedMemory> SharedMemory::create_constant(std::span<const std:
     std::memcpy(filled.data(), content.data(), content.size());
   }
   system::seal_memfd(descriptor.get(), system::Seal::writes);
+  descriptor = system::read_only(std::move(descriptor));
   const Identity identity = identify(descriptor);
   const std::lock_guard lock(record().mutex);
   return hold(std::move(descriptor), identity);
@@ -149,10 +126,7 @@ std::shared_ptr<const void> SharedMemory::value(const std::type_info& type, deta
   if (!value) {
     value = unpack(view());
     set_value(value, type);
-    if (this_worker::is_worker()) {
-      kept_value_ = value;
-      keeps_value_ = true;
-    }
+    if (this_worker::is_worker()) kept_value_ = value;
   }
   if (*value_type_ != type) throw SerializationError("a broadcast value is asked for as another type than its own");
   return value;
@@ -163,27 +137,29 @@ void SharedMemory::set_value(const std::shared_ptr<const void>& value, const std
   value_type_ = &type;
 }
 
-std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& place) {
+std::uint64_t SharedMemory::tree() noexcept {
+  std::uint64_t tree = own_tree.load(std::memory_order_relaxed);
+  if (tree != 0) return tree;
+  const std::uint64_t drawn = random_number();
+  return own_tree.compare_exchange_strong(tree, drawn, std::memory_order_relaxed) ? drawn : tree;
+}
+
+void SharedMemory::join_tree(std::uint64_t tree) noexcept { own_tree.store(tree, std::memory_order_relaxed); }
+
+std::shared_ptr<SharedMemory> SharedMemory::find_here(const detail::SharedPlace& place) noexcept {
+  if (place.bytes == 0 || !record().used.load(std::memory_order_relaxed) || place.tree != tree()) return nullptr;
   const std::lock_guard lock(record().mutex);
-  for (Kept& kept : record().kept)
-    if (kept.origin == place) {
-      kept.used = true;
-      return kept.memory;
-    }
   auto memory = held_here(place.inode);
-  if (memory && memory->size() != place.bytes) throw_gone(place, "there is another one in its place");
-  if (memory && !this_worker::is_worker()) return memory;
-  // On another machine the same inode is another's.
-  if (memory && place.pid != memory->origin() && place.pid != ::getpid() && !is_still_held(place)) throw_gone(place, held_no_more);
-  if (!memory) {
-    if (place.pid == ::getpid())
-      throw_gone(place, "this process holds it no more. Keep a SharedArray for as long as its views are used");
-    if (!this_worker::is_worker())
-      throw_gone(place, "this process does not hold it. Let a task return the SharedArray, not a view of it");
-    memory = open(place);
-  }
-  keep(memory, place);
-  return memory;
+  return memory && memory->size() == place.bytes ? memory : nullptr;
+}
+
+std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& place) {
+  if (auto memory = find_here(place)) return memory;
+  if (place.tree != tree()) throw_gone(place, "there is on another machine, or in another program. Pass it the array itself");
+  if (this_worker::is_worker()) throw_gone(place, not_given);
+  throw_gone(place,
+             "this process does not hold it, or no more. Keep a SharedArray for as long as its views are used, and let a task "
+             "return the SharedArray, not a view of it");
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::adopt(system::UniqueFd descriptor) {
@@ -193,15 +169,19 @@ std::shared_ptr<SharedMemory> SharedMemory::adopt(system::UniqueFd descriptor) {
   return hold(std::move(descriptor), identity);
 }
 
-bool SharedMemory::has_kept() noexcept { return record().kept_count.load(std::memory_order_relaxed) != 0; }
-
-void SharedMemory::trim_kept() noexcept {
+void SharedMemory::keep(system::UniqueFd descriptor) {
+  auto memory = adopt(std::move(descriptor));
   const std::lock_guard lock(record().mutex);
-  std::erase_if(record().kept, [](Kept& kept) {
-    if (std::exchange(kept.used, false)) return false;
-    return !kept.memory->keeps_value() || !is_still_held(kept.origin);  // what was unpacked is not to be unpacked again
-  });
-  record().kept_count.store(record().kept.size(), std::memory_order_relaxed);
+  if (std::ranges::find(record().kept, memory) == record().kept.end()) record().kept.push_back(std::move(memory));
+}
+
+void SharedMemory::drop(std::uint64_t inode) noexcept {
+  std::shared_ptr<SharedMemory> last;  // its value's destructor is the user's: it goes without the lock
+  const std::lock_guard lock(record().mutex);
+  const auto found = std::ranges::find(record().kept, inode, &SharedMemory::inode);
+  if (found == record().kept.end()) return;
+  last = std::move(*found);
+  record().kept.erase(found);
 }
 
 namespace detail {
@@ -229,14 +209,39 @@ void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& mem
 }
 
 std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object) {
-  SharedPlace place;
-  if (object.type != msgpack::type::BIN || object.via.bin.size != sizeof place) throw_mismatch("a shared array", object);
-  std::memcpy(&place, object.via.bin.ptr, sizeof place);
+  const SharedPlace place = unpack_shared_place(object);
   return place.bytes == 0 ? nullptr : SharedMemory::find(place);
 }
 
 std::byte* address_of(const SharedPlace& place) {
   return place.bytes == 0 ? nullptr : SharedMemory::find(place)->data();
+}
+
+void pack_shared_place(Packer& packer, const SharedPlace& place) {
+  if (const auto memory = SharedMemory::find_here(place)) return pack_shared_memory(packer, memory);
+  packer.pack_bin(sizeof place);
+  packer.pack_bin_body(reinterpret_cast<const char*>(&place), sizeof place);
+}
+
+SharedPlace unpack_shared_place(const Object& object) {
+  SharedPlace place;
+  if (object.type != msgpack::type::BIN || object.via.bin.size != sizeof place) throw_mismatch("a shared array", object);
+  std::memcpy(&place, object.via.bin.ptr, sizeof place);
+  return place;
+}
+
+void hold_captured_views(PackBuffer& out, std::size_t begin, std::span<const std::byte> captures) {
+  for (std::size_t at = 0; at + sizeof(SharedPlace) <= captures.size(); at += alignof(SharedPlace)) {
+    SharedPlace place;
+    std::memcpy(&place, captures.data() + at, sizeof place);
+    auto memory = SharedMemory::find_here(place);
+    if (!memory) continue;
+    // Where it lies in the message the form of the message decides.
+    const auto packed = out.view().subspan(begin);
+    const auto bytes = captures.subspan(at, sizeof place);
+    const auto found = std::search(packed.begin(), packed.end(), bytes.begin(), bytes.end());
+    out.hold(std::move(memory), begin + static_cast<std::size_t>(found - packed.begin()));
+  }
 }
 
 std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, const std::shared_ptr<const void>& value,

@@ -2,12 +2,11 @@
 // by all; constant memory is filled when it is made, and nobody can write to it afterwards. It may stand for a value, which is
 // unpacked once in a process (Broadcast).
 //
-// A process finds the memory of a message by its descriptor in the process that packed it (/proc/PID/fd/N), or, of a
-// result, by the descriptor that came with it. It is known by its inode, which nobody else has while it is held. The record
-// and reference counts are thread-safe. In a worker, memory stays mapped for a second or two after its last task.
+// Memory that a message speaks of reaches another process as a descriptor over the control socket, before the message. There it
+// is known by its inode, which nobody else has while it is held. A worker keeps what its parent gave it until the parent takes
+// it back (channel/given_memory.hpp); all else goes with its last handle. The record and reference counts are thread-safe.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -29,20 +28,27 @@ class SharedMemory {
   static std::shared_ptr<SharedMemory> create_constant(std::span<const std::byte> content);
   /// What a message speaks of. Throws SerializationError if it cannot be had.
   static std::shared_ptr<SharedMemory> find(const detail::SharedPlace& place);
+  /// The same, or null, also where it was never held.
+  static std::shared_ptr<SharedMemory> find_here(const detail::SharedPlace& place) noexcept;
   /// What came with a result. Throws SerializationError if it is no memory made by create().
   static std::shared_ptr<SharedMemory> adopt(system::UniqueFd descriptor);
 
-  /// Of a worker: it has memory mapped that no handle holds, for the next task.
-  static bool has_kept() noexcept;
-  /// Gives back what no task has asked for since the last call.
-  static void trim_kept() noexcept;
+  /// Of a worker: what its parent gives it, and takes back. Throws as adopt().
+  static void keep(system::UniqueFd descriptor);
+  static void drop(std::uint64_t inode) noexcept;
+
+  /// A number that this program, its workers and theirs have in common, and no other program: in a place, it tells memory that
+  /// can be had from that of another machine.
+  static std::uint64_t tree() noexcept;
+  /// Of a worker, before all else.
+  static void join_tree(std::uint64_t tree) noexcept;
 
   struct Identity {
     std::uint64_t inode;
     std::size_t bytes;
     bool constant;
   };
-  SharedMemory(system::UniqueFd descriptor, const Identity& identity, std::int32_t origin);
+  SharedMemory(system::UniqueFd descriptor, const Identity& identity);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
@@ -55,20 +61,17 @@ class SharedMemory {
   int descriptor() const noexcept { return descriptor_.get(); }
   detail::SharedPlace place() const noexcept;
 
-  /// What constant memory stands for: unpacked once, and kept, in a worker; elsewhere there for as long as a handle is.
+  std::uint64_t inode() const noexcept { return identity_.inode; }
+
+  /// What constant memory stands for: unpacked once, and in a worker kept with it; elsewhere there for as long as a handle is.
   std::shared_ptr<const void> value(const std::type_info& type, detail::UnpackConstant unpack);
   void set_value(const std::shared_ptr<const void>& value, const std::type_info& type) noexcept;  // before others know of it
-  bool keeps_value() const noexcept { return keeps_value_; }
-  /// The process that it was had from.
-  std::int32_t origin() const noexcept { return origin_; }
 
  private:
   system::UniqueFd descriptor_;
   system::Mapping mapping_;
   Identity identity_;
-  std::int32_t origin_;
   std::mutex value_mutex_;  // held while it is unpacked
-  std::atomic<bool> keeps_value_{false};  // asked while another thread may unpack
   std::weak_ptr<const void> value_;
   std::shared_ptr<const void> kept_value_;
   const std::type_info* value_type_ = nullptr;

@@ -9,7 +9,6 @@
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
 #include "lib/wire/reducers.hpp"
-#include "lib/wire/shared_memory.hpp"
 #include "lib/wire/throw_place.hpp"
 #include "lib/worker/lifeline.hpp"
 #include "yoke/call.hpp"
@@ -78,6 +77,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
   status.position.store(channel.position() + 1, std::memory_order_release);  // the time above is this task's
   status.phase.store(static_cast<std::uint8_t>(Phase::decode), std::memory_order_relaxed);
   PackBuffer result;
+  result.lend_when_long();
   bool threw = false;
   wire::forget_throws();
   try {
@@ -111,18 +111,19 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
 /// Memory that is kept for the next task is given back here, between two tasks, and where the worker waits for one.
 class Housekeeper final : public system::warm_memory::Keeper {
  public:
-  Housekeeper() { system::warm_memory::join(*this); }
+  explicit Housekeeper(channel::WorkerChannel& channel) : channel_(channel) { system::warm_memory::join(*this); }
   ~Housekeeper() override { system::warm_memory::leave(*this); }
   void warm_memory_came() noexcept override {}  // it is looked for
   void look(std::int64_t now) {
     if (now - last_ < std::chrono::nanoseconds(interval).count()) return;
     last_ = now;
-    if (SharedMemory::has_kept()) SharedMemory::trim_kept();
+    channel_.read_news();
     if (system::warm_memory::any()) system::warm_memory::trim(interval);
   }
 
  private:
   static constexpr std::chrono::seconds interval{1};
+  channel::WorkerChannel& channel_;
   std::int64_t last_ = 0;
 };
 
@@ -135,7 +136,7 @@ void check_own_memory(channel::WorkerChannel& channel) {
 }  // namespace
 
 void run_tasks(channel::WorkerChannel& channel) {
-  Housekeeper housekeeper;
+  Housekeeper housekeeper(channel);
   std::int64_t time = 0;  // one look at the clock a task: where one ends the next begins, unless the worker had to wait
   while (const channel::TaskSlot* slot = channel.next()) {
     if (channel.waited()) time = now_ns();

@@ -17,6 +17,7 @@
 #include "lib/system/life_notice.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/rights.hpp"
+#include "lib/wire/shared_memory.hpp"
 #include "lib/wire/throw_place.hpp"
 #include "lib/worker/crash_handler.hpp"
 #include "lib/worker/lifeline.hpp"
@@ -88,6 +89,7 @@ void run() {
                                     system::program_is_ours() ? "the program" : system::home_module().path,
                                     system::to_hex(identity)));
   YOKE_FAULT_POINT(identity_compared);
+  SharedMemory::join_tree(bootstrap.tree);
   this_rank = &bootstrap.rank;
   this_depth = bootstrap.depth;
   this_status = &channel.status();

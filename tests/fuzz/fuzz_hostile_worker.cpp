@@ -23,6 +23,7 @@
 #include "lib/channel/parent_channel.hpp"
 #include "lib/channel/slot.hpp"
 #include "lib/system/warm_memory.hpp"
+#include "lib/wire/shared_memory.hpp"
 #include "tests/fuzz/input.hpp"
 #include "tests/fuzz/unpack.hpp"
 #include "yoke/yoke.hpp"
@@ -165,7 +166,7 @@ class Play {
     slot.shared = claimed;
     for (std::uint32_t i = claimed == 0 ? 0 : slot.elapsed_ns & 7; i != 0; --i) {  // as many as were said, or not
       const auto descriptor = strange_descriptor(input_);
-      const int sent = i == 1 ? array_.view().place.descriptor : descriptor.get();
+      const int sent = i == 1 ? SharedMemory::find(array_.view().place)->descriptor() : descriptor.get();
       send_control(socket_.get(), ControlKind::shared, position, {}, sent);
     }
     switch (slot.place) {
