@@ -42,7 +42,20 @@ struct ExceptionType {
   std::exception_ptr (*make)(const Object& packed, const RemoteException& origin, bool nests);
 };
 
-YOKE_API bool register_exception(const ExceptionType& type);
+YOKE_API void register_exception(const ExceptionType& type);
+YOKE_API void forget_exception(const ExceptionType& type) noexcept;
+
+/// For as long as the module is loaded that says so.
+class RegisteredException {
+ public:
+  explicit RegisteredException(const ExceptionType& type) : type_(type) { register_exception(type_); }
+  ~RegisteredException() { forget_exception(type_); }
+  RegisteredException(const RegisteredException&) = delete;
+  RegisteredException& operator=(const RegisteredException&) = delete;
+
+ private:
+  const ExceptionType type_;
+};
 
 template <class E>
 struct ExceptionCrossing {
@@ -66,6 +79,6 @@ struct ExceptionCrossing {
 
 #define YOKE_EXCEPTION(Type)                                                                                     \
   namespace {                                                                                                    \
-  [[maybe_unused]] const bool YOKE_JOIN(yoke_exception_, __COUNTER__) = ::yoke::detail::register_exception(      \
-      {&typeid(Type), &::yoke::detail::ExceptionCrossing<Type>::pack, &::yoke::detail::ExceptionCrossing<Type>::make}); \
+  const ::yoke::detail::RegisteredException YOKE_JOIN(yoke_exception_, __COUNTER__)(                             \
+      {&typeid(Type), &::yoke::detail::ExceptionCrossing<Type>::pack, &::yoke::detail::ExceptionCrossing<Type>::make});\
   }

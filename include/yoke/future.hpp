@@ -26,7 +26,7 @@ namespace detail {
 /// What has become of the packed result of a task. One step at a time, each by compare-and-swap.
 enum class ResultState : std::uint32_t {
   packed,  // nobody has asked for it yet
-  busy,    // one thread unpacks it
+  busy,    // one thread unpacks it; in the higher bits, of which process
   kept,    // unpacked, for result()
   taken    // moved out by get()
 };
@@ -236,6 +236,7 @@ class YOKE_API CompletionQueue {
  private:
   struct Shared;
   struct Watch;
+  void begin_anew();
   std::shared_ptr<Shared> shared_;
 };
 

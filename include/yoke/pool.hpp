@@ -17,6 +17,7 @@
 #include <string>
 
 #include "yoke/bytes.hpp"
+#include "yoke/clock.hpp"
 #include "yoke/error.hpp"
 #include "yoke/export.hpp"
 #include "yoke/options.hpp"
@@ -24,7 +25,6 @@
 
 namespace yoke {
 
-using Clock = std::chrono::steady_clock;
 using Deadline = std::optional<Clock::time_point>;  // empty: for ever
 
 class Call;
@@ -114,7 +114,9 @@ class YOKE_API Task {
   std::uint32_t elapsed_ns = 0;  // run time that the worker told, saturated; set before resolve
 
   // For futures.
-  bool done() const noexcept { return (state_.load(std::memory_order_acquire) & phase_mask) >= phase_value; }
+  bool done() const noexcept {
+    return (state_.load(std::memory_order_acquire) & phase_mask) >= phase_value || left_behind();
+  }
   FutureState state() const;
   void wait(Deadline deadline) const;
   bool cancel(CancelMode mode);
@@ -155,11 +157,13 @@ class YOKE_API Task {
   static constexpr std::uint32_t phase_exception = 3;
   static constexpr std::uint32_t phase_failure = 4;
   static constexpr std::uint32_t phase_cancelled = 5;
+  static constexpr std::uint32_t phase_lost = 6;       // to this process, which was forked from the pool's
   static constexpr std::uint32_t waited_bit = 8;       // someone sleeps on the word
   static constexpr std::uint32_t continued_bit = 16;   // there are continuations
 
   static const TaskOptions& default_options() noexcept;
   bool claim() noexcept;
+  bool left_behind() const noexcept;
   void publish(std::uint32_t phase) noexcept;
   void run_continuations() noexcept;
 
@@ -171,11 +175,13 @@ class YOKE_API Task {
   std::shared_ptr<const Failure> failure_;
   std::unique_ptr<const TaskOptions> options_;
   std::shared_ptr<Pool> pool_;
-  std::unique_ptr<Continuation> continuations_;  // guarded by a lock of task.cpp
+  mutable std::unique_ptr<Continuation> continuations_;  // guarded by a lock of task.cpp
   std::atomic<int> worker_pid_{0};
 };
 
-/// Where tasks run. All calls may come from any thread, at any time, also after shutdown.
+/// Where tasks run. All calls may come from any thread, at any time, also after shutdown. In a process that was forked from
+/// the one that made the pool nothing waits: what was not done is lost there and throws BrokenProcessPool, as do submit,
+/// resize and whatever asks the pool; cancel, running and accepting are false; shutdown and the destructor do nothing.
 class YOKE_API Pool {
  public:
   virtual ~Pool();
@@ -206,12 +212,18 @@ class YOKE_API Pool {
   virtual int max_workers() const = 0;
   virtual Stats stats() const = 0;
 
+  /// This process was forked from the one that made the pool: it has none of the pool's threads and workers, and the pool's
+  /// locks may be held for ever. No lock and no system call.
+  bool in_other_process() const noexcept;
+  /// Throws BrokenProcessPool there.
+  void check_process() const;
+
  protected:
-  Pool() = default;
-  Pool(Reducers job_reducers, Reducers result_reducers)
-      : job_reducers_(std::move(job_reducers)), result_reducers_(std::move(result_reducers)) {}
+  Pool();
+  Pool(Reducers job_reducers, Reducers result_reducers);
 
  private:
+  const unsigned generation_;  // of the process that made it: a fork has another
   const Reducers job_reducers_{};
   const Reducers result_reducers_{};
 };

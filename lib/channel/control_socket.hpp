@@ -51,6 +51,7 @@ class ControlSender {
  public:
   explicit ControlSender(system::UniqueFd socket) : socket_(std::move(socket)) {}
   int socket() const noexcept { return socket_.get(); }
+  bool is_own() const noexcept { return socket_.is_own(); }
   std::uint16_t count() const noexcept { return count_; }
   bool send(ControlKind kind, std::uint64_t number, std::span<const std::byte> body = {}, int descriptor = -1) noexcept {
     if (!send_control(socket_.get(), kind, number, body, descriptor)) return false;

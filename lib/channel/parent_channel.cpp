@@ -70,7 +70,7 @@ ParentChannel::ParentChannel(int rank, int depth, const system::ModuleIdentity& 
 
 bool ParentChannel::introduce(wire::FunctionReference reference) {
   const std::uint32_t number = wire::module_number(reference);
-  if (number < introduced_.size() && introduced_[number]) return true;
+  if (knows(number)) return true;
   const auto description = wire::describe_module(number);
   if (description.size() > max_control_body) return false;
   if (!socket_.send(ControlKind::module, number, description)) return false;
@@ -127,9 +127,27 @@ ParentChannel::Push ParentChannel::place_arguments(TaskSlot& slot, const Bytes& 
   return Push::done;
 }
 
+/// A version of one of these modules is open in the worker already, whose file the new one has replaced.
+bool ParentChannel::is_outdated(wire::FunctionReference function, wire::FunctionReference target) const {
+  for (const auto reference : {function, target}) {
+    const std::uint32_t number = wire::module_number(reference);
+    if (knows(number)) continue;
+    const auto others = wire::other_versions(number);
+    if (std::ranges::any_of(others, [this](std::uint32_t other) { return knows(other); })) return true;
+  }
+  return false;
+}
+
+bool ParentChannel::needs_socket(wire::FunctionReference function, wire::FunctionReference target,
+                                 const Bytes& arguments) const {
+  return arguments.size() > longest_in_arena || !knows(wire::module_number(function)) || !knows(wire::module_number(target));
+}
+
 ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference function, wire::FunctionReference target,
                                         std::uint16_t flags) {
   if (head_ - tail_ >= slot_count) return Push::full;
+  if (is_outdated(function, target) || (needs_socket(function, target, task.arguments()) && !socket_.is_own()))
+    return Push::outdated;
   if (!introduce(function) || !introduce(target)) return send_failure();
   TaskSlot& slot = segment().tasks[head_ % slot_count];
   if (const Push placed = place_arguments(slot, task.arguments()); placed != Push::done) return placed;
@@ -270,7 +288,9 @@ std::optional<system::UniqueFd> ParentChannel::receive_descriptor(ControlKind ki
   std::size_t looks = 0;
   for (ControlMessage message; found == received_.end();) {
     // A worker may send faster than this reads.
-    if (received_.size() >= max_received || ++looks > max_received || !receive_control(socket_.socket(), message)) return {};
+    if (received_.size() >= max_received || ++looks > max_received || !socket_.is_own() ||
+        !receive_control(socket_.socket(), message))
+      return {};
     const ControlKind came = message.head.kind;
     if (came == ControlKind::ready) ready_ = true;
     if ((came != ControlKind::memory && came != ControlKind::shared) || !message.descriptor) continue;

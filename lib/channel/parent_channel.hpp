@@ -50,7 +50,13 @@ class ParentChannel {
   }
 
   // Tasks.
-  enum class Push { done, full, broken };  // broken: the worker does not take control messages
+  enum class Push {
+    done,
+    full,
+    outdated,  // it cannot have this task, but a new worker could: another version of the function's module is open in it,
+               // or the program has closed the pool's descriptors behind its back
+    broken     // the worker does not take control messages
+  };
   /// Gives the worker a task; `references` are of its trampoline and its target. The task's pool_word is not touched.
   Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint16_t flags);
   /// Tells the worker of the module of a reference that is in the arguments of the next task; false if it takes no control
@@ -131,6 +137,9 @@ class ParentChannel {
   Push place_arguments(TaskSlot& slot, const Bytes& arguments);
   Push give_memory(const Bytes& arguments, bool is_long, std::uint64_t& where);
   void look_for_missed_memory() noexcept;
+  bool knows(std::uint32_t module) const { return module < introduced_.size() && introduced_[module]; }
+  bool needs_socket(wire::FunctionReference function, wire::FunctionReference target, const Bytes& arguments) const;
+  bool is_outdated(wire::FunctionReference function, wire::FunctionReference target) const;
   Push send_failure() const noexcept;
   std::string fetch(std::uint64_t position, const ResultSlot& slot, Outcome& into);
   std::string fetch_content(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place, Bytes& into);

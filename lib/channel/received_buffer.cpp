@@ -15,6 +15,9 @@ ReceivedBuffer::ReceivedBuffer(system::UniqueFd descriptor, std::size_t size)
 
 std::span<const std::byte> ReceivedBuffer::view() const {
   std::call_once(fetched_, [this] {
+    if (!descriptor_.is_own())
+      throw SerializationError(
+          fmt::format("a result of {} bytes cannot be read: the program has closed its descriptor", size_));
     system::WarmBytes content(size_);
     for (std::size_t done = 0; done < size_;) {
       const ssize_t n = ::pread(descriptor_.get(), content.data() + done, size_ - done, static_cast<off_t>(done));

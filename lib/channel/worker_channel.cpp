@@ -114,7 +114,7 @@ void WorkerChannel::wait() {
   }
   segment_->status.phase.store(static_cast<std::uint8_t>(Phase::idle), std::memory_order_relaxed);
   slept_ = true;
-  const auto asleep_at = std::chrono::steady_clock::now();
+  const auto asleep_at = Clock::now();
   tasks_bell_.arm();
   YOKE_FAULT_POINT(bell_armed);
   while (nothing_to_do() && !tasks_bell_.rung()) {
@@ -123,11 +123,11 @@ void WorkerChannel::wait() {
       tasks_bell_.sleep({});
       continue;
     }
-    const auto give_back_at = std::chrono::steady_clock::now() + keep_memory_for;
+    const auto give_back_at = Clock::now() + keep_memory_for;
     tasks_bell_.sleep(give_back_at);
-    if (std::chrono::steady_clock::now() >= give_back_at) system::warm_memory::trim(keep_memory_for);
+    if (Clock::now() >= give_back_at) system::warm_memory::trim(keep_memory_for);
   }
-  tasks_come_soon_ = std::chrono::steady_clock::now() - asleep_at < soon;
+  tasks_come_soon_ = Clock::now() - asleep_at < soon;
 }
 
 /// Takes in the next control message; false if there is none.

@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <thread>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/thread.hpp"
 #include "lib/wire/printable.hpp"
 #include "yoke/future.hpp"
@@ -16,6 +18,17 @@ namespace {
 
 class CallbackThread {
  public:
+  std::mutex& mutex() noexcept { return mutex_; }
+
+  /// In a fork, where the thread is not. What was to run is the parent's; the condition may have sleepers who are not here
+  /// and would never be gone.
+  void begin_anew() {
+    new (&jobs_) std::deque<std::function<void()>>;
+    new (&changed_) std::condition_variable;
+    started_ = busy_ = false;
+    id_ = {};
+  }
+
   void post(std::function<void()> job) {
     const std::lock_guard lock(mutex_);
     if (!started_) {
@@ -34,6 +47,7 @@ class CallbackThread {
 
  private:
   void run() {
+    const unsigned generation = system::fork_generation();
     std::unique_lock lock(mutex_);
     id_ = std::this_thread::get_id();
     for (;;) {
@@ -48,6 +62,7 @@ class CallbackThread {
         report_error(std::current_exception());
       }
       job = nullptr;  // what it holds goes before drain() returns
+      if (generation != system::fork_generation()) return;  // the job forked, and this is the fork
       lock.lock();
       busy_ = false;
       changed_.notify_all();
@@ -63,18 +78,24 @@ class CallbackThread {
 };
 
 CallbackThread& callback_thread() {
-  static auto* thread = new CallbackThread;  // never destroyed: futures may be resolved during static destruction
+  static auto* const thread = [] {
+    auto* const made = new CallbackThread;  // never destroyed: futures may be resolved during static destruction
+    system::hold_over_forks(system::ForkOrder::callbacks, made->mutex(), [] { callback_thread().begin_anew(); });
+    return made;
+  }();
   return *thread;
 }
+[[maybe_unused]] const CallbackThread& thread_made_at_load = callback_thread();
 
 struct ErrorHandler {
   std::mutex mutex;
   std::function<void(std::exception_ptr)> handler;
 };
 ErrorHandler& error_handler() {
-  static auto* handler = new ErrorHandler;
+  static auto* const handler = system::make_process_wide<ErrorHandler>(system::ForkOrder::error_handler);
   return *handler;
 }
+[[maybe_unused]] const ErrorHandler& handler_made_at_load = error_handler();
 
 void print_error(const std::exception_ptr& error) noexcept {
   try {

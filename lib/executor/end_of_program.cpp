@@ -2,15 +2,13 @@
 
 #include "lib/executor/callback_thread.hpp"
 #include "lib/pool/all_pools.hpp"
-#include "lib/system/fork_guard.hpp"
 
 namespace yoke {
 namespace {
 
+/// In a fork too: of its own pools and its own callback thread.
 struct EndOfProgram {
-  const unsigned generation = system::fork_generation();
   ~EndOfProgram() {
-    if (generation != system::fork_generation()) return;  // of a fork: neither pools nor threads are its own
     pool::shut_down_all_pools();
     drain_callbacks();
   }

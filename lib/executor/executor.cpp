@@ -5,6 +5,7 @@
 
 #include "lib/executor/callback_thread.hpp"
 #include "lib/executor/end_of_program.hpp"
+#include "lib/pool/all_pools.hpp"
 #include "lib/pool/in_process_pool.hpp"
 #include "lib/pool/local_pool.hpp"
 #include "lib/system/rights.hpp"
@@ -39,7 +40,9 @@ std::shared_ptr<Pool> make_process_pool(const ExecutorOptions& options) {
 }
 
 std::shared_ptr<Pool> make_in_process_pool(const ExecutorOptions& options) {
-  return std::make_shared<pool::InProcessPool>(options, sink_of(options.observer));
+  auto pool = std::make_shared<pool::InProcessPool>(options, sink_of(options.observer));
+  pool::remember_pool(pool, pool::AtEnd::leave);
+  return pool;
 }
 
 void Executor::send(TaskPtr task) {

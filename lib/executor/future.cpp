@@ -7,6 +7,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/futex.hpp"
 
 namespace yoke::detail {
@@ -22,12 +23,17 @@ void throw_timeout(const Task& task, std::chrono::milliseconds timeout) {
 void throw_no_state() { throw std::future_error(std::future_errc::no_state); }
 
 ResultState begin_unpacking(std::atomic<ResultState>& state) {
-  for (;;) {
-    ResultState seen = ResultState::packed;
-    if (state.compare_exchange_strong(seen, ResultState::busy, std::memory_order_acquire)) return ResultState::busy;
+  // Of this process: who was unpacking when it was forked is not here.
+  const auto busy = static_cast<ResultState>(static_cast<std::uint32_t>(ResultState::busy) | system::fork_generation() << 2);
+  for (ResultState seen = ResultState::packed;;) {
     if (seen == ResultState::kept) return seen;
     if (seen == ResultState::taken) throw_no_state();
-    state.wait(ResultState::busy, std::memory_order_acquire);  // another thread unpacks
+    if (seen == busy) {
+      state.wait(busy, std::memory_order_acquire);  // another thread unpacks
+      seen = state.load(std::memory_order_acquire);
+    } else if (state.compare_exchange_strong(seen, busy, std::memory_order_acquire)) {
+      return ResultState::busy;
+    }
   }
 }
 
@@ -62,6 +68,7 @@ struct CompletionQueue::Shared {
   };
   std::unordered_map<std::size_t, Entry> watched;  // of the waiting thread alone; those not yet told
   std::size_t remaining = 0;
+  const unsigned generation = system::fork_generation();
 };
 
 struct CompletionQueue::Watch final : Task::Continuation {
@@ -81,6 +88,7 @@ struct CompletionQueue::Watch final : Task::Continuation {
 CompletionQueue::CompletionQueue() : shared_(std::make_shared<Shared>()) {}
 
 CompletionQueue::~CompletionQueue() {
+  if (shared_->generation != system::fork_generation()) begin_anew();
   for (auto& [index, entry] : shared_->watched) entry.task->remove_continuation(entry.watch);
 }
 
@@ -93,7 +101,17 @@ void CompletionQueue::add(TaskPtr task, std::size_t index) {
   watched.add_continuation(std::move(watch));
 }
 
+/// In a fork: what other threads of the parent wrote to, the lock too, is left as it was, and never destroyed.
+void CompletionQueue::begin_anew() {
+  const auto& before = **new std::shared_ptr<Shared>(std::exchange(shared_, std::make_shared<Shared>()));
+  for (const auto& [index, entry] : before.watched) {
+    entry.task->remove_continuation(entry.watch);
+    add(entry.task, index);
+  }
+}
+
 std::optional<std::size_t> CompletionQueue::next(Deadline deadline) {
+  if (shared_->generation != system::fork_generation()) begin_anew();
   if (shared_->remaining == 0) return std::nullopt;
   for (;;) {
     const std::uint32_t seen = shared_->count.load(std::memory_order_acquire);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "lib/system/fork_guard.hpp"
+
 namespace yoke {
 namespace {
 
@@ -12,9 +14,10 @@ struct Registry {
   std::vector<const NamedTask*> tasks;
 };
 Registry& registry() {
-  static auto* tasks = new Registry;  // libraries register and forget in their own constructors and destructors
+  static auto* const tasks = system::make_process_wide<Registry>(system::ForkOrder::named_tasks);
   return *tasks;
 }
+[[maybe_unused]] const Registry& made_at_load = registry();
 
 }  // namespace
 

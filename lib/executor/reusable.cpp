@@ -4,6 +4,8 @@
 #include <atomic>
 #include <mutex>
 
+#include "lib/system/fork_guard.hpp"
+
 namespace yoke {
 namespace {
 
@@ -16,9 +18,10 @@ struct Current {
 std::atomic<int> current_id{-1};
 
 Current& current() {
-  static auto* state = new Current;
+  static auto* const state = system::make_process_wide<Current>(system::ForkOrder::reusable_executor);
   return *state;
 }
+[[maybe_unused]] const Current& made_at_load = current();
 
 ExecutorOptions pool_options(const ReusableOptions& o) {
   return {.max_workers = o.max_workers, .timeout = o.timeout, .env = o.env,

@@ -3,7 +3,9 @@
 #include <mutex>
 
 #include "lib/executor/callback_thread.hpp"
+#include "lib/pool/failure.hpp"
 #include "lib/system/block_memory.hpp"
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/futex.hpp"
 #include "lib/system/symbols.hpp"
 #include "yoke/future.hpp"
@@ -13,17 +15,47 @@
 namespace yoke {
 namespace {
 
+using ContinuationLocks = std::array<std::mutex, 16>;  // few, as a fork holds them all
+ContinuationLocks& continuation_locks() {
+  static auto* const locks = [] {
+    auto* const made = new ContinuationLocks;
+    for (std::mutex& lock : *made) system::hold_over_forks(system::ForkOrder::continuations, lock);
+    return made;
+  }();
+  return *locks;
+}
+[[maybe_unused]] const ContinuationLocks& made_at_load = continuation_locks();
+
 /// Guards the continuations of the tasks that share the slot.
 std::mutex& continuation_lock(const Task* task) {
-  static auto* locks = new std::array<std::mutex, 64>;
-  return (*locks)[(reinterpret_cast<std::uintptr_t>(task) >> 6) % locks->size()];
+  ContinuationLocks& locks = continuation_locks();
+  return locks[(reinterpret_cast<std::uintptr_t>(task) >> 6) % locks.size()];
 }
+
+const TaskOptions& no_options() {
+  static const auto* options = new TaskOptions;  // never destroyed, as tasks may outlive static objects
+  return *options;
+}
+[[maybe_unused]] const TaskOptions& options_made_at_load = no_options();
+
+constexpr char forked[] = "this process was forked from the one that made the pool: make a pool of its own";
 
 }  // namespace
 
 Failure::~Failure() = default;
+
+Pool::Pool() : generation_(system::fork_generation()) {}
+Pool::Pool(Reducers job_reducers, Reducers result_reducers)
+    : generation_(system::fork_generation()),
+      job_reducers_(std::move(job_reducers)),
+      result_reducers_(std::move(result_reducers)) {}
 Pool::~Pool() = default;
 void Pool::wait(const Task& task, Deadline deadline) { task.sleep_until_done(deadline); }
+bool Pool::in_other_process() const noexcept { return generation_ != system::fork_generation(); }
+void Pool::check_process() const {
+  if (in_other_process()) throw BrokenProcessPool(forked);
+}
+
 Task::Continuation::~Continuation() = default;
 
 const char* to_string(FutureState state) noexcept {
@@ -47,10 +79,7 @@ Task::~Task() {
   while (continuations_) continuations_ = std::move(continuations_->next);
 }
 
-const TaskOptions& Task::default_options() noexcept {
-  static const auto* options = new TaskOptions;  // never destroyed, as tasks may outlive static objects
-  return *options;
-}
+const TaskOptions& Task::default_options() noexcept { return no_options(); }
 
 std::string Task::name() const {
   if (options_ && !options_->name.empty()) return options_->name;
@@ -58,6 +87,18 @@ std::string Task::name() const {
     if (auto name = system::function_name(target_); !name.empty()) return name;
   }
   return system::demangle(callable_->type->name());
+}
+
+/// In a fork: what the pool had not done by then is lost here. The parent's callbacks are the parent's to call: they are
+/// not even destroyed.
+bool Task::left_behind() const noexcept {
+  if (!pool_ || !pool_->in_other_process()) return false;
+  const std::lock_guard lock(continuation_lock(this));
+  if ((state_.load(std::memory_order_relaxed) & phase_mask) < phase_value) {
+    static_cast<void>(continuations_.release());
+    state_.store(phase_lost, std::memory_order_release);
+  }
+  return true;
 }
 
 bool Task::claim() noexcept {
@@ -97,6 +138,7 @@ bool Task::resolve_cancelled() noexcept {
 
 Outcome Task::outcome() const {
   const std::uint32_t phase = state_.load(std::memory_order_acquire) & phase_mask;
+  if (phase == phase_lost) return pool::failed(std::make_shared<pool::TextFailure<BrokenProcessPool>>(forked));
   const auto kind = phase == phase_value       ? Outcome::Kind::value
                     : phase == phase_exception ? Outcome::Kind::exception
                                                : Outcome::Kind::failure;
@@ -124,9 +166,11 @@ void Task::wait(Deadline deadline) const {
       sleep_until_done(deadline);
     if (deadline && Clock::now() >= *deadline) return;
   }
+  if ((state_.load(std::memory_order_acquire) & phase_mask) == phase_lost) throw BrokenProcessPool(forked);
 }
 
 FutureState Task::state() const {
+  static_cast<void>(done());  // in a fork it is by now
   const std::uint32_t phase = state_.load(std::memory_order_acquire) & phase_mask;
   if (phase == phase_cancelled) return FutureState::cancelled;
   if (phase >= phase_value) return FutureState::finished;
@@ -139,11 +183,14 @@ bool Task::cancel(CancelMode mode) {
 }
 
 std::exception_ptr Task::make_exception() const {
-  if ((state_.load(std::memory_order_acquire) & phase_mask) == phase_failure) return failure_->make(name());
+  const std::uint32_t phase = state_.load(std::memory_order_acquire) & phase_mask;
+  if (phase == phase_lost) return pool::TextFailure<BrokenProcessPool>(forked).make(name());
+  if (phase == phase_failure) return failure_->make(name());
   return detail::unpack_exception(data_.view(), worker_pid(), name());
 }
 
 void Task::add_continuation(std::unique_ptr<Continuation> continuation) {
+  static_cast<void>(done());  // in a fork it is by now
   {
     const std::lock_guard lock(continuation_lock(this));
     const std::uint32_t seen = state_.fetch_or(continued_bit, std::memory_order_acq_rel);

@@ -3,25 +3,44 @@
 #include <mutex>
 #include <vector>
 
+#include "lib/system/fork_guard.hpp"
+
 namespace yoke::pool {
 namespace {
 
+struct KnownPool {
+  std::weak_ptr<Pool> pool;
+  AtEnd at_end;
+  std::shared_ptr<Pool> of_parent;  // in a fork
+};
 struct AllPools {
   std::mutex mutex;
-  std::vector<std::weak_ptr<Pool>> pools;
+  std::vector<KnownPool> pools;
 };
+
+AllPools& all_pools();
+void keep_those_of_parent() {
+  for (KnownPool& known : all_pools().pools)
+    if (!known.of_parent) known.of_parent = known.pool.lock();
+}
+
 AllPools& all_pools() {
-  static auto* all = new AllPools;
+  static auto* const all = [] {
+    auto* const made = new AllPools;
+    system::hold_over_forks(system::ForkOrder::all_pools, made->mutex, keep_those_of_parent);
+    return made;
+  }();
   return *all;
 }
+[[maybe_unused]] const AllPools& made_at_load = all_pools();
 
 }  // namespace
 
-void remember_pool(const std::shared_ptr<Pool>& pool) {
+void remember_pool(const std::shared_ptr<Pool>& pool, AtEnd at_end) {
   auto& all = all_pools();
   const std::lock_guard lock(all.mutex);
-  std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
-  all.pools.push_back(pool);
+  std::erase_if(all.pools, [](const KnownPool& known) { return known.pool.expired(); });
+  all.pools.push_back({pool, at_end, {}});
 }
 
 void shut_down_all_pools() {
@@ -29,8 +48,8 @@ void shut_down_all_pools() {
   {
     auto& all = all_pools();
     const std::lock_guard lock(all.mutex);
-    for (const auto& weak : all.pools)
-      if (auto pool = weak.lock()) pools.push_back(std::move(pool));
+    for (const KnownPool& known : all.pools)
+      if (auto pool = known.pool.lock(); pool && known.at_end == AtEnd::finish) pools.push_back(std::move(pool));
   }
   for (const auto& pool : pools) pool->shutdown({.wait = false});
   for (const auto& pool : pools) pool->shutdown({.wait = true});

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lib/pool/local_pool.hpp"
+#include "lib/system/environment.hpp"
 #include "lib/system/fault_point.hpp"
 
 namespace yoke::pool {
@@ -86,6 +87,9 @@ bool LocalPool::give(Worker& worker, Task& task) {
     const std::uint64_t position = worker.channel.next_position();
     switch (worker.channel.push(task, function, target, 0)) {
       case channel::ParentChannel::Push::full: return false;
+      case channel::ParentChannel::Push::outdated:
+        ask_to_leave(worker);
+        return false;
       case channel::ParentChannel::Push::broken:
         if (worker.process.dying_or_dead())
           wake_watchdog();  // nothing to reproach it with
@@ -140,7 +144,7 @@ void LocalPool::dispatch() {
     ring(*last);
     if (std::exchange(watchdog_rests_, false)) wake_watchdog();  // so that it looks whether the worker begins
   }
-  if (wants_worker()) wake_watchdog();
+  ask_for_worker();
   if (std::exchange(may_be_imbalanced_, false) && !balance_is_watched_ && imbalanced()) {
     balance_is_watched_ = true;
     watch_at_latest(Clock::now() + 2 * slow_after);
@@ -168,6 +172,19 @@ bool LocalPool::wants_worker() {
   if (needs_worker()) return true;
   return options_.spare_workers != 0 && spares() < static_cast<std::size_t>(options_.spare_workers) && staff() != 0 &&
          accepting_ && !broken_;
+}
+
+/// Of the watchdog. The worker will have the environment of the call that found it missing.
+void LocalPool::ask_for_worker() {
+  if (!wants_worker()) {
+    worker_is_wanted_ = false;
+    return;
+  }
+  if (!worker_is_wanted_ && !system::on_own_thread()) {
+    system::look_at_environment();
+    worker_is_wanted_ = true;
+  }
+  wake_watchdog();
 }
 
 /// Spare workers that are ready take the places that are free: without the time that a start takes.

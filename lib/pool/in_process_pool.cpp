@@ -101,6 +101,7 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
 }
 
 void InProcessPool::submit(TaskPtr task) {
+  check_process();
   const std::lock_guard lock(shared_->mutex);
   if (shared_->broken) std::rethrow_exception(shared_->broken->make(""));
   if (!shared_->accepting) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
@@ -112,6 +113,7 @@ void InProcessPool::submit(TaskPtr task) {
 }
 
 bool InProcessPool::cancel(Task& task, CancelMode) {
+  if (in_other_process()) return false;
   const std::lock_guard lock(shared_->mutex);
   if (shared_->running == &task || !task.resolve_cancelled()) return false;
   shared_->backlog.forget_one();
@@ -120,16 +122,19 @@ bool InProcessPool::cancel(Task& task, CancelMode) {
 }
 
 bool InProcessPool::running(const Task& task) const {
+  if (in_other_process()) return false;
   const std::lock_guard lock(shared_->mutex);
   return shared_->running == &task;
 }
 
 bool InProcessPool::accepting() const {
+  if (in_other_process()) return false;
   const std::lock_guard lock(shared_->mutex);
   return shared_->accepting && !shared_->broken;
 }
 
 void InProcessPool::shutdown(const ShutdownOptions& options) {
+  if (in_other_process()) return;
   std::unique_lock lock(shared_->mutex);
   shared_->accepting = false;
   if (options.cancel_futures || options.kill_workers) {
@@ -152,16 +157,19 @@ void InProcessPool::shutdown(const ShutdownOptions& options) {
 
 void InProcessPool::resize(int max_workers) {
   check_size(max_workers);
+  check_process();
   const std::lock_guard lock(shared_->mutex);
   max_workers_ = max_workers;
 }
 
 int InProcessPool::max_workers() const {
+  check_process();
   const std::lock_guard lock(shared_->mutex);
   return max_workers_;
 }
 
 Stats InProcessPool::stats() const {
+  check_process();
   const std::lock_guard lock(shared_->mutex);
   Stats stats = shared_->counts;
   stats.running = shared_->running ? 1 : 0;

@@ -12,7 +12,7 @@
 #include "lib/pool/all_pools.hpp"
 #include "lib/pool/count_waiting.hpp"
 #include "lib/system/cpu_count.hpp"
-#include "lib/system/fork_guard.hpp"
+#include "lib/system/environment.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/process_stat.hpp"
 #include "lib/system/rights.hpp"
@@ -108,20 +108,19 @@ LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell, WorkerOutpu
       depth_(this_worker::depth() + 1),
       cores_(static_cast<std::size_t>(system::usable_cpus())),
       cpus_(cpu_count()),
-      generation_(system::fork_generation()),
       max_workers_(checked_size(options.max_workers.value_or(cpus_))) {
+  system::look_at_environment();
   tune_spinning();
 }
 
+/// Not in a fork: there the parent's pools live for ever (all_pools.hpp).
 LocalPool::~LocalPool() {
   if (!watchdog_.joinable()) return;
-  if (in_other_process() || !watchdog_done_ || watchdog_.get_id() == std::this_thread::get_id())
+  if (!watchdog_done_ || watchdog_.get_id() == std::this_thread::get_id())
     watchdog_.detach();
   else
     watchdog_.join();
 }
-
-bool LocalPool::in_other_process() const noexcept { return generation_ != system::fork_generation(); }
 
 /// Spinning before sleeping pays only where a core is free for each that spins: the waiter, and the workers that have
 /// something to do, or were given something since the last look.
@@ -139,12 +138,6 @@ void LocalPool::tune_spinning() {
 void LocalPool::check_accepting() const {
   if (broken_) std::rethrow_exception(broken_->make(""));
   if (!accepting_) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
-  check_process();
-}
-
-void LocalPool::check_process() const {
-  if (in_other_process())
-    throw BrokenProcessPool("this process was forked from the one that made the pool: make a pool of its own");
 }
 
 void LocalPool::start_watchdog() {
@@ -173,6 +166,7 @@ void LocalPool::watch_at_latest(Clock::time_point time) noexcept {
 }
 
 void LocalPool::submit(TaskPtr task) {
+  check_process();
   Lock lock(mutex_);
   check_accepting();
   start_watchdog();
@@ -184,8 +178,8 @@ void LocalPool::submit(TaskPtr task) {
   // Where others wait there was no room for them, and there is none until something is collected.
   if (!others_wait || collected || collect_all())
     dispatch();
-  else if (wants_worker())
-    wake_watchdog();
+  else
+    ask_for_worker();
 }
 
 Worker* LocalPool::worker_of(const Task& task) const {
@@ -199,14 +193,15 @@ Worker* LocalPool::worker_of(const Task& task) const {
 std::uint64_t LocalPool::position_of(const Task& task) const { return task.pool_word & 0xffff'ffff'ffff; }
 
 bool LocalPool::running(const Task& task) const {
+  if (in_other_process()) return false;
   const Lock lock(mutex_);
   const Worker* worker = worker_of(task);
   return worker && worker->channel.started(position_of(task));
 }
 
 bool LocalPool::cancel(Task& task, CancelMode mode) {
-  const Lock lock(mutex_);
   if (in_other_process()) return false;
+  const Lock lock(mutex_);
   collect_all();
   if (task.done()) return false;
   if (Worker* worker = worker_of(task)) {
@@ -260,8 +255,9 @@ void LocalPool::fail_unfinished(const std::shared_ptr<const Failure>& failure) {
 }
 
 bool LocalPool::accepting() const {
+  if (in_other_process()) return false;
   const Lock lock(mutex_);
-  return accepting_ && !broken_ && !in_other_process();
+  return accepting_ && !broken_;
 }
 
 void LocalPool::shutdown(const ShutdownOptions& options) {
@@ -295,7 +291,7 @@ void LocalPool::shutdown(const ShutdownOptions& options) {
 
 void LocalPool::resize(int max_workers) {
   const int size = checked_size(max_workers);
-  if (in_other_process()) return;
+  check_process();
   const Lock lock(mutex_);
   max_workers_ = size;
   fully_staffed_ = false;
@@ -304,11 +300,13 @@ void LocalPool::resize(int max_workers) {
 }
 
 int LocalPool::max_workers() const {
+  check_process();
   const Lock lock(mutex_);
   return max_workers_;
 }
 
 Stats LocalPool::stats() const {
+  check_process();
   Stats stats;
   struct Named {
     std::size_t index;

@@ -4,7 +4,7 @@
 // waiting. (2) Results are collected by whoever has the lock and looks: a submitter whose ring is full, the one waiter
 // that leads, or the watchdog. (3) The watchdog thread alone starts, signals and reaps processes, and keeps time; it
 // sleeps in one place (watchdog.cpp). (4) A task is owned by exactly one of: the backlog, one worker's channel, or, once
-// resolved, its futures.
+// resolved, its futures. (5) In a fork every call looks first whose process it is (Pool::in_other_process), before any lock.
 #pragma once
 
 #include <array>
@@ -64,8 +64,6 @@ class LocalPool final : public Pool,
   void watch_at_latest(Clock::time_point time) noexcept;
   Worker* worker_of(const Task& task) const;
   std::uint64_t position_of(const Task& task) const;
-  bool in_other_process() const noexcept;
-  void check_process() const;
   void cancel_unstarted();
   void fail_unfinished(const std::shared_ptr<const Failure>& failure);
 
@@ -84,6 +82,7 @@ class LocalPool final : public Pool,
   void rebalance(Clock::time_point now);
   bool needs_worker();
   bool wants_worker();
+  void ask_for_worker();
   void fill_from_spares();
 
   // collect.cpp: results
@@ -98,6 +97,7 @@ class LocalPool final : public Pool,
 
   // watchdog.cpp: the thread that starts workers, sees deaths and keeps time
   void run_watchdog();
+  void renew_life_notices();
   void keep_watch(Lock& lock);
   std::optional<Clock::time_point> next_deadline(Clock::time_point now);
   bool has_news(const Worker& worker) const;
@@ -154,7 +154,6 @@ class LocalPool final : public Pool,
   const int depth_;       // of the workers: one more than this process's
   const std::size_t cores_;
   const int cpus_;        // cpu_count()
-  const unsigned generation_;  // of the process that made the pool: a fork has another
 
   mutable std::mutex mutex_;  // guards everything below but what is said to be atomic
   int max_workers_;
@@ -164,6 +163,7 @@ class LocalPool final : public Pool,
   Backlog backlog_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t preferred_ = 0;                // index of the worker that got the last task
+  bool worker_is_wanted_ = false;            // and a thread of the program has said so since the last start
   bool fully_staffed_ = false;               // surely: max_workers_ of them take tasks; false until counted again
   bool may_be_imbalanced_ = false;           // since it was looked at last
   bool balance_is_watched_ = false;          // the watchdog will look in time
@@ -207,6 +207,7 @@ class LocalPool final : public Pool,
   std::atomic<std::int64_t> watchdog_wakes_at_{0};  // steady clock, ns; while it sleeps
   system::UniqueFd life_fd_;                       // the watchdog's life notices, for the workers
   system::Mapping life_page_;
+  std::vector<system::Mapping> later_life_pages_;  // of the watchdog alone; see renew_life_notices
 
   std::mutex leader_;                              // held by the waiter that collects for all
   bool patient_ = false;                           // it lets results gather; guarded by leader_

@@ -10,6 +10,7 @@
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
+#include "lib/system/environment.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/launcher.hpp"
 #include "lib/system/life_notice.hpp"
@@ -49,7 +50,7 @@ constexpr std::array thread_variables{"OMP_NUM_THREADS",     "OPENBLAS_NUM_THREA
 void limit_inner_threads(std::vector<std::pair<std::string, std::string>>& variables, const ExecutorOptions& options,
                          int threads) {
   for (const char* name : thread_variables)
-    if (!options.env.contains(name) && (options.inner_max_num_threads || !std::getenv(name)))
+    if (!options.env.contains(name) && (options.inner_max_num_threads || !system::variable(name)))
       variables.emplace_back(name, fmt::format("{}", options.inner_max_num_threads.value_or(threads)));
 }
 
@@ -106,13 +107,13 @@ void LocalPool::start_worker(Lock& lock) {
   const int rank = lowest_free_rank(spare ? max_workers_ : 0);
   const std::uint32_t spin = spin_looks_.load(std::memory_order_relaxed);
   const int max_workers = max_workers_;
+  worker_is_wanted_ = false;
   lock.unlock();
   std::unique_ptr<Worker> worker;
   std::string trouble;
   try {
-    static const auto& home =  // never destroyed: workers start during static destruction too
-        *new system::ModuleIdentity(system::home_module().identity);
-    worker = std::make_unique<Worker>(rank, depth_, home);
+    renew_life_notices();
+    worker = std::make_unique<Worker>(rank, depth_, system::home_module().identity);
     worker->spare = spare;
     worker->channel.set_spin(spin);
     worker->channel.set_recycle_limit(recycle_limit());

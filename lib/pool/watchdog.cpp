@@ -45,6 +45,8 @@ void LocalPool::run_watchdog() {
   }
   accepting_ = false;
   lock.unlock();
+  for (const auto& page : later_life_pages_)
+    for (auto& notice : *reinterpret_cast<worker::ParentLife*>(page.data())) system::retract_life_notice(notice);
   while (announced != 0) system::retract_life_notice(life[--announced]);
   system::warm_memory::leave(*this);
   system::warm_memory::trim({});  // nobody may be there to do it later
@@ -53,6 +55,16 @@ void LocalPool::run_watchdog() {
   life_fd_.reset();
   watchdog_done_ = true;
   watchdog_ended_.notify_all();
+}
+
+/// Where the program has closed the descriptor behind our back: new notices for the workers to come.
+void LocalPool::renew_life_notices() {
+  if (life_fd_.is_own()) return;
+  life_fd_ = system::create_memfd("yoke-life", sizeof(worker::ParentLife));
+  auto& page = later_life_pages_.emplace_back(life_fd_.get(), sizeof(worker::ParentLife), system::Access::read_write);
+  for (auto& notice : *reinterpret_cast<worker::ParentLife*>(page.data())) system::hold_life_notice(notice);
+  system::seal_memfd(life_fd_.get(), system::Seal::writes);
+  life_fd_ = system::read_only(std::move(life_fd_));
 }
 
 bool LocalPool::finished(Clock::time_point now) {

@@ -9,10 +9,11 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <system_error>
 
+#include "lib/system/environment.hpp"
 #include "lib/system/launcher.hpp"
+#include "lib/system/rights.hpp"
 
 namespace yoke::remote {
 namespace {
@@ -38,8 +39,8 @@ void set_nonblocking(const system::UniqueFd& fd) { ::fcntl(fd.get(), F_SETFL, ::
 /// As a shell finds it.
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
-  const char* value = ::secure_getenv("PATH");
-  std::string path = value ? value : "/usr/local/bin:/usr/bin:/bin";
+  const char* value = system::outranks_caller() ? nullptr : system::variable("PATH");
+  const std::string path = value ? value : "/usr/local/bin:/usr/bin:/bin";
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find(':', begin), path.size());
     const std::string folder = path.substr(begin, end - begin);
@@ -73,7 +74,7 @@ Carrier::Carrier(const std::vector<std::string>& command, int death_signal) {
 Carrier::~Carrier() {
   kill();
   try {
-    reap(std::chrono::steady_clock::now() + reap_patience);
+    reap(Clock::now() + reap_patience);
   } catch (const std::exception&) {
     // a process that cannot be reaped now stays behind as the system's
   }

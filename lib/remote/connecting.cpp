@@ -87,10 +87,7 @@ std::string last_lines(const std::string& written) {
   return shown.starts_with('\n') ? shown : "\n  " + shown;
 }
 
-std::string own_path() {
-  std::error_code none;
-  return path_of_program(std::filesystem::read_symlink("/proc/self/exe", none).string());
-}
+std::string own_path() { return path_of_program(system::main_module().path); }
 
 }  // namespace
 

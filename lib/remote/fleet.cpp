@@ -11,7 +11,7 @@
 #include "lib/pool/count_waiting.hpp"
 #include "lib/pool/failure.hpp"
 #include "lib/remote/agent_command.hpp"
-#include "lib/system/fork_guard.hpp"
+#include "lib/system/environment.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/thread.hpp"
 
@@ -68,8 +68,7 @@ std::shared_ptr<Fleet> Fleet::make(RemoteOptions options) {
 }
 
 Fleet::Fleet(RemoteOptions options)
-    : options_(std::move(options)), silence_(silence_of_client(options_.lease, options_.heartbeat)),
-      generation_(system::fork_generation()) {
+    : options_(std::move(options)), silence_(silence_of_client(options_.lease, options_.heartbeat)) {
   for (const Host& host : options_.hosts) links_.push_back(std::make_unique<Link>(links_.size(), host));
 }
 
@@ -80,12 +79,11 @@ Fleet::~Fleet() {
 void Fleet::check_accepting() const {
   if (broken_) std::rethrow_exception(broken_->make(""));
   if (!accepting_) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
-  if (generation_ != system::fork_generation())
-    throw BrokenProcessPool("this process was forked from the one that made the pool: make a pool of its own");
 }
 
 void Fleet::start_thread() {
   if (thread_started_) return;
+  system::look_at_environment();
   try {
     event_ = system::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!event_) throw std::system_error(errno, std::system_category(), "eventfd");
@@ -105,10 +103,11 @@ void Fleet::wake() noexcept {
 void Fleet::abandon() noexcept {
   abandoned_ = true;
   // Nobody else starts the thread any more, so the descriptor is there now or never.
-  if (event_ && generation_ == system::fork_generation()) ::eventfd_write(event_.get(), 1);
+  if (event_ && !in_other_process()) ::eventfd_write(event_.get(), 1);
 }
 
 int Fleet::connect(Milliseconds timeout, int hosts) {
+  check_process();
   Lock lock(mutex_);
   check_accepting();
   start_thread();
@@ -135,6 +134,7 @@ std::vector<HostInfo> Fleet::hosts() const {
       default: return HostState::ended;
     }
   };
+  check_process();
   const Lock lock(mutex_);
   std::vector<HostInfo> hosts;
   for (const auto& link : links_) {
@@ -150,6 +150,7 @@ std::vector<HostInfo> Fleet::hosts() const {
 }
 
 void Fleet::submit(TaskPtr task) {
+  check_process();
   if (const auto held = memory_of(task->arguments()); !held.empty()) {
     {
       const Lock lock(mutex_);
@@ -173,6 +174,7 @@ Link* Fleet::link_of(const Task& task) const {
 }
 
 bool Fleet::running(const Task& task) const {
+  if (in_other_process()) return false;
   const Lock lock(mutex_);
   const Link* link = link_of(task);
   if (!link) return false;
@@ -181,8 +183,9 @@ bool Fleet::running(const Task& task) const {
 }
 
 bool Fleet::cancel(Task& task, CancelMode mode) {
+  if (in_other_process()) return false;
   Lock lock(mutex_);
-  if (task.done() || generation_ != system::fork_generation()) return false;
+  if (task.done()) return false;
   const auto cancelled = [&] {
     if (!task.resolve_cancelled()) return false;
     task.pool_word = 0;
@@ -235,12 +238,13 @@ void Fleet::break_pool(const std::string& why) {
 }
 
 bool Fleet::accepting() const {
+  if (in_other_process()) return false;
   const Lock lock(mutex_);
-  return accepting_ && !broken_ && generation_ == system::fork_generation();
+  return accepting_ && !broken_;
 }
 
 void Fleet::shutdown(const ShutdownOptions& options) {
-  if (generation_ != system::fork_generation()) return;
+  if (in_other_process()) return;
   Lock lock(mutex_);
   accepting_ = false;
   if (options.kill_workers && !killing_) {
@@ -271,6 +275,7 @@ void Fleet::shutdown(const ShutdownOptions& options) {
 
 void Fleet::resize(int max_workers) {
   if (max_workers < 1) throw std::invalid_argument(fmt::format("max_workers must be at least 1, not {}", max_workers));
+  check_process();
   const Lock lock(mutex_);
   total_workers_ = max_workers;
   for (const auto& link : links_)
@@ -297,6 +302,7 @@ void Fleet::share_workers(Link& link) {
 }
 
 int Fleet::max_workers() const {
+  check_process();
   const Lock lock(mutex_);
   int serving = 0;
   int expected = 0;
@@ -317,6 +323,7 @@ void Fleet::add_counts(Stats& to, const Stats& of) {
 }
 
 Stats Fleet::stats() const {
+  check_process();
   const Lock lock(mutex_);
   Stats stats = counts_;
   for (const auto& link : links_) {

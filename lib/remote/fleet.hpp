@@ -121,7 +121,6 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
 
   const RemoteOptions options_;
   const std::chrono::milliseconds silence_;  // for so long, and a host is lost
-  const unsigned generation_;  // of the process that made it: a fork has another
   std::atomic<bool> abandoned_{false};
   std::shared_ptr<OutputQueue> output_;  // null: nobody wants it. Made before the thread
   Blocks blocks_;
@@ -140,6 +139,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   std::shared_ptr<const Failure> broken_;
   std::vector<Function> functions_;
   std::unordered_map<const void*, std::unordered_map<const void*, FunctionNumber>> numbers_;  // by callable and target
+  std::uint64_t loads_ = 0;  // when numbers_ was true
   TaskNumber last_number_ = 0;
   std::unordered_map<TaskNumber, std::optional<bool>> cancels_;  // asked for, and answered
   double mean_task_ns_ = 0;

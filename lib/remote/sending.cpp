@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/pool/failure.hpp"
 #include "lib/remote/fleet.hpp"
@@ -25,6 +26,8 @@ std::vector<std::uint8_t> bytes_of(std::span<const std::byte> from) {
 
 /// The number under which links are told of it. Throws yoke::Error if no other process can find it.
 FunctionNumber Fleet::number_of(const Callable& callable, const void* target) {
+  // What was unloaded may have another in its place.
+  if (const auto loads = system::load_count(); std::exchange(loads_, loads) != loads) numbers_.clear();
   const auto [found, is_new] = numbers_[&callable].try_emplace(target, static_cast<FunctionNumber>(functions_.size()));
   if (!is_new) return found->second;
   try {
@@ -53,7 +56,9 @@ FunctionNumber Fleet::number_of(const Callable& callable, const void* target) {
 }
 
 bool Fleet::is_named(const Task& task) const {
-  return !functions_[numbers_.at(&task.callable()).at(task.target())].note.task.empty();
+  return std::ranges::any_of(named_tasks(), [&](const NamedTask* named) {
+    return named->callable == &task.callable() || named->chunk_callable == &task.callable();
+  });
 }
 
 /// What an agent gets ahead: little while its tasks are long, so that they stay free to go elsewhere.

@@ -1,6 +1,5 @@
 #include "lib/system/block_memory.hpp"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <array>
@@ -10,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/large_pages.hpp"
 #include "lib/system/warm_memory.hpp"
 
@@ -161,11 +161,8 @@ class Blocks final : public warm_memory::Store {
   void trim(std::chrono::steady_clock::duration age) noexcept override {
     for (Slabs& slabs : slabs_) slabs.trim(age == age.zero());
   }
-  void lock_all() {
-    for (Slabs& slabs : slabs_) slabs.mutex().lock();
-  }
-  void unlock_all() {
-    for (Slabs& slabs : slabs_) slabs.mutex().unlock();
+  void hold_over_forks() {
+    for (Slabs& slabs : slabs_) system::hold_over_forks(ForkOrder::blocks, slabs.mutex());
   }
 
  private:
@@ -174,13 +171,13 @@ class Blocks final : public warm_memory::Store {
 Blocks& blocks() {
   static Blocks* const all = [] {
     auto* const made = new Blocks;  // never destroyed: static objects may hold blocks
+    made->hold_over_forks();
     warm_memory::enlist(*made);
-    // A fork's copy has to be whole.
-    ::pthread_atfork([] { blocks().lock_all(); }, [] { blocks().unlock_all(); }, [] { blocks().unlock_all(); });
     return made;
   }();
   return *all;
 }
+[[maybe_unused]] const Blocks& made_at_load = blocks();
 
 /// Blocks of sizes up to 16, 32, … have the numbers 0, 1, …
 std::size_t number_of(std::size_t size) { return (size - 1) / step; }

@@ -57,9 +57,14 @@ void futex_wake(const Word& word, int count, Sharing sharing) noexcept {
 }
 
 bool has_futex_waitv() noexcept {
-  // No words is EINVAL where the call exists; ENOSYS, or EPERM from a seccomp filter, where it does not.
-  static const bool has = ::syscall(SYS_futex_waitv, nullptr, 0, 0, nullptr, CLOCK_MONOTONIC) == -1 && errno == EINVAL;
-  return has;
+  enum class Known : int { not_yet, there, missing };
+  static std::atomic<Known> known{Known::not_yet};  // no guarded constant: one that a fork finds half made is never made
+  if (known.load(std::memory_order_relaxed) == Known::not_yet) {
+    // No words is EINVAL where the call exists; ENOSYS, or EPERM from a seccomp filter, where it does not.
+    const bool has = ::syscall(SYS_futex_waitv, nullptr, 0, 0, nullptr, CLOCK_MONOTONIC) == -1 && errno == EINVAL;
+    known.store(has ? Known::there : Known::missing, std::memory_order_relaxed);
+  }
+  return known.load(std::memory_order_relaxed) == Known::there;
 }
 
 void futex_wait_any(std::span<const WaitWord> words, Deadline deadline) noexcept {
@@ -70,7 +75,7 @@ void futex_wait_any(std::span<const WaitWord> words, Deadline deadline) noexcept
     for (const WaitWord& wait : words) {
       if (wait.word->load() != wait.expected) return;
     }
-    const auto tick = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+    const auto tick = Clock::now() + std::chrono::milliseconds(1);
     return futex_wait(*words[0].word, words[0].expected, words[0].sharing, deadline ? std::min(*deadline, tick) : tick);
   }
   std::array<KernelWait, max_wait_words> waits;

@@ -10,6 +10,8 @@
 #include <optional>
 #include <span>
 
+#include "yoke/clock.hpp"
+
 namespace yoke::system {
 
 using Word = std::atomic<std::uint32_t>;

@@ -26,6 +26,7 @@ namespace process = boost::process;
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -37,6 +38,9 @@ namespace process = boost::process;
 #include <cstdlib>
 #include <string_view>
 #include <system_error>
+
+#include "lib/system/environment.hpp"
+#include "lib/system/main_thread_state.hpp"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
@@ -57,13 +61,25 @@ constexpr long setresuid_number = SYS_setresuid, setresgid_number = SYS_setresgi
   throw std::system_error(error, std::system_category(), what);
 }
 
-enum class Step { rights, signals, process_group, death_signal, stdio, limits, close_on_exec, keep_descriptor, exec };
+enum class Step {
+  rights,
+  signals,
+  process_group,
+  as_program,
+  death_signal,
+  stdio,
+  limits,
+  close_on_exec,
+  keep_descriptor,
+  exec
+};
 
 const char* describe(Step step) {
   switch (step) {
     case Step::rights: return "launch: giving the worker the effective user and group alone";
     case Step::signals: return "launch: setting the worker's signals";
     case Step::process_group: return "launch: making the worker's process group";
+    case Step::as_program: return "launch: giving up what the program's main thread has given up";
     case Step::death_signal: return "launch: asking for a signal when the parent dies";
     case Step::stdio: return "launch: opening stdin, stdout and stderr of the child";
     case Step::limits: return "launch: setting the worker's resource limits";
@@ -117,7 +133,7 @@ class Undisturbed {
 
 // Valgrind runs as the new program and opens the path itself, when the child's own descriptor is closed already.
 std::string program_path(int executable_fd) {
-  const char* preloaded = std::getenv("LD_PRELOAD");
+  const char* preloaded = variable("LD_PRELOAD");
   const bool in_valgrind = preloaded != nullptr && std::string_view(preloaded).find("/vgpreload_") != std::string::npos;
   return "/proc/" + (in_valgrind ? std::to_string(::getpid()) : "self") + "/fd/" + std::to_string(executable_fd);
 }
@@ -157,6 +173,8 @@ class ChildSteps : public process::extend::handler {
     keep_effective_ids();
     reset_dispositions();
     if (::setpgid(0, 0) != 0) fail(Step::process_group);
+    leave_terminal();
+    if (!as_program_.apply()) fail(Step::as_program);
     die_with_parent();
     open_stdio();
     set_limits();
@@ -205,6 +223,16 @@ class ChildSteps : public process::extend::handler {
       const KernelAction action{signal == SIGINT ? std::uintptr_t{1} : std::uintptr_t{0}, 0, 0, 0};
       if (::syscall(SYS_rt_sigaction, signal, &action, nullptr, kernel_sigset_size) != 0) fail(Step::signals);
     }
+  }
+
+  // The program's terminal has it in the background, and the kernel would stop it, or what a task starts, for a word under
+  // `stty tostop` or a look at /dev/tty, and nobody would see why. Who has no controlling terminal is never stopped by one.
+  // Not by setsid: each session is a scheduling group of its own (sched(7), autogroup), where niceness counts for nothing.
+  void leave_terminal() const {
+    const int terminal = ::open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    ::ioctl(terminal, TIOCNOTTY);
+    if (terminal >= 0) ::close(terminal);
+    for (int number = 0; terminal < 0 && number < 3; ++number) ::ioctl(number, TIOCNOTTY);  // without a /dev, say
   }
 
   void die_with_parent() const {
@@ -259,6 +287,7 @@ class ChildSteps : public process::extend::handler {
   const LaunchSpec& spec_;
   const int report_fd_;
   const pid_t parent_ = ::getpid();
+  const MainThreadState as_program_;
   const std::string program_;
   std::vector<char*> arguments_;
   std::vector<char*> environment_;

@@ -2,7 +2,9 @@
 //
 // The child runs only async-signal-safe calls before exec. It gets: /dev/null as stdin, and the caller's stdout and stderr,
 // unless `stdio` names others; exactly the descriptors of `keep_fds`, under the same numbers; an empty signal mask, default dispositions but SIGINT
-// ignored; the effective user and group as its only ones; a process group of its own; PR_SET_PDEATHSIG, which fires when the *thread* that called ends.
+// ignored; the effective user and group as its only ones; a process group of its own and no controlling terminal; what the
+// program's main thread has that Linux keeps for each thread (main_thread_state.hpp); PR_SET_PDEATHSIG, which fires when the
+// *thread* that called ends.
 #pragma once
 
 #include <signal.h>
@@ -41,10 +43,10 @@ ProcessHandle launch(const LaunchSpec& spec);
 /// Opened at the first call and kept; -1 never: throws std::system_error.
 int own_executable_fd();
 
-/// This process's argv as the kernel has it (/proc/self/cmdline).
+/// This process's argv as the kernel has it (/proc/…/cmdline).
 std::vector<std::string> own_arguments();
 
-/// This process's environment without `unset`, and with `set` in place of what was there.
+/// The program's environment (environment.hpp) without `unset`, and with `set` in place of what was there.
 std::vector<std::string> child_environment(const std::vector<std::pair<std::string, std::string>>& set,
                                            const std::vector<std::string>& unset);
 

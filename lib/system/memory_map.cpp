@@ -47,7 +47,7 @@ bool is_mapped(std::uintptr_t address) noexcept {
 }
 
 MemoryPlace find_place(std::uintptr_t address) {
-  const std::string maps = read_text("/proc/self/maps");
+  const std::string maps = read_text("/proc/thread-self/maps");
   const auto here = reinterpret_cast<std::uintptr_t>(&maps);
   for (std::string_view rest = maps; !rest.empty();) {
     std::string_view line = rest.substr(0, rest.find('\n'));

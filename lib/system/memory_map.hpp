@@ -16,7 +16,7 @@ struct MemoryPlace {
 /// Quick: one system call. False if nothing is mapped there.
 bool is_mapped(std::uintptr_t address) noexcept;
 
-/// Reads /proc/self/maps: slow.
+/// Reads /proc/…/maps: slow.
 MemoryPlace find_place(std::uintptr_t address);
 
 }  // namespace yoke::system

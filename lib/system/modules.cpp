@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
+#include <sys/auxv.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,10 +12,12 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <system_error>
 #include <utility>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/memory_map.hpp"
 
 namespace yoke::system {
@@ -105,6 +108,17 @@ ModuleIdentity identity_of(const dl_phdr_info& info) {
   return identity_from_content(info);
 }
 
+/// The loader's own lock is not given back in a fork: so no thread of ours may hold it then.
+std::mutex& visit_mutex() {
+  static auto* const mutex = [] {
+    auto* const made = new std::mutex;
+    hold_over_forks(ForkOrder::modules, *made);
+    return made;
+  }();
+  return *mutex;
+}
+[[maybe_unused]] const std::mutex& made_at_load = visit_mutex();
+
 // Calls `visit` for each module, the main program first, until it returns true. The loader's lock is held meanwhile.
 // An exception must not fly through the loader, which is C: it is carried around it.
 void visit_modules(const std::function<bool(const dl_phdr_info&, bool is_executable)>& visit) {
@@ -113,6 +127,7 @@ void visit_modules(const std::function<bool(const dl_phdr_info&, bool is_executa
     bool first = true;
     std::exception_ptr error;
   } call{visit, true, {}};
+  const std::lock_guard lock(visit_mutex());
   ::dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* data) -> int {
         auto& self = *static_cast<Call*>(data);
@@ -127,29 +142,59 @@ void visit_modules(const std::function<bool(const dl_phdr_info&, bool is_executa
   if (call.error) std::rethrow_exception(call.error);
 }
 
-// As the loader has it; where that is relative, and the process may have changed its folder since, as the kernel has it.
+/// Bases of what was there before any constructor ran: with a program that is linked to this library, all that it began with.
+const std::vector<std::uintptr_t>& loaded_at_start = *[] {
+  auto* const bases = new std::vector<std::uintptr_t>;  // never destroyed: workers start during static destruction too
+  visit_modules([&](const dl_phdr_info& info, bool) {
+    bases->push_back(static_cast<std::uintptr_t>(info.dlpi_addr));
+    return false;
+  });
+  return bases;
+}();
+
+std::string file_of(const dl_phdr_info& info) {
+  for (const ElfW(Phdr) & header : headers_of(info))
+    if (header.p_type == PT_LOAD) return find_place(static_cast<std::uintptr_t>(info.dlpi_addr + header.p_vaddr)).file;
+  return {};
+}
+
+// As the loader has it; where that is relative, and the process may have changed its folder since, or no name of the file
+// (FunctionResolver), as the kernel has it.
 std::string path_of(const dl_phdr_info& info) {
   std::string path = info.dlpi_name != nullptr ? info.dlpi_name : "";
-  if (path.empty() || path.front() == '/') return path;
-  for (const ElfW(Phdr) & header : headers_of(info)) {
-    if (header.p_type != PT_LOAD) continue;
-    const auto place = find_place(static_cast<std::uintptr_t>(info.dlpi_addr + header.p_vaddr));
-    return place.file.empty() ? path : place.file;
-  }
-  return path;
+  if (path.empty() || (path.front() == '/' && !path.starts_with("/proc/"))) return path;
+  std::string file = file_of(info);
+  return file.empty() ? path : file;
 }
 
 Module describe(const dl_phdr_info& info, bool is_executable) {
   std::string path = path_of(info);
-  if (is_executable) {
+  if (is_executable && started_by_loader()) {
+    path = file_of(info);
+  } else if (is_executable) {
     std::error_code error;
-    const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+    const auto program = std::filesystem::read_symlink("/proc/thread-self/exe", error);
     if (!error) path = program.string();
   }
-  return {std::move(path), is_executable, static_cast<std::uintptr_t>(info.dlpi_addr), identity_of(info)};
+  const auto base = static_cast<std::uintptr_t>(info.dlpi_addr);
+  const auto& at_start = loaded_at_start;
+  const bool stays = is_executable || (program_is_ours() && std::ranges::find(at_start, base) != at_start.end());
+  return {std::move(path), is_executable, base, identity_of(info), stays};
 }
 
 }  // namespace
+
+std::uint64_t load_count() noexcept {
+  std::uint64_t count = 0;
+  const std::lock_guard lock(visit_mutex());
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* to) {
+        *static_cast<std::uint64_t*>(to) = info->dlpi_adds + info->dlpi_subs;
+        return 1;
+      },
+      &count);
+  return count;
+}
 
 std::optional<Module> module_of(const void* address) {
   std::optional<Module> found;
@@ -179,6 +224,11 @@ std::optional<Module> find_loaded(const ModuleIdentity& identity) {
     return true;
   });
   return found;
+}
+
+bool started_by_loader() noexcept {
+  // A program names its loader, and the kernel tells where it is; the loader names none.
+  return ::getauxval(AT_BASE) == 0 && ::getauxval(AT_PHDR) != 0;
 }
 
 bool program_is_ours() noexcept { return ours.load(std::memory_order_relaxed); }

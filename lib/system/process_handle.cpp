@@ -73,12 +73,12 @@ ProcessHandle::ProcessHandle(pid_t child, KnownBy known_by) : pid_(child) {
   static std::atomic<bool> has_pidfds = true;  // not asked twice: Valgrind prints a warning each time
   if (known_by == KnownBy::pidfd_if_there && has_pidfds) {
     pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
-    if (pidfd_) return;
-    if (errno != ENOSYS && errno != EPERM) throw std::system_error(errno, std::system_category(), "pidfd_open");
-    has_pidfds = false;
+    if (!pidfd_ && errno != ENOSYS && errno != EPERM)
+      throw std::system_error(errno, std::system_category(), "pidfd_open");
+    has_pidfds = static_cast<bool>(pidfd_);
   }
   start_time_ = start_time_of(child);
-  if (!start_time_) throw std::system_error(ESRCH, std::system_category(), "/proc/PID/stat of a child");
+  if (!start_time_ && !pidfd_) throw std::system_error(ESRCH, std::system_category(), "/proc/PID/stat of a child");
 }
 
 ProcessHandle& ProcessHandle::operator=(ProcessHandle&& other) noexcept {
@@ -89,9 +89,12 @@ ProcessHandle& ProcessHandle::operator=(ProcessHandle&& other) noexcept {
   return *this;
 }
 
+/// Not where there is none, nor once the program has closed it behind our back: then by the start time.
+bool ProcessHandle::by_pidfd() const noexcept { return pidfd_.is_own(); }
+
 // Before a child is reaped, nobody else can have its pid.
 bool ProcessHandle::reaped() const noexcept {
-  if (!pidfd_) return start_time_of(pid_) != start_time_;
+  if (!by_pidfd()) return start_time_of(pid_) != start_time_;
   if (send_signal(pidfd_.get(), 0, 0) == 0) return false;
   if (errno == ESRCH) return true;
   siginfo_t info{};  // no right to signal it, or the call itself is forbidden
@@ -99,7 +102,7 @@ bool ProcessHandle::reaped() const noexcept {
 }
 
 bool ProcessHandle::can_be_reaped() const noexcept {
-  if (pidfd_) {
+  if (by_pidfd()) {
     pollfd look{pidfd_.get(), POLLIN, 0};
     return ::poll(&look, 1, 0) == 1;
   }
@@ -111,15 +114,14 @@ bool ProcessHandle::can_be_reaped() const noexcept {
 bool ProcessHandle::has_its_number() const noexcept { return pid_ != 0 && !status_ && !reaped(); }
 
 std::error_code ProcessHandle::signal(int signal) const noexcept {
-  if (pidfd_ && send_signal(pidfd_.get(), signal, 0) == 0) return {};
-  if (pidfd_ && errno == ESRCH) return {};
+  if (by_pidfd() && (send_signal(pidfd_.get(), signal, 0) == 0 || errno == ESRCH)) return {};
   if (!has_its_number() || ::kill(pid_, signal) == 0 || errno == ESRCH) return {};
   return {errno, std::system_category()};
 }
 
 std::error_code ProcessHandle::signal_group(int signal) const noexcept {
   // Before 6.9, and where a filter forbids the call, there is only the number.
-  const bool by_number = !pidfd_ || (send_signal(pidfd_.get(), signal, to_process_group) != 0 && errno != ESRCH);
+  const bool by_number = !by_pidfd() || (send_signal(pidfd_.get(), signal, to_process_group) != 0 && errno != ESRCH);
   if (by_number && has_its_number()) ::kill(-pid_, signal);
   // It may have left its group, or not have been the group's leader.
   return this->signal(signal);
@@ -149,11 +151,12 @@ std::optional<ExitStatus> ProcessHandle::try_reap() noexcept {
   if (status_) return status_;
   if (pid_ == 0 || !can_be_reaped()) return {};
   siginfo_t info{};
-  const int result = pidfd_     ? wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, 0)
-                     : reaped() ? -1
-                                : wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, 0);
+  const bool by_descriptor = by_pidfd();
+  const int result = by_descriptor ? wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, 0)
+                     : reaped()    ? -1
+                                   : wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, 0);
   if (result != 0) {
-    status_ = pidfd_ ? status_after_reaping(pidfd_.get()) : StatusTaken{};
+    status_ = by_descriptor ? status_after_reaping(pidfd_.get()) : StatusTaken{};
   } else if (info.si_pid != 0) {
     if (info.si_code == CLD_EXITED) {
       status_ = Exited{info.si_status};
@@ -177,9 +180,9 @@ std::optional<ExitStatus> ProcessHandle::wait_exit(Deadline deadline) {
   using namespace std::chrono;
   while (pid_ != 0) {
     if (const auto status = try_reap()) return status;
-    const auto left = deadline ? *deadline - steady_clock::now() : steady_clock::duration::max();
+    const auto left = deadline ? *deadline - Clock::now() : steady_clock::duration::max();
     if (left <= left.zero()) return {};
-    if (pidfd_) {
+    if (by_pidfd()) {
       const auto whole = duration_cast<seconds>(left);
       const timespec time{whole.count(), (left - whole).count()};
       pollfd look{pidfd_.get(), POLLIN, 0};

@@ -78,12 +78,13 @@ class ProcessHandle {
   std::optional<ExitStatus> wait_exit(Deadline deadline);
 
  private:
+  [[nodiscard]] bool by_pidfd() const noexcept;
   [[nodiscard]] bool reaped() const noexcept;
   [[nodiscard]] bool has_its_number() const noexcept;
 
   pid_t pid_ = 0;
   UniqueFd pidfd_;
-  std::optional<std::uint64_t> start_time_;  // without pidfd
+  std::optional<std::uint64_t> start_time_;  // for when there is no pidfd
   std::optional<ExitStatus> status_;
 };
 

@@ -7,12 +7,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <cstdlib>
+#include "lib/system/environment.hpp"
 
 namespace yoke::system {
 namespace {
 
-constexpr char program_file[] = "/proc/self/exe";
+constexpr char program_file[] = "/proc/thread-self/exe";
 
 /// True if exec of this program's file gives rights that this process was not simply born with.
 bool file_gives_rights() {
@@ -33,7 +33,7 @@ bool file_gives_rights() {
 
 bool outranks_caller() noexcept { return ::getauxval(AT_SECURE) != 0; }
 
-const char* own_variable(const char* name) noexcept { return outranks_caller() ? nullptr : std::getenv(name); }
+const char* own_variable(const char* name) noexcept { return outranks_caller() ? nullptr : variable(name); }
 
 std::string trouble_of_rights() {
   if (!file_gives_rights()) return {};

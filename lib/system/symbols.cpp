@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <link.h>
+#include <unistd.h>
 
 #ifdef YOKE_BACKTRACE_HEADER
 #include YOKE_BACKTRACE_HEADER
@@ -16,15 +17,24 @@
 #include <memory>
 #include <mutex>
 
+#include "lib/system/fork_guard.hpp"
+#include "lib/system/modules.hpp"
+
 namespace yoke::system {
 namespace {
 
 enum class CodeLevel { function, inlined };
 
+/// One for the process, as what libbacktrace has read is.
 std::mutex& lookup_mutex() {
-  static auto* mutex = new std::mutex;
+  static auto* const mutex = [] {
+    auto* const made = new std::mutex;
+    hold_over_forks(ForkOrder::symbols, *made);
+    return made;
+  }();
   return *mutex;
 }
+[[maybe_unused]] const std::mutex& made_at_load = lookup_mutex();
 
 void ignore_error(void*, const char*, int) {}
 
@@ -40,7 +50,16 @@ backtrace_state* debug_information() {
         return 1;
       },
       &loaded);
-  if (!state || loaded != known) state = backtrace_create_state(nullptr, 0, &ignore_error, nullptr);
+  if (!state || loaded != known) {
+    static auto* const program = new std::string;  // it keeps the pointer
+    // It looks for /proc/self/exe, which is the loader where that was told to run the program, and nothing once main has
+    // ended by pthread_exit.
+    if (started_by_loader())
+      *program = main_module().path;
+    else if (::access("/proc/self/exe", R_OK) != 0)
+      *program = "/proc/thread-self/exe";
+    state = backtrace_create_state(program->empty() ? nullptr : program->c_str(), 0, &ignore_error, nullptr);
+  }
   known = loaded;
   return state;
 }

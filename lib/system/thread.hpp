@@ -1,5 +1,5 @@
-// Threads of the library's own: named, with all signals blocked, so that the program's handlers run on its own threads,
-// and wherever the process may run, whichever thread happened to start them.
+// Threads of the library's own: known as such (environment.hpp), named, with all signals blocked, so that the program's
+// handlers run on its own threads, and wherever the process may run, whichever thread happened to start them.
 #pragma once
 
 #include <pthread.h>
@@ -9,6 +9,8 @@
 
 #include <thread>
 #include <utility>
+
+#include "lib/system/environment.hpp"
 
 namespace yoke::system {
 
@@ -40,6 +42,7 @@ template <class F>
 std::thread start_thread(const char* name, F run) {
   const SignalsBlocked blocked;  // inherited by the new thread
   return std::thread([name, run = std::move(run)]() mutable {
+    mark_own_thread();
     pthread_setname_np(pthread_self(), name);
     run_where_the_process_may();
     run();

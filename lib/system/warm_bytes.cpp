@@ -18,6 +18,7 @@ WarmStore<Piece>& warm() {
   static auto& store = WarmStore<Piece>::make();
   return store;
 }
+[[maybe_unused]] const WarmStore<Piece>& made_at_load = warm();
 
 }  // namespace
 

@@ -4,6 +4,8 @@
 #include <mutex>
 #include <vector>
 
+#include "lib/system/fork_guard.hpp"
+
 namespace yoke::system::warm_memory {
 namespace {
 
@@ -14,9 +16,21 @@ struct Keepers {
   std::mutex mutex;
   std::vector<Keeper*> all;
 };
+void forget_keepers();
 Keepers& keepers() {
-  static Keepers* present = new Keepers;  // never destroyed: pools may outlive static objects
+  static Keepers* const present = [] {
+    auto* const made = new Keepers;  // never destroyed: pools may outlive static objects
+    hold_over_forks(ForkOrder::keepers, made->mutex, forget_keepers);
+    return made;
+  }();
   return *present;
+}
+[[maybe_unused]] const Keepers& made_at_load = keepers();
+
+/// In a fork: they were the parent's threads.
+void forget_keepers() {
+  keepers().all.clear();
+  keeper_count.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -42,7 +56,7 @@ void leave(Keeper& keeper) noexcept {
 bool has_keeper() noexcept { return keeper_count.load(std::memory_order_relaxed) != 0; }
 
 void tell_keepers() noexcept {
-  // Where a keeper comes or goes at this very moment, it looks by itself; a fork's copy of the lock may be held for ever.
+  // Where a keeper comes or goes at this very moment, it looks by itself.
   const std::unique_lock lock(keepers().mutex, std::try_to_lock);
   if (!lock) return;
   for (Keeper* keeper : keepers().all) keeper->warm_memory_came();

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "lib/system/cpu_count.hpp"
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
+#include "yoke/clock.hpp"
 
 namespace yoke::system {
 
@@ -23,6 +25,7 @@ class WarmStore final : public warm_memory::Store {
  public:
   static WarmStore& make() {
     auto* const made = new WarmStore;
+    hold_over_forks(ForkOrder::warm_memory, made->mutex_);
     warm_memory::enlist(*made);
     return *made;
   }
@@ -57,7 +60,7 @@ class WarmStore final : public warm_memory::Store {
     return entries_.empty();
   }
   void trim(std::chrono::steady_clock::duration age) noexcept override {
-    const auto before = std::chrono::steady_clock::now() - age;
+    const auto before = Clock::now() - age;
     const std::lock_guard lock(mutex_);
     std::erase_if(entries_, [&](const Entry& entry) { return entry.since <= before; });
   }
@@ -74,7 +77,8 @@ class WarmStore final : public warm_memory::Store {
   bool keep(Piece piece) {
     std::vector<Entry> gone;  // once the lock is given back
     const std::lock_guard lock(mutex_);
-    entries_.push_back({std::move(piece), std::chrono::steady_clock::now()});
+    if (most_bytes_ == 0) most_bytes_ = std::max<std::size_t>(1, memory_limit() / 8 / static_cast<std::size_t>(usable_cpus()));
+    entries_.push_back({std::move(piece), Clock::now()});
     const auto give_up = [&](auto entry) {
       gone.push_back(std::move(*entry));
       entries_.erase(entry);
@@ -90,9 +94,8 @@ class WarmStore final : public warm_memory::Store {
     return entries_.size() == 1;
   }
 
-  // A share of what this process and as many workers as there are processors may have.
-  const std::size_t most_bytes_ = memory_limit() / 8 / static_cast<std::size_t>(usable_cpus());
   std::mutex mutex_;
+  std::size_t most_bytes_ = 0;  // a share of what this process and as many workers as there are processors may have
   std::vector<Entry> entries_;  // oldest first
 };
 

@@ -20,6 +20,7 @@
 #include <system_error>
 #include <variant>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/symbols.hpp"
 #include "lib/wire/printable.hpp"
 #include "lib/wire/throw_place.hpp"
@@ -139,11 +140,12 @@ std::exception_ptr make_regex(const Object& packed, const RemoteException& origi
 
 struct Registry {
   std::mutex mutex;
-  std::map<std::string_view, ExceptionType> types;  // by mangled name
+  // By mangled name, in its own memory, as a module that is closed takes its types along; the last one is used.
+  std::map<std::string, std::vector<ExceptionType>, std::less<>> types;
 };
 Registry& registry() {
   static Registry* all = [] {
-    auto* made = new Registry;  // never destroyed: exceptions may cross during static destruction
+    auto* made = system::make_process_wide<Registry>(system::ForkOrder::exceptions);
     for (const ExceptionType& type :
          {textless<std::exception>(), textless<std::bad_alloc>(), textless<std::bad_array_new_length>(),
           textless<std::bad_cast>(), textless<std::bad_typeid>(), textless<std::bad_exception>(),
@@ -155,16 +157,17 @@ Registry& registry() {
           with_code<std::filesystem::filesystem_error>(), with_code<std::ios_base::failure>(),
           with_code<std::future_error>(), ExceptionType{&typeid(std::regex_error), &pack_regex, &make_regex},
           with_text<Error>(), with_text<SerializationError>(), with_text<RecursionError>()})
-      made->types.emplace(type.type->name(), type);
+      made->types[type.type->name()].push_back(type);
     return made;
   }();
   return *all;
 }
+[[maybe_unused]] const Registry& made_at_load = registry();
 std::optional<ExceptionType> find_type(std::string_view key) {
   const std::lock_guard lock(registry().mutex);
   const auto found = registry().types.find(key);
   if (found == registry().types.end()) return std::nullopt;
-  return found->second;
+  return found->second.back();
 }
 
 /// Text of a thrown value that is no std::exception.
@@ -245,8 +248,8 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
     if (!type && remote) {
       const std::lock_guard lock(registry().mutex);
       for (const auto& [name, candidate] : registry().types)
-        if (system::demangle(candidate.type->name()) == remote->type_name()) {
-          type = candidate;
+        if (system::demangle(candidate.back().type->name()) == remote->type_name()) {
+          type = candidate.back();
           key = name;
         }
     }
@@ -333,10 +336,21 @@ std::exception_ptr make_handling(const std::exception_ptr& nested, const Make& m
 
 }  // namespace
 
-bool register_exception(const ExceptionType& type) {
+void register_exception(const ExceptionType& type) {
   const std::lock_guard lock(registry().mutex);
-  registry().types.insert_or_assign(type.type->name(), type);
-  return true;
+  registry().types[type.type->name()].push_back(type);
+}
+
+void forget_exception(const ExceptionType& type) noexcept {
+  const std::lock_guard lock(registry().mutex);
+  const auto found = registry().types.find(std::string_view(type.type->name()));
+  if (found == registry().types.end()) return;
+  auto& same = found->second;
+  const auto mine = std::find_if(same.begin(), same.end(), [&](const ExceptionType& known) {
+    return known.type == type.type && known.make == type.make;
+  });
+  if (mine != same.end()) same.erase(mine);
+  if (same.empty()) registry().types.erase(found);
 }
 
 void pack_current_exception(PackBuffer& out, Phase phase) {

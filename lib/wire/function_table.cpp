@@ -1,11 +1,13 @@
 #include "lib/wire/function_table.hpp"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <cstring>
 #include <mutex>
 
+#include "lib/system/fork_guard.hpp"
 #include "yoke/error.hpp"
 
 namespace yoke::wire {
@@ -16,7 +18,7 @@ struct ModuleNumbers {
   std::vector<system::Module> modules{{}, system::home_module()};  // 0 is no module, 1 home
 };
 ModuleNumbers& numbers() {
-  static auto* table = new ModuleNumbers;
+  static auto* const table = system::make_process_wide<ModuleNumbers>(system::ForkOrder::functions);
   return *table;
 }
 
@@ -24,12 +26,24 @@ constexpr FunctionReference make_reference(std::size_t number, std::uint64_t off
   return static_cast<std::uint64_t>(number) << 48 | offset;
 }
 
+/// The loader gives what it has by that name, which may be the file that was there before. By this name it has none: the
+/// descriptor stays open, so that the next one has another.
+void open_beside(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd >= 0 && !dlopen(fmt::format("/proc/self/fd/{}", fd).c_str(), RTLD_NOW | RTLD_LOCAL)) static_cast<void>(dlerror());
+}
+
 }  // namespace
 
 FunctionReference refer_to(const void* function) {
-  thread_local const void* last = nullptr;
-  thread_local FunctionReference last_reference = 0;
-  if (function == last) return last_reference;
+  struct Last {
+    const void* function = nullptr;
+    FunctionReference reference = 0;
+    std::uint64_t loads = 0;  // when it was found; 0 if it stays true
+  };
+  thread_local Last last;
+  if (function == last.function && (last.loads == 0 || last.loads == system::load_count())) return last.reference;
+  const std::uint64_t loads = system::load_count();
   const auto module = system::module_of(function);
   if (!module)
     throw Error("the function to be run lies in no loaded module (generated code?), so a worker cannot find it");
@@ -42,9 +56,18 @@ FunctionReference refer_to(const void* function) {
   while (number < modules.size() && modules[number].identity != module->identity) ++number;
   if (number == modules.size()) modules.push_back(*module);
   modules[number].path = module->path;
-  last = function;
-  last_reference = make_reference(number, reinterpret_cast<std::uintptr_t>(function) - module->base);
-  return last_reference;
+  const auto reference = make_reference(number, reinterpret_cast<std::uintptr_t>(function) - module->base);
+  last = {function, reference, module->stays ? 0 : loads};
+  return reference;
+}
+
+std::vector<std::uint32_t> other_versions(std::uint32_t number) {
+  const std::lock_guard lock(numbers().mutex);
+  const auto& modules = numbers().modules;
+  std::vector<std::uint32_t> others;
+  for (std::uint32_t other = 2; other < modules.size(); ++other)
+    if (other != number && modules[other].path == modules.at(number).path) others.push_back(other);
+  return others;
 }
 
 std::vector<std::byte> describe_module(std::uint32_t number) {
@@ -79,6 +102,10 @@ void FunctionResolver::add_module(std::uint32_t number, std::span<const std::byt
       return;
     }
     loaded = system::find_loaded(identity);
+    if (!loaded) {
+      open_beside(path);
+      loaded = system::find_loaded(identity);
+    }
     if (!loaded) {
       module.trouble = fmt::format(
           "{} is not the file that this program loaded (another build-id): it was replaced while the program ran. "

@@ -24,6 +24,9 @@ constexpr std::uint64_t offset_in_module(FunctionReference reference) { return r
 /// Of code in this process. Any thread. Throws yoke::Error if no module holds the address.
 FunctionReference refer_to(const void* function);
 
+/// Numbers of modules that had the same path: versions of one plug-in. A process can open only one of them by that path.
+std::vector<std::uint32_t> other_versions(std::uint32_t number);
+
 /// A module that references speak of, as a control message's body.
 std::vector<std::byte> describe_module(std::uint32_t number);
 

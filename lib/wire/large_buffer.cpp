@@ -21,8 +21,11 @@ system::WarmStore<LargeBuffer::Memory>& warm() {
   static auto& store = system::WarmStore<LargeBuffer::Memory>::make();
   return store;
 }
+[[maybe_unused]] const system::WarmStore<LargeBuffer::Memory>& made_at_load = warm();
 
-bool is_own(const LargeBuffer::Memory& memory) noexcept { return memory.generation == system::fork_generation(); }
+bool is_own(const LargeBuffer::Memory& memory) noexcept {
+  return memory.generation == system::fork_generation() && memory.fd.is_own();
+}
 
 /// Lent memory is free once no descriptor of lend() is open anywhere: each has a lock, which goes with the last of it.
 bool is_free(LargeBuffer::Memory& memory) noexcept {
@@ -60,7 +63,7 @@ LargeBuffer::~LargeBuffer() {
 
 system::UniqueFd LargeBuffer::lend() {
   // A descriptor of its own kind, not a duplicate: only so can its lock be told from this process's.
-  const std::string path = "/proc/self/fd/" + std::to_string(memory_.fd.get());
+  const std::string path = "/proc/thread-self/fd/" + std::to_string(memory_.fd.get());
   system::UniqueFd lent(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!lent) {  // no /proc, as after a chroot
     lent.reset(::fcntl(memory_.fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/symbols.hpp"
 #include "yoke/error.hpp"
 #include "yoke/serializer.hpp"
@@ -25,9 +26,10 @@ struct Registry {
   std::uint32_t made = 0;
 };
 Registry& registry() {
-  static auto* all = new Registry;  // values may be unpacked during static destruction
+  static auto* const all = system::make_process_wide<Registry>(system::ForkOrder::reducers);
   return *all;
 }
+[[maybe_unused]] const Registry& made_at_load = registry();
 
 /// The process's own pid is part of the ids that it gives: a worker also knows those of its parent.
 std::uint64_t id_of(const detail::Reducer* reducer) {

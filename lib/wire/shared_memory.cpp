@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/warm_memory.hpp"
 #include "yoke/callable.hpp"
 #include "yoke/error.hpp"
@@ -33,9 +34,10 @@ struct Record {
   std::atomic<bool> used{false};
 };
 Record& record() {
-  static Record* all = new Record;  // never destroyed: arrays may be static objects
+  static auto* const all = system::make_process_wide<Record>(system::ForkOrder::shared_memory);
   return *all;
 }
+[[maybe_unused]] const Record& made_at_load = record();
 
 std::shared_ptr<SharedMemory> held_here(std::uint64_t inode) {
   const auto found = record().held.find(inode);

@@ -65,7 +65,9 @@ std::vector<system::Frame> throw_place(const std::exception_ptr& error) {
 extern "C" YOKE_API __attribute__((weak, noreturn)) void __cxa_throw(void* object, std::type_info* type,
                                                                      void (*destroy)(void*)) {
   using CxaThrow = void (*)(void*, std::type_info*, void (*)(void*));
-  static const auto next = reinterpret_cast<CxaThrow>(dlsym(RTLD_NEXT, "__cxa_throw"));
+  static std::atomic<CxaThrow> known{nullptr};  // no guarded constant: one that a fork finds half made is never made
+  CxaThrow next = known.load(std::memory_order_relaxed);
+  if (!next) known.store(next = reinterpret_cast<CxaThrow>(dlsym(RTLD_NEXT, "__cxa_throw")), std::memory_order_relaxed);
   if (!next) std::terminate();  // the runtime lies before this library in the search: then nobody comes here
   if (yoke::wire::noting.load(std::memory_order_relaxed)) {
     for (auto& old : yoke::wire::last_throws)

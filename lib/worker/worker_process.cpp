@@ -122,7 +122,7 @@ int rank() noexcept { return this_rank ? this_rank->load(std::memory_order_acqui
 int depth() noexcept { return this_depth; }
 void heartbeat() noexcept {
   if (!this_status) return;
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  const auto now = Clock::now().time_since_epoch();
   this_status->heartbeat_ns.store(std::chrono::nanoseconds(now).count(), std::memory_order_relaxed);
 }
 }  // namespace this_worker
