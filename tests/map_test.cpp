@@ -1,9 +1,12 @@
-// B1 to B8, B11: map. For every pool.
+// B1 to B8, B11, B12: map. For every pool.
+#include <signal.h>
+
 #include <array>
 #include <atomic>
 #include <forward_list>
 #include <list>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -246,6 +249,138 @@ TEST_P(MapTest, B1_two_at_once) {
     ASSERT_EQ(*a, i + 1);
     ASSERT_EQ(*b, "x" + std::to_string(i));
   }
+}
+
+/// What becomes of the items of a map whose workers die.
+class MapCrashTest : public AnyPoolTest {
+ protected:
+  static constexpr unsigned runs = 100;  // the words that count the runs of each item
+  /// Asserts that `lost` items ended with their worker, `tries` of them each, and that all others ran once and gave `value`.
+  template <class Results, class Value>
+  void expect_lost(Results&& results, const std::set<int>& lost, unsigned tries, Value value) {
+    int i = 0;
+    for (auto it = results.begin(); it != results.end(); ++it, ++i) {
+      if (lost.contains(i)) {
+        const auto error = thrown_by<yoke::TerminatedWorkerError>([&] { *it; });
+        ASSERT_TRUE(error) << i;
+        EXPECT_EQ(error->death().item, static_cast<std::uint64_t>(i));
+        EXPECT_NE(std::string(error->what()).find("item " + std::to_string(i) + " of the map"), std::string::npos) << error->what();
+      } else {
+        ASSERT_EQ(*it, value(i)) << i;
+      }
+    }
+    for (int item = 0; item < i; ++item)
+      ASSERT_EQ(board.get(runs + static_cast<unsigned>(item)), lost.contains(item) ? tries : 1U) << item;
+  }
+  template <class F>
+  auto with_board(F f) {
+    return yoke::bind(f, board);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Pools, MapCrashTest, testing::Values(local_pool, agent_pool),
+                         [](const testing::TestParamInfo<PoolKind>& kind) { return std::string(kind.param.name); });
+
+int die_at_every_fortieth(const Board& board, int i) {
+  board.add(100 + static_cast<unsigned>(i));
+  if (i % 40 == 39) kill_self(i % 80 == 39 ? SIGSEGV : SIGKILL);
+  return -i;
+}
+const std::set<int> every_fortieth{39, 79, 119, 159, 199};
+
+TEST_P(MapCrashTest, B12_a_crash_costs_the_item_that_ran) {
+  for (const std::optional<std::size_t> chunk : {std::optional<std::size_t>(), std::optional<std::size_t>(40), std::optional<std::size_t>(200)}) {
+    expect_lost(executor->map({.chunksize = chunk}, with_board(die_at_every_fortieth), numbers(200)), every_fortieth, 1,
+                [](int i) { return -i; });
+    take_down(board);
+    board = put_up_board();
+  }
+}
+
+TEST_P(MapCrashTest, B12_retries_count_for_items) {
+  expect_lost(executor->map({.chunksize = 50, .task = {.retries = 1}}, with_board(die_at_every_fortieth), numbers(200)),
+              every_fortieth, 2, [](int i) { return -i; });
+}
+
+int die_at_first_of_seven(const Board& board, int i) {
+  if (board.add(100 + static_cast<unsigned>(i)) == 1 && i % 7 == 0) kill_self(SIGKILL);
+  return i;
+}
+TEST_P(MapCrashTest, B12_an_item_that_is_tried_again_may_do_well) {
+  EXPECT_EQ(executor->map({.chunksize = 20, .task = {.retries = 1}}, with_board(die_at_first_of_seven), numbers(40)).get(), numbers(40));
+}
+
+/// Texts of all lengths, errors and deaths, in one chunk.
+std::string long_or_lost(const Board& board, int i) {
+  board.add(100 + static_cast<unsigned>(i));
+  if (i % 10 == 9) kill_self(SIGKILL);
+  if (i % 10 == 3) throw std::domain_error("three: " + std::to_string(i));
+  return std::string(static_cast<std::size_t>(i % 5 == 0 ? 150'000 : i), 'x');
+}
+TEST_P(MapCrashTest, B12_whatever_the_others_gave_is_kept) {
+  for (const bool ordered : {true, false}) {
+    take_down(board);
+    board = put_up_board();
+    auto results = executor->map({.chunksize = 30, .ordered = ordered}, with_board(long_or_lost), numbers(60));
+    std::multiset<std::size_t> lengths, expected;
+    int threw = 0, lost = 0;
+    for (auto it = results.begin(); it != results.end(); ++it) try {
+        lengths.insert((*it).size());
+      } catch (const std::domain_error&) {
+        ++threw;
+      } catch (const yoke::TerminatedWorkerError&) {
+        ++lost;
+      }
+    for (int i = 0; i < 60; ++i) {
+      EXPECT_EQ(board.get(runs + static_cast<unsigned>(i)), 1U) << i;
+      if (i % 10 != 9 && i % 10 != 3) expected.insert(static_cast<std::size_t>(i % 5 == 0 ? 150'000 : i));
+    }
+    EXPECT_EQ(lengths, expected);
+    EXPECT_EQ(threw, 6);
+    EXPECT_EQ(lost, 6);
+  }
+}
+
+void nothing_or_lost(const Board& board, int i) { die_at_every_fortieth(board, i); }
+TEST_P(MapCrashTest, B12_of_tasks_without_results_too_read_lazily) {
+  auto results = executor->map({.chunksize = 30, .buffersize = 45}, with_board(nothing_or_lost), numbers(200));
+  std::set<int> lost;
+  int i = 0;
+  for (auto it = results.begin(); it != results.end(); ++it, ++i) try {
+      *it;
+    } catch (const yoke::TerminatedWorkerError&) {
+      lost.insert(i);
+    }
+  EXPECT_EQ(lost, every_fortieth);
+}
+
+/// The argument of an item that ends its worker where it is unpacked.
+struct Fatal {
+  int value = 0;
+};
+}  // namespace
+template <>
+struct yoke::Codec<Fatal> {
+  static void pack(Packer& packer, const Fatal& fatal) { packer.pack(fatal.value); }
+  static Fatal unpack(const Object& object) {
+    const int value = unpack_value<int>(object);
+    if (value % 3 == 0) kill_self(SIGKILL);
+    return {value};
+  }
+};
+namespace {
+int value_of(const Fatal& fatal) { return fatal.value; }
+TEST_P(MapCrashTest, B12_also_before_the_item_runs) {
+  std::vector<Fatal> input(9);
+  for (int i = 0; i < 9; ++i) input[static_cast<std::size_t>(i)].value = i;
+  auto results = executor->map({.chunksize = 9}, value_of, input);
+  int i = 0;
+  for (auto it = results.begin(); it != results.end(); ++it, ++i) {
+    if (i % 3 == 0)
+      EXPECT_THROW(*it, yoke::TerminatedWorkerError) << i;
+    else
+      EXPECT_EQ(*it, i);
+  }
+  EXPECT_EQ(i, 9);
 }
 
 }  // namespace

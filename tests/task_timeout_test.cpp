@@ -209,20 +209,29 @@ TEST_F(TaskTimeout, A4_cancel_kill_of_a_pending_task_kills_nobody) {
   EXPECT_EQ(pool->stats().started, 1U);
 }
 
-TEST_F(TaskTimeout, B9_in_a_map_it_costs_its_chunk) {
+TEST_F(TaskTimeout, B9_in_a_map_it_costs_the_item_that_ran) {
   const auto slow_at_seven = [](const Board& b, int i) { return i == 7 ? spin(b) : i; };
   std::vector<int> input(20);
   for (std::size_t i = 0; i < input.size(); ++i) input[i] = static_cast<int>(i);
-  auto results = pool->map({.chunksize = 5, .task = {.timeout = 100ms}}, yoke::bind(slow_at_seven, board), input);
+  auto results = pool->map({.chunksize = 10, .task = {.timeout = 100ms}}, yoke::bind(slow_at_seven, board), input);
   int i = 0;
   for (auto it = results.begin(); it != results.end(); ++it, ++i) {
-    if (i / 5 == 1) {
-      EXPECT_THROW(*it, yoke::TimeoutError);
-    } else {
+    if (i != 7) {
       EXPECT_EQ(*it, i);
+    } else {
+      const auto error = thrown_by<yoke::TimeoutError>([&] { *it; });
+      ASSERT_TRUE(error);
+      EXPECT_NE(std::string(error->what()).find("item 7 ran longer"), std::string::npos) << error->what();
     }
   }
   EXPECT_EQ(i, 20);
+}
+
+TEST_F(TaskTimeout, B9_it_is_the_time_of_an_item_and_not_of_its_chunk) {
+  std::vector<int> input(300);
+  for (std::size_t i = 0; i < input.size(); ++i) input[i] = static_cast<int>(i);
+  // Three times as long as the limit, all together.
+  EXPECT_EQ(pool->map({.chunksize = 300, .task = {.timeout = 100ms}}, rest_a_little, input).get(), input);
 }
 
 TEST_F(TaskTimeout, B10_a_pool_that_breaks_ends_a_map) {

@@ -51,12 +51,26 @@ class YOKE_API Call {
   /// Hands the packed result over to the caller of the task, before the arguments are destroyed.
   virtual void publish() = 0;
 
+  // Of a chunk of items, which may be cut short: see lib/wire/chunk.hpp.
+  std::uint64_t first_item() const noexcept { return first_item_; }  // those before it are done
+  virtual void begin_items(std::uint32_t value_size);
+  /// What an item brought, kept where this process's end does not reach it. False: there is no room for another.
+  virtual bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error);
+  /// The result that is published next is of some items only; the others are left to a further call.
+  void leave_rest() noexcept { leaves_rest_ = true; }
+
+ protected:
+  void begin_at(std::uint64_t item) noexcept { first_item_ = item; }
+  bool leaves_rest() const noexcept { return leaves_rest_; }
+
  private:
   std::span<const std::byte> arguments_;
   const void* target_;
   PackBuffer& result_;
   std::atomic<std::uint8_t>& phase_;
   const Reducers* result_reducers_;
+  std::uint64_t first_item_ = 0;
+  bool leaves_rest_ = false;
 };
 
 }  // namespace yoke

@@ -54,6 +54,7 @@ struct WorkerDeath {
   int exit_code = 0;                                   // meaningful if signal is 0
   bool status_known = true;                            // false: someone else reaped the process and took its status
   std::string task;                                    // name of the task it was running; empty: none
+  std::optional<std::uint64_t> item;                   // of a map that it was running, counted from 0
   Phase phase = Phase::idle;
   std::chrono::nanoseconds run_time{0};                // from the task's start to the death
   std::uint64_t peak_memory = 0;                       // bytes resident at most

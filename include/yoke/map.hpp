@@ -1,8 +1,8 @@
 // map: a function over ranges, in chunks. MapResults is the input range of what comes back.
 //
 // Items are packed when they are fetched: at the call of map, or, with buffersize, as results are taken. An item's
-// exception is thrown when it is dereferenced, and iteration may go on after it. Destroying the results cancels what
-// no worker has started.
+// exception is thrown when it is dereferenced, and iteration may go on after it. So is the TerminatedWorkerError of an item
+// whose worker died: the others of its chunk go on elsewhere. Destroying the results cancels what no worker has started.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <memory>
 #include <ranges>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "yoke/callable.hpp"
@@ -18,6 +19,9 @@
 #include "yoke/pool.hpp"
 
 namespace yoke {
+namespace wire {
+class LostItems;  // lib/wire/chunk.hpp
+}
 namespace detail {
 
 /// Packs the exception in flight, as the worker's side does for a task that threw.
@@ -29,28 +33,43 @@ YOKE_API std::exception_ptr unpack_exception_object(const Object& packed, int wo
 /// Collects the results of one chunk in the worker: values in order, and which items threw what.
 class YOKE_API ChunkResult {
  public:
-  ChunkResult(PackBuffer& out, std::size_t count, bool plain);
+  static constexpr std::uint32_t packed_values = UINT32_MAX;
+  /// `value_size`: of plain values; packed_values if each is packed as msgpack.
+  ChunkResult(Call& call, std::uint64_t count, std::uint32_t value_size);
   void item_threw(std::size_t index, Phase phase);  // in a catch block
+  /// After each item, whose value is in the call's result. False: the others are left for later.
+  bool item_done();
   void finish();
 
  private:
-  PackBuffer& out_;
+  PackBuffer& out() const noexcept { return call_.result(); }
+  Call& call_;
+  std::uint64_t count_;
+  std::uint32_t value_size_;
   std::size_t start_;
+  std::uint64_t done_ = 0;
   PackBuffer errors_;
   std::uint32_t error_count_ = 0;
+  std::size_t kept_ = 0;         // of the call's result, and of errors_: what keep_item() has been given
+  std::size_t kept_errors_ = 0;
 };
 
-/// The same in the caller. Throws SerializationError if the bytes are no chunk of `count` items.
+/// The same in the caller, of a task that has a value. Throws SerializationError if it is no chunk of `count` items.
 class YOKE_API ChunkReader {
  public:
-  ChunkReader(std::span<const std::byte> bytes, std::size_t count);
+  ChunkReader(const Task& task, std::size_t count);
   /// Null if the item returned a value.
-  std::exception_ptr error(std::size_t index, const Task& task) const;
+  std::exception_ptr error(std::size_t index) const;
   std::span<const std::byte> values() const noexcept { return values_; }
+  /// One of plain values of that size, which is not 0.
+  std::span<const std::byte> value(std::size_t index, std::size_t size) const;
 
  private:
+  const Task& task_;
   std::span<const std::byte> values_;
   std::optional<Message> errors_;
+  std::unordered_map<std::uint64_t, const Object*> by_item_;
+  const wire::LostItems* lost_ = nullptr;
 };
 
 /// Fetches up to `most` items, packs them as the arguments of one chunk, and says how many there were.
@@ -70,7 +89,7 @@ class YOKE_API MapRun {
   MapRun& operator=(const MapRun&) = delete;
   /// The next chunk, done or not; empty when there is none left.
   std::optional<Chunk> next();
-  /// Waits for the chunk; throws TimeoutError, or what made the whole chunk fail.
+  /// Waits for the chunk; throws TimeoutError, or what made all of it fail: a pool that broke, or was shut down.
   void await(const Chunk& chunk) const;
   /// The items of that chunk have been taken: as many more may be fetched.
   void taken(std::size_t items);
@@ -88,6 +107,7 @@ struct ChunkType : TaskType<F, A...> {
   using Base = TaskType<F, A...>;
   using All = typename Base::All;
   using Result = typename Base::Result;
+  static constexpr std::size_t head_size = 2 * sizeof(std::uint64_t);
   static constexpr bool plain_result = [] {
     if constexpr (std::is_void_v<Result>)
       return true;
@@ -123,24 +143,35 @@ struct ChunkType : TaskType<F, A...> {
   /// No values at all are plain ones, in either form.
   static bool has_plain_values(ResultForm form) { return plain_result && (std::is_void_v<Result> || !form.objects); }
 
-  /// Arguments: the number of items, then all values of each item, the callable's own state first.
+  /// Of the values in a result of that form.
+  static std::uint32_t value_size(ResultForm form) {
+    if (!has_plain_values(form)) return ChunkResult::packed_values;
+    if constexpr (std::is_void_v<Result> || !plain_result)
+      return 0;
+    else
+      return sizeof(Result);
+  }
+
+  /// Arguments: the number of items and of the first in its map, then all values of each item, the callable's own state
+  /// first.
   static std::span<const std::byte> take_count(std::span<const std::byte> in, std::uint64_t& count) {
-    if (in.size() < sizeof count) throw_wrong_message_size(in.size(), sizeof count);
+    if (in.size() < head_size) throw_wrong_message_size(in.size(), head_size);
     std::memcpy(&count, in.data(), sizeof count);
-    return in.subspan(sizeof count);
+    return in.subspan(head_size);
   }
 
   static void trampoline(Call& call) {
     std::uint64_t count = 0;
     const auto body = take_count(call.arguments(), count);
-    ChunkResult chunk(call.result(), count, plain_result);
+    ChunkResult chunk(call, count, value_size({}));
     if constexpr (Values<All>::plain) {
       constexpr std::size_t size = Values<All>::plain_size;
       if (size != 0 && body.size() / size != count) throw_wrong_message_size(body.size(), size * count);
       call.enter(Phase::run);
-      for (std::size_t i = 0; i < count; ++i) {
+      for (std::size_t i = call.first_item(); i < count; ++i) {
         All all = Values<All>::unpack_plain(body.subspan(i * size, size));
         run_item(call, all, chunk, i);
+        if (!chunk.item_done()) break;
       }
     } else {
       run_items(call, body, count, chunk, {});
@@ -151,7 +182,7 @@ struct ChunkType : TaskType<F, A...> {
     std::uint64_t count = 0;
     const auto body = take_count(call.arguments(), count);
     const ResultForm form{.objects = true};
-    ChunkResult chunk(call.result(), count, has_plain_values(form));
+    ChunkResult chunk(call, count, value_size(form));
     run_items(call, body, count, chunk, form);
     finish(call, chunk);
   }
@@ -159,7 +190,7 @@ struct ChunkType : TaskType<F, A...> {
                         const ResultForm form) {
     const Message message(body);
     const auto items = unpack_array(message.object(), count);
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = call.first_item(); i < count; ++i) {
       std::optional<All> all;
       ResultForm of_item = form;
       call.enter(Phase::decode);
@@ -167,10 +198,13 @@ struct ChunkType : TaskType<F, A...> {
         all.emplace(Values<All>::unpack_object(items[i], of_item));
       } catch (...) {
         pack_failed_item(call, chunk, i, Phase::decode, form);
-        continue;
       }
-      call.enter(Phase::run);
-      run_item(call, *all, chunk, i, of_item);
+      if (all) {
+        call.enter(Phase::run);
+        run_item(call, *all, chunk, i, of_item);
+        all.reset();  // what an argument's destructor does is of its item
+      }
+      if (!chunk.item_done()) break;
     }
   }
   static void finish(Call& call, ChunkResult& chunk) {
@@ -178,8 +212,9 @@ struct ChunkType : TaskType<F, A...> {
     chunk.finish();
     call.publish();
   }
-  static inline Callable callable{&trampoline, &typeid(F)};
-  static inline Callable object_callable{.trampoline = &object_trampoline, .type = &typeid(F), .objects = true};
+  static inline Callable callable{.trampoline = &trampoline, .type = &typeid(F), .chunk = true};
+  static inline Callable object_callable{
+      .trampoline = &object_trampoline, .type = &typeid(F), .objects = true, .chunk = true};
   static const Callable& callable_for([[maybe_unused]] const std::optional<ObjectForm>& form) {
     if constexpr (Base::has_object_form)
       if (form) return object_callable;
@@ -235,15 +270,15 @@ class MapResults {
   R current() {
     if (!reader_) {
       run_->await(*chunk_);
-      reader_.emplace(chunk_->task->value().view(), chunk_->count);
-      if (!plain_values()) message_.emplace(reader_->values());
+      reader_.emplace(*chunk_->task, chunk_->count);
     }
-    if (auto error = reader_->error(index_, *chunk_->task)) std::rethrow_exception(error);
+    if (auto error = reader_->error(index_)) std::rethrow_exception(error);
     if constexpr (std::is_void_v<R>) {
       return;
     } else {
       if constexpr (detail::is_plain<R>())
-        if (!message_) return detail::unpack_result<R>(reader_->values().subspan(index_ * sizeof(R), sizeof(R)));
+        if (plain_values()) return detail::unpack_result<R>(reader_->value(index_, sizeof(R)));
+      if (!message_) message_.emplace(reader_->values());
       try {
         return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
       } catch (...) {
@@ -316,17 +351,17 @@ auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOpt
       [](auto&... range) { return std::make_tuple(std::ranges::begin(range)...); }, *inputs);
   std::optional<ObjectForm> form = Type::form_for(pool);
   ChunkSource source = [inputs, cursors = std::make_shared<decltype(cursors)>(std::move(cursors)), callable, form,
-                        reducers = pool.job_reducers(), fresh = true](PackBuffer& out, std::size_t most) mutable {
+                        reducers = pool.job_reducers(), fresh = true, fetched = std::uint64_t{0}](PackBuffer& out, std::size_t most) mutable {
     if (form && form->reducers) form->reducers = &reducers;  // a copy: the pool may be replaced meanwhile
     constexpr auto index = std::index_sequence_for<Ranges...>();
     const auto at_end = [&]<std::size_t... I>(std::index_sequence<I...>) {
       return ((std::get<I>(*cursors) == std::ranges::end(std::get<I>(*inputs))) || ...);
     };
-    // The head is written last: the count, and, before msgpack items, the head of a msgpack array of 32-bit length.
+    // The head is written last, and, before msgpack items, the head of a msgpack array of 32-bit length.
     const bool plain = Values<typename Type::All>::plain && !form;
-    const std::size_t head = sizeof(std::uint64_t) + (plain ? 0 : 5);
+    constexpr std::size_t head = Type::head_size;
     std::uint64_t count = 0;
-    out.extend(head);
+    out.extend(head + (plain ? 0 : 5));
     while (count < most) {
       if (!fresh) [&]<std::size_t... I>(std::index_sequence<I...>) { (++std::get<I>(*cursors), ...); }(index);
       fresh = true;
@@ -338,9 +373,11 @@ auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOpt
       ++count;
     }
     std::memcpy(out.data(), &count, sizeof count);
+    std::memcpy(out.data() + sizeof count, &fetched, sizeof fetched);
+    fetched += count;
     if (!plain) {
-      out.data()[8] = std::byte{0xdd};
-      for (unsigned i = 0; i < 4; ++i) out.data()[9 + i] = static_cast<std::byte>(count >> (24 - 8 * i));
+      out.data()[head] = std::byte{0xdd};
+      for (unsigned i = 0; i < 4; ++i) out.data()[head + 1 + i] = static_cast<std::byte>(count >> (24 - 8 * i));
     }
     return static_cast<std::size_t>(count);
   };

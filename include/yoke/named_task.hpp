@@ -78,7 +78,7 @@ struct NamedTrampoline {
   static void chunk_trampoline(Call& call) {
     const Message message(call.arguments());
     const auto items = unpack_array(message.object());
-    ChunkResult chunk(call.result(), items.size(), false);
+    ChunkResult chunk(call, items.size(), ChunkResult::packed_values);
     for (std::size_t i = 0; i < items.size(); ++i) {
       const std::size_t before = call.result().size();
       Phase phase = Phase::decode;
@@ -91,6 +91,7 @@ struct NamedTrampoline {
         Packer(call.result()).pack_nil();
         chunk.item_threw(i, phase);
       }
+      chunk.item_done();
     }
     call.enter(Phase::encode);
     chunk.finish();

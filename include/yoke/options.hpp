@@ -87,7 +87,7 @@ struct MapOptions {
   std::optional<std::chrono::milliseconds> timeout{};  // from the call of map to each result; then TimeoutError
   std::optional<std::size_t> buffersize{};             // items fetched ahead at most; the input is then read lazily
   bool ordered = true;                               // false: results in order of completion
-  TaskOptions task{};
+  TaskOptions task{};                                  // its time limit and its retries are for each item
 };
 
 enum class CancelMode {

@@ -38,6 +38,7 @@ struct Callable {
   std::atomic<std::uint64_t> token{0};       // the local pools' cached reference to the trampoline; 0: not yet asked for
   std::atomic<std::uint32_t> mean_ns{0};     // run time of one call as last measured, 0: unknown; a hint for map
   const bool objects = false;                // its result is msgpack also where the type's bytes would do
+  const bool chunk = false;                  // it calls for many items: its messages are those of lib/wire/chunk.hpp
 };
 
 /// Why a pool could not run a task. Immutable; shared by all tasks that one event failed.
@@ -53,7 +54,7 @@ struct Outcome {
   enum class Kind : std::uint8_t { value, exception, failure };
   Kind kind = Kind::value;
   Bytes bytes;                             // packed value or exception
-  std::shared_ptr<const Failure> failure;  // for Kind::failure
+  std::shared_ptr<const Failure> failure;  // for Kind::failure; beside the value of a chunk that lost items: why
 };
 
 enum class FutureState {
@@ -126,6 +127,8 @@ class YOKE_API Task {
   /// The packed value. Only when has_value().
   const Bytes& value() const noexcept { return data_; }
   void release_value() noexcept { data_.clear(); }  // by the one thread that took the value
+  /// Why the pool could not run it, or some items of it; may be null. Only when done().
+  const Failure* failure() const noexcept { return failure_.get(); }
   /// A new exception object. Only when done() and neither cancelled() nor has_value().
   std::exception_ptr make_exception() const;
   void set_options(TaskOptions options) { options_ = std::make_unique<const TaskOptions>(std::move(options)); }
@@ -139,6 +142,7 @@ class YOKE_API Task {
     virtual void run(Task& task) = 0;
     const bool runs_inline;
     std::unique_ptr<Continuation> next;
+    Continuation* before = nullptr;
   };
   void add_continuation(std::unique_ptr<Continuation> continuation);
   /// Takes an inline continuation back; false if it has run or is running.
@@ -175,7 +179,8 @@ class YOKE_API Task {
   std::shared_ptr<const Failure> failure_;
   std::unique_ptr<const TaskOptions> options_;
   std::shared_ptr<Pool> pool_;
-  mutable std::unique_ptr<Continuation> continuations_;  // guarded by a lock of task.cpp
+  mutable std::unique_ptr<Continuation> continuations_;  // guarded by a lock of task.cpp, as is the next
+  mutable Continuation* last_continuation_ = nullptr;
   std::atomic<int> worker_pid_{0};
 };
 

@@ -25,7 +25,7 @@ inline constexpr std::size_t longest_in_arena = 64 * 1024;    // longer messages
 inline constexpr std::size_t max_results_descriptors = 32;    // that a worker has sent and its parent not collected
 
 /// Where a message lies.
-enum class Place : std::uint32_t {
+enum class Place : std::uint8_t {
   slot,   // in the slot itself
   arena,  // in the segment's arena, at `where`
   memfd   // in a memfd known by the number `where`, sent over the control socket before; of a result, sent with it
@@ -39,18 +39,23 @@ struct alignas(64) TaskSlot {
   std::uint64_t length;
   std::uint64_t where;
   Place place;
-  std::uint16_t flags;
+  std::uint8_t flags;
   std::uint16_t told;                // control messages that were sent before, modulo 2^16: the worker reads so many first
+  std::uint32_t first_item;          // with which a chunk goes on; those before it are done
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(TaskSlot) == 128);
 
 /// TaskSlot::flags: the worker takes no further task if this one throws.
-inline constexpr std::uint16_t flag_initializer = 1;
+inline constexpr std::uint8_t flag_initializer = 1;
 /// The worker is told of reducers before the task's own arguments, and there may be no function behind them.
-inline constexpr std::uint16_t flag_reducers = 2;
+inline constexpr std::uint8_t flag_reducers = 2;
 
-enum class ResultKind : std::uint32_t { value, exception };
+enum class ResultKind : std::uint32_t {
+  value,
+  exception,
+  part  // a value of some items of a chunk; the worker leaves the others
+};
 
 struct alignas(64) ResultSlot {
   static constexpr std::size_t inline_capacity = 80;
@@ -78,6 +83,22 @@ struct WorkerStatus {
   std::atomic<std::uint8_t> ready;        // 1 once start-up is over; the control socket says so too, for good
 };
 
+/// What a worker has of the chunk that it runs. Its parent reads it when the worker is dead.
+struct ChunkProgress {
+  static constexpr std::size_t capacity = 256 * 1024;  // bytes; without room for an item's the chunk ends in parts
+  struct Step {
+    std::uint64_t items;
+    std::uint64_t values;  // bytes
+    std::uint64_t errors;  // bytes
+    std::uint32_t error_count;
+  };
+  std::atomic<std::uint64_t> position;  // of the task, + 1; stored when all below is this task's
+  std::atomic<std::uint32_t> current;   // the step that holds, modulo 2; stored when it is written
+  std::uint32_t value_size;
+  Step steps[2];
+  std::byte content[capacity];  // values from the front, errors from the back
+};
+
 /// What a dying worker leaves: written by its crash handler, so with async-signal-safe code only.
 struct BlackBox {
   static constexpr std::size_t max_frames = 48;
@@ -92,6 +113,7 @@ struct BlackBox {
   std::uint64_t address;              // si_addr
   std::uint64_t peak_memory;          // bytes resident at most
   std::uint32_t has_address;
+  std::uint32_t stack_overflow;  // 1: it was one
   std::uint32_t frame_count;
   Frame frames[max_frames];
   char modules[max_modules][256];     // path of each module, NUL-terminated
@@ -110,7 +132,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 8;
+inline constexpr std::uint32_t layout_version = 9;
 
 // Looks before sleeping: where cores are scarce, and where one is free for each that spins. There, a worker whose tasks come
 // at short intervals spins on until the next; one whose tasks are rare makes room soon for its caller, which may be waiting
@@ -141,6 +163,7 @@ struct Segment {
   alignas(64) std::byte task_arena[arena_size];    // parent
   alignas(64) std::byte result_arena[arena_size];  // worker
   alignas(64) BlackBox black_box;               // worker
+  alignas(64) ChunkProgress chunk;              // worker
 };
 
 }  // namespace yoke::channel

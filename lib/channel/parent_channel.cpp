@@ -144,7 +144,7 @@ bool ParentChannel::needs_socket(wire::FunctionReference function, wire::Functio
 }
 
 ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference function, wire::FunctionReference target,
-                                        std::uint16_t flags) {
+                                        std::uint8_t flags, std::uint32_t first_item) {
   if (head_ - tail_ >= slot_count) return Push::full;
   if (is_outdated(function, target) || (needs_socket(function, target, task.arguments()) && !socket_.is_own()))
     return Push::outdated;
@@ -154,6 +154,7 @@ ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference func
   slot.function = function;
   slot.target = target;
   slot.flags = flags;
+  slot.first_item = first_item;
   slot.told = socket_.count();
   tasks_[head_ % slot_count] = TaskPtr(&task);
   YOKE_FAULT_POINT(before_make_ready, segment().status.pid.load(std::memory_order_relaxed));
@@ -231,7 +232,7 @@ bool ParentChannel::collect(Collected& result) {
   result.elapsed_ns = read_once(shared.elapsed_ns);
   YOKE_FAULT_POINT(before_fetch, segment().status.pid.load(std::memory_order_relaxed));
   try {
-    result.damage = fetch(position, shared, result.outcome);
+    result.damage = fetch(position, shared, result);
   } catch (const std::exception& error) {  // no memory or no descriptor left for a copy
     result.damage = fmt::format("a result that could not be copied ({})", error.what());
   }
@@ -243,7 +244,8 @@ bool ParentChannel::collect(Collected& result) {
 }
 
 /// Copies a result; returns what is wrong with it.
-std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& shared, Outcome& into) {
+std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& shared, Collected& result) {
+  Outcome& into = result.outcome;
   const std::uint64_t length = read_once(shared.length);
   const std::uint64_t where = read_once(shared.where);
   const Place place = read_once(shared.place);
@@ -256,7 +258,8 @@ std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& share
   if (read_once(shared.seal) != result_seal(position, length, where, place, kind, held,
                                             place == Place::slot ? into.bytes.view() : std::span<const std::byte>()))
     return fmt::format("a result that was overwritten ({} bytes at {})", length, where);
-  into.kind = kind == ResultKind::value ? Outcome::Kind::value : Outcome::Kind::exception;
+  into.kind = kind == ResultKind::exception ? Outcome::Kind::exception : Outcome::Kind::value;
+  result.part = kind == ResultKind::part;
   if (std::string trouble = fetch_content(position, length, where, place, into.bytes); !trouble.empty()) return trouble;
   return held == 0 ? std::string() : receive_shared(position, held, into.bytes);
 }
@@ -371,6 +374,7 @@ LastWords ParentChannel::last_words() const {
   if (signal == 0 || signal > 64) return words;
   words.signal = static_cast<int>(signal);
   words.code = read_once(box.code);
+  words.stack_overflow = read_once(box.stack_overflow) != 0;
   words.peak_memory = read_once(box.peak_memory);
   if (read_once(box.has_address) != 0) words.fault_address = read_once(box.address);
   const std::size_t count = std::min<std::size_t>(read_once(box.frame_count), BlackBox::max_frames);
@@ -386,6 +390,20 @@ LastWords ParentChannel::last_words() const {
     words.frames.push_back(std::move(frame));
   }
   return words;
+}
+
+wire::ChunkPart ParentChannel::chunk_progress(std::uint64_t position) const noexcept {
+  const ChunkProgress& progress = segment().chunk;
+  if (progress.position.load(std::memory_order_acquire) != position + 1) return {};
+  const ChunkProgress::Step& step = progress.steps[progress.current.load(std::memory_order_acquire) % 2];
+  const std::uint64_t values = read_once(step.values);
+  const std::uint64_t errors = read_once(step.errors);
+  if (values > ChunkProgress::capacity || errors > ChunkProgress::capacity - values) return {};
+  return {.items = read_once(step.items),
+          .value_size = read_once(progress.value_size),
+          .error_count = read_once(step.error_count),
+          .values = {progress.content, values},
+          .errors = {progress.content + ChunkProgress::capacity - errors, errors}};
 }
 
 void ParentChannel::ask_to_stop() noexcept {

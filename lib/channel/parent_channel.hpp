@@ -19,6 +19,7 @@
 #include "lib/system/frames.hpp"
 #include "lib/system/memfd.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/wire/chunk.hpp"
 #include "lib/wire/function_table.hpp"
 #include "yoke/pool.hpp"
 
@@ -29,6 +30,7 @@ struct LastWords {
   std::optional<int> signal;  // that its crash handler recorded
   std::optional<std::uint64_t> fault_address;
   int code = 0;
+  bool stack_overflow = false;
   std::uint64_t peak_memory = 0;  // 0: not told
   std::vector<system::Frame> frames;
   std::string reason;
@@ -58,7 +60,8 @@ class ParentChannel {
     broken     // the worker does not take control messages
   };
   /// Gives the worker a task; `references` are of its trampoline and its target. The task's pool_word is not touched.
-  Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint16_t flags);
+  Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint8_t flags,
+            std::uint32_t first_item = 0);
   /// Tells the worker of the module of a reference that is in the arguments of the next task; false if it takes no control
   /// message.
   bool introduce(wire::FunctionReference reference);
@@ -86,6 +89,7 @@ class ParentChannel {
     TaskPtr task;
     Outcome outcome;
     std::uint32_t elapsed_ns = 0;
+    bool part = false;   // a value of some items only
     std::string damage;  // not empty: what the worker published cannot be trusted; outcome is not set
   };
   bool peek() const noexcept;  // any thread: there may be something to collect
@@ -113,6 +117,9 @@ class ParentChannel {
   std::int64_t heartbeat_ns() const noexcept;  // never negative
   Phase phase() const noexcept;
   LastWords last_words() const;
+  /// What it has of the chunk at `position`, checked against the segment's bounds only; a view of the segment. Items alone
+  /// may be asked for while it runs.
+  wire::ChunkPart chunk_progress(std::uint64_t position) const noexcept;
 
   /// Found above the limit of set_recycle_limit between two tasks.
   bool too_large() const noexcept { return segment().status.too_large.load(std::memory_order_acquire) != 0; }
@@ -141,7 +148,7 @@ class ParentChannel {
   bool needs_socket(wire::FunctionReference function, wire::FunctionReference target, const Bytes& arguments) const;
   bool is_outdated(wire::FunctionReference function, wire::FunctionReference target) const;
   Push send_failure() const noexcept;
-  std::string fetch(std::uint64_t position, const ResultSlot& slot, Outcome& into);
+  std::string fetch(std::uint64_t position, const ResultSlot& slot, Collected& into);
   std::string fetch_content(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place, Bytes& into);
   std::optional<system::UniqueFd> receive_descriptor(ControlKind kind, std::uint64_t position);
   std::shared_ptr<const Buffer> receive_memory(std::uint64_t position, std::uint64_t length, std::string& trouble);

@@ -275,10 +275,39 @@ std::uint32_t WorkerChannel::share(std::span<const detail::HeldMemory> held) {
   return static_cast<std::uint32_t>(memory.size());
 }
 
+void WorkerChannel::begin_items(std::uint32_t value_size) noexcept {
+  ChunkProgress& progress = segment_->chunk;
+  progress.position.store(0, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  kept_ = {};
+  progress.value_size = value_size;
+  progress.steps[0] = kept_;
+  progress.current.store(0, std::memory_order_relaxed);
+  progress.position.store(position_ + 1, std::memory_order_release);
+}
+
+bool WorkerChannel::keep_item(std::span<const std::byte> value, std::span<const std::byte> error) noexcept {
+  ChunkProgress& progress = segment_->chunk;
+  const std::size_t room = ChunkProgress::capacity - kept_.values - kept_.errors;
+  if (value.size() > room || error.size() > room - value.size()) return false;
+  if (!value.empty()) std::memcpy(progress.content + kept_.values, value.data(), value.size());
+  kept_.values += value.size();
+  if (!error.empty()) {
+    kept_.errors += error.size();
+    ++kept_.error_count;
+    std::memcpy(progress.content + ChunkProgress::capacity - kept_.errors, error.data(), error.size());
+  }
+  ++kept_.items;
+  const std::uint32_t next = progress.current.load(std::memory_order_relaxed) + 1;
+  progress.steps[next % 2] = kept_;
+  progress.current.store(next, std::memory_order_release);
+  return true;
+}
+
 void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {
   ResultSlot& slot = segment_->results[position_ % slot_count];
   const auto content = result.view();
-  const std::uint32_t shared = kind == ResultKind::value ? share(result.held()) : 0;
+  const std::uint32_t shared = kind == ResultKind::exception ? 0 : share(result.held());
   const auto [place, where] = place_result(slot, result);
   YOKE_FAULT_POINT(result_placed);
   slot.length = content.size();

@@ -59,6 +59,9 @@ class WorkerChannel {
   /// Of the task that next() returned. Throws yoke::Error, std::system_error.
   std::span<const std::byte> arguments(const TaskSlot& slot);
   const void* resolve(wire::FunctionReference reference);
+  // Of a chunk: what each item brought, so that this process's death costs the item that it runs.
+  void begin_items(std::uint32_t value_size) noexcept;
+  bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error) noexcept;  // false: no room
   /// Hands over the result of that task.
   void publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns);
 
@@ -102,6 +105,7 @@ class WorkerChannel {
   bool was_given_memory_ = false;   // which the parent may take back
   std::deque<std::uint64_t> handed_over_;  // positions of descriptors that went with results not yet collected
   std::unique_ptr<ControlMessage> message_;
+  ChunkProgress::Step kept_{};  // of the chunk that runs
 };
 
 }  // namespace yoke::channel

@@ -10,14 +10,9 @@
 namespace yoke::detail {
 namespace {
 
-// A chunk's head: the number of items, and where in the chunk the list of errors begins.
-struct ChunkHead {
-  std::uint64_t count;
-  std::uint64_t errors_at;
-};
-
 constexpr std::size_t chunks_per_worker = 16;  // so that uneven chunks still share the work evenly
 constexpr double longest_chunk_ns = 20e6;
+constexpr std::size_t most_items = 1 << 23;  // in a chunk, whatever was asked for: a slot has so many bits for where it goes on
 
 /// Items in a chunk when the caller leaves it to us.
 std::size_t automatic_chunk(std::size_t items, int workers, std::uint32_t mean_ns) {
@@ -32,54 +27,6 @@ class ChunkTask final : public Task {
 };
 
 }  // namespace
-
-ChunkResult::ChunkResult(PackBuffer& out, std::size_t count, bool plain) : out_(out), start_(out.size()) {
-  const ChunkHead head{count, 0};
-  std::memcpy(out_.extend(sizeof head), &head, sizeof head);
-  if (!plain) {  // the values that follow are one msgpack array
-    std::byte* array = out_.extend(5);
-    array[0] = std::byte{0xdd};
-    for (unsigned i = 0; i < 4; ++i) array[1 + i] = static_cast<std::byte>(count >> (24 - 8 * i));
-  }
-}
-
-void ChunkResult::item_threw(std::size_t index, Phase phase) {
-  Packer packer(errors_);
-  packer.pack_uint64(index);
-  pack_current_exception(errors_, phase);
-  ++error_count_;
-}
-
-void ChunkResult::finish() {
-  const std::uint64_t errors_at = out_.size() - start_;
-  std::memcpy(out_.data() + start_ + offsetof(ChunkHead, errors_at), &errors_at, sizeof errors_at);
-  if (error_count_ == 0) return;
-  Packer packer(out_);
-  packer.pack_map(error_count_);  // of item to exception
-  packer.buffer().write(reinterpret_cast<const char*>(errors_.data()), errors_.size());
-}
-
-ChunkReader::ChunkReader(std::span<const std::byte> bytes, std::size_t count) {
-  ChunkHead head{};
-  if (bytes.size() < sizeof head) throw_wrong_message_size(bytes.size(), sizeof head);
-  std::memcpy(&head, bytes.data(), sizeof head);
-  if (head.count != count || head.errors_at < sizeof head || head.errors_at > bytes.size())
-    throw SerializationError(fmt::format("the result of a chunk of {} items is damaged", count));
-  values_ = bytes.subspan(sizeof head, head.errors_at - sizeof head);
-  if (head.errors_at != bytes.size()) {
-    errors_.emplace(bytes.subspan(head.errors_at));
-    if (errors_->object().type != msgpack::type::MAP) throw_mismatch("the errors of a chunk", errors_->object());
-  }
-}
-
-std::exception_ptr ChunkReader::error(std::size_t index, const Task& task) const {
-  if (!errors_) return nullptr;
-  const auto& map = errors_->object().via.map;
-  for (const auto& entry : std::span(map.ptr, map.size))
-    if (entry.key.type == msgpack::type::POSITIVE_INTEGER && entry.key.via.u64 == index)
-      return unpack_exception_object(entry.val, task.worker_pid(), task.name());
-  return nullptr;
-}
 
 struct MapRun::State {
   std::function<void(TaskPtr)> send;
@@ -107,8 +54,8 @@ MapRun::MapRun(std::function<void(TaskPtr)> send, const Callable& callable, cons
   s.target = target;
   s.source = std::move(source);
   s.options = std::move(options);
-  s.chunk_size = s.options.chunksize.value_or(
-      items ? automatic_chunk(*items, workers, callable.mean_ns.load(std::memory_order_relaxed)) : 1);
+  s.chunk_size = std::min(most_items, s.options.chunksize.value_or(
+      items ? automatic_chunk(*items, workers, callable.mean_ns.load(std::memory_order_relaxed)) : 1));
   if (s.options.timeout) s.deadline = deadline_after(*s.options.timeout);
   try {
     fill();

@@ -206,6 +206,9 @@ void LocalPool::bury(std::size_t index) {
   if (lost || worker->blamed) death->task = TaskName(lost ? *lost : *worker->blamed);
   if (const auto told = worker->channel.started_ns(worker->channel.first_uncollected()); told && lost)
     death->run_time = std::max(Clock::now().time_since_epoch() - std::chrono::nanoseconds(*told), Clock::duration(0));
+  if (lost) death->item = name_item(*worker, *lost);
+  if (death->item && worker->channel.chunk_progress(worker->channel.first_uncollected()).items != 0)
+    ++collected_;  // items that are kept are progress, as results are
   log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, describe(death->status),
       lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
   const bool orderly = (worker->mode == WorkerMode::leaving && !lost) || worker->doom == Doom::wanted;
@@ -282,27 +285,62 @@ void LocalPool::spend_budget(const DeathPtr& death) {
       std::move(causes)));
 }
 
+/// Which item of its map a dead worker was running; empty if its task is no chunk.
+std::optional<std::uint64_t> LocalPool::name_item(const Worker& worker, const Task& task) {
+  const auto chunk = wire::chunk_arguments(task);
+  if (!chunk) return {};
+  const auto past = history_of_.find(&task);
+  const std::uint64_t before = past != history_of_.end() && past->second.parts ? past->second.parts->next() : 0;
+  const std::uint64_t done = worker.channel.chunk_progress(worker.channel.first_uncollected()).items;
+  return chunk->number + std::min(before + std::min(done, chunk->count), chunk->count - 1);
+}
+
 /// The task that a dead worker was running: tried again if its caller said so, failed otherwise.
 void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
   task->set_worker_pid(death->pid);
   task->pool_word = 0;
   tell_done(worker, *task, true);
   if (task->done()) return;
+  TaskHistory& past = history_of_[task.get()];
+  if (const auto chunk = wire::chunk_arguments(*task)) {
+    if (!past.parts) past.parts.emplace(chunk->count);
+    const std::uint64_t before = past.parts->next();
+    past.parts->add(worker.channel.chunk_progress(worker.channel.first_uncollected()));
+    if (past.parts->next() != before) {  // another item than the one that died before
+      task->attempts = 0;
+      past.deaths.clear();
+    }
+  }
   ++task->attempts;
-  auto& deaths = history_of_[task.get()].deaths;
-  deaths.push_back(death);
+  past.deaths.push_back(death);
   if (static_cast<int>(task->attempts) <= task->options().retries && !broken_ && !killing_) {
     ++counts_.retried;
     backlog_.push_front(std::move(task));
     return;
   }
-  std::vector<DeathPtr> all = std::move(deaths);
+  std::shared_ptr<const Failure> failure;
+  if (worker.doom == Doom::timed_out)
+    failure = timeout_failure(*task, death->item);
+  else
+    failure = std::make_shared<DeathFailure>(std::exchange(past.deaths, {}));
+  settle_lost(std::move(task), std::move(failure));
+}
+
+/// A task fails; of a chunk the item that ran, and the others go on.
+void LocalPool::settle_lost(TaskPtr task, std::shared_ptr<const Failure> failure) {
+  Outcome outcome;
+  auto& parts = history_of_[task.get()].parts;
+  if (parts && !parts->complete() && !broken_ && !killing_) {
+    parts->lose(std::move(failure));
+    task->attempts = 0;
+    if (!parts->complete()) return backlog_.push_front(std::move(task));
+    outcome = parts->join();
+  } else {
+    outcome = failed(std::move(failure));
+  }
   history_of_.erase(task.get());
   ++counts_.failed;
-  if (worker.doom == Doom::timed_out)
-    task->resolve(failed(timeout_failure(*task)));
-  else
-    task->resolve(failed(std::make_shared<DeathFailure>(std::move(all))));
+  task->resolve(std::move(outcome));
 }
 
 void LocalPool::requeue(std::deque<TaskPtr> tasks) {

@@ -54,6 +54,7 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
   mean_task_ns_ += mean_task_ns_ == 0
                        ? elapsed
                        : (std::min(elapsed, most_of_mean * mean_task_ns_) - mean_task_ns_) * weight_of_latest;
+  if (result.damage.empty() && (result.part || !history_of_.empty())) result.damage = add_part(*result.task, result);
   if (!result.damage.empty()) {
     result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
         "the worker with pid " + std::to_string(worker.process.pid()) + " published " + result.damage +
@@ -67,13 +68,35 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
     tell_done(worker, task, result.outcome.kind != Outcome::Kind::value);
   }
   if (task.done()) return;  // failed or cancelled while it ran
+  if (result.part && result.damage.empty()) {
+    task.pool_word = 0;
+    backlog_.push_front(std::move(result.task));
+    return;
+  }
   if (!history_of_.empty()) history_of_.erase(&task);
   task.set_worker_pid(worker.process.pid());
   task.elapsed_ns = result.elapsed_ns;
   task.pool_word = 0;
-  ++(result.outcome.kind == Outcome::Kind::value ? counts_.done : counts_.failed);
+  ++(result.outcome.kind == Outcome::Kind::value && !result.outcome.failure ? counts_.done : counts_.failed);
   task.resolve(std::move(result.outcome));
   YOKE_FAULT_POINT(after_resolve, worker.process.pid());
+}
+
+/// The value of a chunk of which some items came before, or are still to come: what there is of it is put together. Returns
+/// what is wrong with it.
+std::string LocalPool::add_part(Task& task, channel::ParentChannel::Collected& result) {
+  const auto chunk = wire::chunk_arguments(task);
+  if (!chunk || result.outcome.kind != Outcome::Kind::value || task.done())
+    return result.part && !task.done() ? "a part of a result that has none" : "";
+  const auto known = history_of_.find(&task);
+  if (!result.part && (known == history_of_.end() || !known->second.parts)) return {};
+  auto& parts = history_of_[&task].parts;
+  if (!parts) parts.emplace(chunk->count);
+  if (!parts->add(result.outcome.bytes) || parts->complete() == result.part) return "a part of a result that cannot be";
+  task.attempts = 0;
+  history_of_[&task].deaths.clear();
+  if (!result.part) result.outcome = parts->join();
+  return {};
 }
 
 /// Once: the worker has told that its start-up is over, and its initializer has run.

@@ -74,6 +74,13 @@ Worker* LocalPool::choose_worker(std::size_t limit) {
   return nullptr;
 }
 
+/// Where a chunk goes on.
+std::uint32_t LocalPool::first_item(const Task& task) const {
+  const auto past = history_of_.find(&task);
+  if (past == history_of_.end() || !past->second.parts) return 0;
+  return static_cast<std::uint32_t>(past->second.parts->next());
+}
+
 /// True if the task has left the backlog: given to the worker, or failed for good.
 bool LocalPool::give(Worker& worker, Task& task) {
   wire::FunctionReference function = task.callable().token.load(std::memory_order_relaxed);
@@ -85,7 +92,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     }
     if (task.target()) target = wire::refer_to(task.target());
     const std::uint64_t position = worker.channel.next_position();
-    switch (worker.channel.push(task, function, target, 0)) {
+    switch (worker.channel.push(task, function, target, 0, history_of_.empty() ? 0 : first_item(task))) {
       case channel::ParentChannel::Push::full: return false;
       case channel::ParentChannel::Push::outdated:
         ask_to_leave(worker);

@@ -57,6 +57,7 @@ WorkerDeath Death::report() const {
   death.rank = rank;
   fill_status(status, words, death);
   death.task = task.text();
+  death.item = item;
   death.phase = words.phase;
   death.run_time = run_time;
   death.peak_memory = words.peak_memory;

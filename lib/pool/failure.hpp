@@ -48,6 +48,7 @@ struct Death {
   system::ExitStatus status = system::StatusTaken{};
   channel::LastWords words;
   TaskName task;  // that it ran; callable null: none
+  std::optional<std::uint64_t> item;  // of its map
   std::chrono::nanoseconds run_time{0};
   bool out_of_memory = false;
   bool lives_on = false;  // it could not be ended

@@ -73,6 +73,7 @@ class LocalPool final : public Pool,
   Worker* choose_worker(std::size_t limit);
   bool room_for_more(const Worker& worker, std::size_t depth) const;
   bool give(Worker& worker, Task& task);
+  std::uint32_t first_item(const Task& task) const;
   std::size_t depth() const;
   std::size_t most_awake() const;
   void take_back_unstarted(Worker& worker);
@@ -89,6 +90,7 @@ class LocalPool final : public Pool,
   bool collect_all();
   bool collect_from(Worker& worker);
   void finish(Worker& worker, channel::ParentChannel::Collected& result);
+  std::string add_part(Task& task, channel::ParentChannel::Collected& result);
   void tell_ready(Worker& worker);
   void tell_started(Worker& worker, std::uint64_t position, const Task& task, Clock::time_point time);
   void tell_running(Worker& worker, Clock::time_point now);
@@ -104,10 +106,11 @@ class LocalPool final : public Pool,
   void sleep_watchdog(Lock& lock, Deadline deadline, bool others_collect);
   void note_progress(Worker& worker, Clock::time_point now) const;
   Clock::time_point start_of_first(const Worker& worker) const;
-  Clock::time_point due(const Worker& worker, std::uint64_t position, const Task& task, Clock::time_point now) const;
+  Clock::time_point due(Worker& worker, std::uint64_t position, const Task& task, Clock::time_point now) const;
   void check_task_timeouts(Worker& worker, Clock::time_point now);
+  Clock::time_point start_of_item(Worker& worker, std::uint64_t position, std::uint64_t count, Clock::time_point now) const;
   void end_late(Worker& worker, std::uint64_t position, const TaskPtr& late);
-  std::shared_ptr<const Failure> timeout_failure(const Task& task) const;
+  std::shared_ptr<const Failure> timeout_failure(const Task& task, std::optional<std::uint64_t> item) const;
   bool finished(Clock::time_point now);
 
   // staffing.cpp: starting, retiring and dooming workers
@@ -138,7 +141,9 @@ class LocalPool final : public Pool,
   static TaskPtr take_tasks(Worker& worker, std::deque<TaskPtr>& unstarted);
   void mourn(Worker& worker, const DeathPtr& death);
   void count(const Worker& worker, const Death& death);
+  std::optional<std::uint64_t> name_item(const Worker& worker, const Task& task);
   void lose_task(Worker& worker, TaskPtr task, const DeathPtr& death);
+  void settle_lost(TaskPtr task, std::shared_ptr<const Failure> failure);
   void requeue(std::deque<TaskPtr> tasks);
   void spend_budget(const DeathPtr& death);
   void break_pool(std::shared_ptr<const Failure> failure);
@@ -176,6 +181,7 @@ class LocalPool final : public Pool,
   double mean_task_ns_ = 0;                  // of late; 0: unknown
   struct TaskHistory {
     std::vector<DeathPtr> deaths;                    // of workers that had begun it; it is tried again
+    std::optional<wire::ChunkParts> parts;           // of a chunk
     int deaths_before = 0;                           // of workers that had it first in line and had not begun it
     std::optional<Clock::time_point> first_in_line;  // in a worker from which it was taken back unbegun
   };

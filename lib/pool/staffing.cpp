@@ -96,7 +96,7 @@ void LocalPool::prepare(Worker& worker) const {
   }
   worker.initializer = new detail::TaskOf<void>(call ? call.callable() : no_call, target, std::move(arguments));
   const auto function = call ? wire::refer_to(reinterpret_cast<const void*>(call.callable().trampoline)) : 0;
-  const auto flags = static_cast<std::uint16_t>(channel::flag_initializer | (reduces ? channel::flag_reducers : 0));
+  const auto flags = static_cast<std::uint8_t>(channel::flag_initializer | (reduces ? channel::flag_reducers : 0));
   if (!introduced || worker.channel.push(*worker.initializer, function, target ? wire::refer_to(target) : 0, flags) !=
                          channel::ParentChannel::Push::done)
     throw Error("the initializer's arguments, or the reducers, could not be handed to the worker");

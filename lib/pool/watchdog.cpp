@@ -20,6 +20,7 @@ constexpr std::chrono::milliseconds nap{1};
 /// Between looks at a process that ends, or when the kernel cannot wait for all that there is.
 constexpr std::chrono::milliseconds look_again{2};
 constexpr std::chrono::microseconds end_of_notice{200};  // the same, of a worker whose life notice says that it ends
+constexpr int looks_an_item = 4;  // within the time limit of an item of a chunk: it may last so much longer
 constexpr std::chrono::seconds keep_warm_for{2};
 /// For a killed worker, when the watchdog itself has failed.
 constexpr std::chrono::seconds last_wait{5};
@@ -192,9 +193,10 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
   watchdog_wakes_at_.store(0, std::memory_order_relaxed);
 }
 
-std::shared_ptr<const Failure> LocalPool::timeout_failure(const Task& task) const {
-  return std::make_shared<TextFailure<TimeoutError>>(fmt::format(
-      "it ran longer than its timeout of {} ms, and its worker was killed", task.options().timeout->count()));
+std::shared_ptr<const Failure> LocalPool::timeout_failure(const Task& task, std::optional<std::uint64_t> item) const {
+  return std::make_shared<TextFailure<TimeoutError>>(
+      fmt::format("{} ran longer than its timeout of {} ms, and its worker was killed",
+                  item ? fmt::format("item {}", *item) : "it", task.options().timeout->count()));
 }
 
 void LocalPool::note_progress(Worker& worker, Clock::time_point now) const {
@@ -209,14 +211,30 @@ Clock::time_point LocalPool::start_of_first(const Worker& worker) const {
   return told ? std::min(Clock::time_point(std::chrono::nanoseconds(*told)), seen) : seen;
 }
 
+/// When the item of a chunk began that runs: at the end of the one before, as far as that was seen.
+Clock::time_point LocalPool::start_of_item(Worker& worker, std::uint64_t position, std::uint64_t count,
+                                           Clock::time_point now) const {
+  auto& seen = worker.seen_item;
+  if (seen.position != position + 1) seen = {position + 1, 0, start_of_first(worker)};
+  const std::uint64_t done = worker.channel.chunk_progress(position).items;
+  if (done > seen.done && done < count) {
+    seen.done = done;
+    seen.since = now;
+  }
+  return seen.since;
+}
+
 /// When the time of a task is over. It counts from the task's start; of what is not begun it has not begun to count: except
 /// where the worker has nothing else to do and says for long that it does not begin.
-Clock::time_point LocalPool::due(const Worker& worker, std::uint64_t position, const Task& task,
+Clock::time_point LocalPool::due(Worker& worker, std::uint64_t position, const Task& task,
                                  Clock::time_point now) const {
   const Progress& progress = worker.progress;
   const auto limit = *task.options().timeout;
   if (!progress.of(position) || !worker.was_ready) return now + limit;
-  if (progress.begun_since()) return start_of_first(worker) + limit;
+  if (progress.begun_since()) {
+    const auto chunk = wire::chunk_arguments(task);
+    return (chunk ? start_of_item(worker, position, chunk->count, now) : start_of_first(worker)) + limit;
+  }
   const auto history = history_of_.find(&task);
   const auto before = history == history_of_.end() ? std::nullopt : history->second.first_in_line;
   const auto since = std::min(before.value_or(progress.first_since()), progress.first_since());
@@ -234,7 +252,10 @@ void LocalPool::check_task_timeouts(Worker& worker, Clock::time_point now) {
     if (!task || !task->options().timeout || task->done()) continue;
     const auto time = due(worker, p, *task, now);
     if (time <= now) return end_late(worker, p, task);
-    worker.look_at = std::min(worker.look_at.value_or(time), time);
+    const auto limit = *task->options().timeout;
+    const auto chunk = wire::chunk_arguments(*task);
+    const auto look_at = chunk && chunk->count > 1 ? std::min(time, now + std::max(limit / looks_an_item, look_again)) : time;
+    worker.look_at = std::min(worker.look_at.value_or(look_at), look_at);
   }
 }
 
@@ -248,12 +269,12 @@ void LocalPool::end_late(Worker& worker, std::uint64_t position, const TaskPtr& 
     worker.look_at = Clock::now() + *late->options().timeout;  // it has begun just now, or is over
     return;
   }
-  // A task that may be tried again is settled at the worker's death: it must not run twice at once.
-  if (static_cast<int>(late->attempts) >= late->options().retries) {
+  // What may run again, or has items that do not, is settled at the worker's death: nothing must run twice at once.
+  if (static_cast<int>(late->attempts) >= late->options().retries && !late->callable().chunk) {
     late->set_worker_pid(worker.process.pid());
     ++counts_.failed;
     history_of_.erase(late.get());
-    late->resolve(failed(timeout_failure(*late)));
+    late->resolve(failed(timeout_failure(*late, {})));
   }
   if (begun)
     doom(worker, Doom::timed_out);

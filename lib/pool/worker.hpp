@@ -48,6 +48,11 @@ struct Worker {
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time
   std::optional<Clock::time_point> look_at;  // when the time of a task that it has may be over
   Progress progress;
+  struct {
+    std::uint64_t position = 0;  // + 1, of the chunk with a time limit
+    std::uint64_t done = 0;      // its items
+    Clock::time_point since{};   // when they were first seen
+  } seen_item;                               // at the last look at the time
   Doom doom = Doom::none;
   std::string doom_reason;                   // for the death report
   TaskPtr blamed;                            // taken back from it, and lost with it all the same: see take_back_first

@@ -49,6 +49,11 @@ Bytes packed_note(const FailureNote& note) {
   return packed.take();
 }
 
+FailureNote note_of(const Failure& failure) {
+  const auto* deaths = dynamic_cast<const pool::DeathFailure*>(&failure);
+  return deaths ? FailureNote{FailureKind::deaths, {}, deaths->reports()} : describe_failure(failure.make(""), {});
+}
+
 /// Packs what became of a task; of a death, with names and lines.
 void complete(const std::shared_ptr<Completions>& completions, TaskNumber number, Task& task) {
   if (task.cancelled()) return;
@@ -58,16 +63,24 @@ void complete(const std::shared_ptr<Completions>& completions, TaskNumber number
                              packed_note({FailureKind::serialization, shared_result, {}})});
   Completion completion{number, ResultKind::value, task.worker_pid(), task.elapsed_ns, outcome.bytes};
   if (outcome.kind == Outcome::Kind::exception) completion.kind = ResultKind::exception;
-  if (outcome.kind != Outcome::Kind::failure) return completions->add(std::move(completion));
+  if (!outcome.failure) return completions->add(std::move(completion));
   post_callback([completions, completion = std::move(completion), failure = outcome.failure]() mutable {
-    const auto* deaths = dynamic_cast<const pool::DeathFailure*>(failure.get());
-    const FailureNote note = deaths ? FailureNote{FailureKind::deaths, {}, deaths->reports()}
-                                    : describe_failure(failure->make(""), {});
+    if (const auto* lost = dynamic_cast<const wire::LostItems*>(failure.get())) {
+      for (const auto& [item, why] : lost->items()) completion.lost.emplace_back(item, packed_note(note_of(*why)));
+      return completions->add(std::move(completion));
+    }
+    const FailureNote note = note_of(*failure);
     if (note.kind == FailureKind::broken) completion.broken = note.text;
     completion.kind = ResultKind::failure;
     completion.bytes = packed_note(note);
     completions->add(std::move(completion));
   });
+}
+
+ResultNote result_note(const Completion& done, Blob bytes) {
+  ResultNote note{done.number, done.kind, done.pid, done.elapsed_ns, bytes};
+  for (const auto& [item, failure] : done.lost) note.lost.push_back({item, {failure.view()}});
+  return note;
 }
 
 struct TellsCompletion final : Task::Continuation {
@@ -302,7 +315,9 @@ void Agent::take_task(const TaskNote& note, Bytes arguments) {
 }
 
 void Agent::refuse(TaskNumber number, const FailureNote& note) {
-  completions_->add({number, ResultKind::failure, 0, 0, packed_note(note), note.kind == FailureKind::broken ? note.text : ""});
+  Completion completion{number, ResultKind::failure, 0, 0, packed_note(note)};
+  if (note.kind == FailureKind::broken) completion.broken = note.text;
+  completions_->add(std::move(completion));
 }
 
 void Agent::send_results() {
@@ -317,7 +332,7 @@ void Agent::send_results() {
       send_large(done);
       continue;
     }
-    batch.add(ResultNote{done.number, done.kind, done.pid, done.elapsed_ns, {done.bytes.view()}});
+    batch.add(result_note(done, {done.bytes.view()}));
     if (batch.bytes() >= most_batch_bytes) batch.push_to(queue_, FrameType::results);
   }
   batch.push_to(queue_, FrameType::results);
@@ -328,7 +343,7 @@ void Agent::send_results() {
 void Agent::send_large(const Completion& done) {
   try {
     static_cast<void>(done.bytes.view());  // it may be gone
-    push_note(queue_, FrameType::large_result, ResultNote{done.number, done.kind, done.pid, done.elapsed_ns, {}}, done.bytes);
+    push_note(queue_, FrameType::large_result, result_note(done, {}), done.bytes);
   } catch (const Error&) {
     refuse(done.number, describe_failure(std::current_exception(), {}));
   }

@@ -20,6 +20,7 @@ struct Completion {
   int pid = 0;
   std::uint32_t elapsed_ns = 0;
   Bytes bytes;
+  std::vector<std::pair<std::uint64_t, Bytes>> lost{};  // items of a chunk, each with a FailureNote
   std::string broken{};  // why the whole pool cannot go on, where this task failed for it
 };
 

@@ -60,7 +60,9 @@ std::string FoundFunctions::look_for(const FunctionNote& note, bool same_build, 
       return "another build of the program runs there, which has only its named tasks (YOKE_TASK) in common with this one. "
              "Put the same build on the host, or set deploy";
     const void* const trampoline = resolver_.resolve(note.trampoline);
-    function.callable.reset(new Callable{reinterpret_cast<Trampoline>(const_cast<void*>(trampoline)), &typeid(void)});
+    function.callable.reset(new Callable{.trampoline = reinterpret_cast<Trampoline>(const_cast<void*>(trampoline)),
+                                         .type = &typeid(void),
+                                         .chunk = note.chunk});
     function.target = note.target ? resolver_.resolve(note.target) : nullptr;
     return {};
   }

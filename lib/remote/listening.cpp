@@ -272,13 +272,17 @@ void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes, const s
   } else {
     if (note.kind == ResultKind::exception) outcome.kind = Outcome::Kind::exception;
     outcome.bytes = std::move(bytes);
+    wire::LostItems::Items lost;
+    for (const LostItemNote& item : note.lost)
+      lost.emplace(item.item, failure_of(unpack_note<FailureNote>(item.failure.bytes), link.host.name));
+    if (!lost.empty()) outcome.failure = std::make_shared<wire::LostItems>(std::move(lost));
     mean_task_ns_ += (mean_task_ns_ == 0 ? 1 : weight_of_newest) * (static_cast<double>(note.elapsed_ns) - mean_task_ns_);
   }
   link.sent.erase(found);
   task->pool_word = 0;
   task->set_worker_pid(note.pid);
   task->elapsed_ns = note.elapsed_ns;
-  const bool well = outcome.kind == Outcome::Kind::value;
+  const bool well = outcome.kind == Outcome::Kind::value && !outcome.failure;
   if (task->resolve(std::move(outcome))) ++(well ? counts_.done : counts_.failed);
   if (cancels_.contains(note.number)) changed_.notify_all();
 }

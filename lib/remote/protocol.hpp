@@ -104,7 +104,7 @@ struct FunctionNote {
   std::uint64_t trampoline = 0;  // references as between parent and worker; of a named task, to find its library
   std::uint64_t target = 0;
   std::string task;  // of a named task
-  bool chunk = false;
+  bool chunk = false;  // calls for many items
 };
 
 /// What is not usual about a task.
@@ -130,12 +130,19 @@ struct TaskNote {
 
 enum class ResultKind : std::uint8_t { value, exception, failure };
 
+/// An item of a chunk that was lost with its worker, beside the values of the others.
+struct LostItemNote {
+  std::uint64_t item = 0;
+  Blob failure;  // a FailureNote
+};
+
 struct ResultNote {
   TaskNumber number = 0;
   ResultKind kind = ResultKind::value;
   int pid = 0;
   std::uint32_t elapsed_ns = 0;
   Blob bytes;  // value or exception as they were packed; a FailureNote
+  std::vector<LostItemNote> lost{};  // of a chunk with a value
 };
 
 enum class FailureKind : std::uint8_t {

@@ -33,6 +33,7 @@ FunctionNumber Fleet::number_of(const Callable& callable, const void* target) {
   try {
     Function function;
     function.note.number = found->second;
+    function.note.chunk = callable.chunk;
     for (const NamedTask* task : named_tasks())
       if (task->callable == &callable || task->chunk_callable == &callable) {
         function.note.task = task->name;

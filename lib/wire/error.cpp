@@ -65,8 +65,9 @@ std::string to_string(const WorkerDeath& death) {
   if (!death.frames.empty()) text += fmt::format(" in {}", death.frames.front());
   if (!death.reason.empty()) text += fmt::format("\n  {}", death.reason);
   if (!death.task.empty()) {
-    text += fmt::format("\n  {} '{}', {} after it began", while_doing(death.phase), death.task,
-                        readable_time(death.run_time));
+    const std::string item = death.item ? fmt::format("item {} of the map of ", *death.item) : "";
+    text += fmt::format("\n  {} {}'{}', {} after {} began", while_doing(death.phase), item, death.task,
+                        readable_time(death.run_time), death.item ? "its chunk" : "it");
     if (death.peak_memory != 0)
       text += fmt::format(", peak memory {} MB", (death.peak_memory + 500'000) / 1'000'000);
   }

@@ -88,6 +88,8 @@ Message::~Message() {
 }
 
 Call::~Call() = default;
+void Call::begin_items(std::uint32_t) {}
+bool Call::keep_item(std::span<const std::byte>, std::span<const std::byte>) { return true; }
 
 namespace detail {
 

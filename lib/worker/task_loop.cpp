@@ -31,13 +31,20 @@ Reducers& told_reducers() {
 class RunningTask final : public Call {
  public:
   RunningTask(channel::WorkerChannel& channel, std::span<const std::byte> arguments, const void* target,
-              PackBuffer& result, std::int64_t started_ns)
+              PackBuffer& result, std::int64_t started_ns, std::uint32_t first_item = 0)
       : Call(arguments, target, result, channel.status().phase, &told_reducers()),
         channel_(channel),
         started_ns_(started_ns),
-        ended_ns_(started_ns) {}
+        ended_ns_(started_ns) {
+    begin_at(first_item);
+  }
 
-  void publish() override { publish(channel::ResultKind::value); }
+  void publish() override { publish(leaves_rest() ? channel::ResultKind::part : channel::ResultKind::value); }
+  void begin_items(std::uint32_t value_size) override { channel_.begin_items(value_size); }
+  bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error) override {
+    // Shared memory that a value speaks of reaches the parent with a result only.
+    return result().held().empty() && channel_.keep_item(value, error);
+  }
   void publish(channel::ResultKind kind) {
     YOKE_FAULT_POINT(before_publish);
     ended_ns_ = now_ns();
@@ -85,7 +92,7 @@ bool run_task(channel::WorkerChannel& channel, const channel::TaskSlot& slot, st
     if ((slot.flags & channel::flag_reducers) != 0)
       told_reducers() = wire::learn_reducers(arguments, [&](auto reference) { return channel.resolve(reference); });
     const auto function = reinterpret_cast<Trampoline>(const_cast<void*>(channel.resolve(slot.function)));
-    RunningTask task(channel, arguments, channel.resolve(slot.target), result, started);
+    RunningTask task(channel, arguments, channel.resolve(slot.target), result, started, slot.first_item);
     YOKE_FAULT_POINT(before_decode);
     try {
       function ? function(task) : task.publish();

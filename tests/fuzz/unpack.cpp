@@ -47,10 +47,13 @@ void read(const std::exception_ptr& error) {
 
 void unpack_chunk(std::span<const std::byte> bytes, std::size_t count) {
   const boost::intrusive_ptr<yoke::Task> task(new yoke::detail::TaskOf<void>(callable, nullptr, yoke::Bytes()));
+  yoke::Outcome outcome;
+  outcome.bytes = yoke::Bytes(bytes);
+  task->resolve(std::move(outcome));
   try {
-    const yoke::detail::ChunkReader reader(bytes, count);
+    const yoke::detail::ChunkReader reader(*task, count);
     for (std::size_t i = 0; i < count; ++i)
-      if (const auto error = reader.error(i, *task)) read(error);
+      if (const auto error = reader.error(i)) read(error);
     const yoke::Message values(reader.values());
     yoke::detail::unpack_array(values.object(), count);
   } catch (const std::exception&) {

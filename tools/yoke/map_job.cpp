@@ -199,7 +199,7 @@ void MapJob::write(Chunk& chunk) {
     try {
       const PackedValue& packed = chunk.future.result();
       if (options_.chunksize > 1) {
-        reader.emplace(packed.bytes.view(), chunk.submitted);
+        reader.emplace(chunk.future.task(), chunk.submitted);
         message.emplace(reader->values());
         values = detail::unpack_array(message->object(), chunk.submitted);
       } else {
@@ -216,7 +216,7 @@ void MapJob::write(Chunk& chunk) {
       write_item(item, item.error, nullptr);
       continue;
     }
-    const auto own = error ? error : reader ? reader->error(index, chunk.future.task()) : nullptr;
+    const auto own = error ? error : reader ? reader->error(index) : nullptr;
     write_item(item, own, own ? nullptr : &values[index]);
     ++index;
   }
