@@ -1,5 +1,6 @@
-// A6, A7: callbacks. For every pool.
+// A6, A7, A15, I19: callbacks. For every pool.
 #include <atomic>
+#include <cstdlib>
 #include <future>
 #include <mutex>
 #include <stdexcept>
@@ -224,6 +225,61 @@ TEST_P(CallbackTest, A7_a_slow_callback_delays_no_submit_and_no_result) {
   });
   other.join();  // hangs if the callback keeps others waiting
   go_on.set_value();
+}
+
+TEST_P(CallbackTest, A15_a_callback_may_wait_for_whatever_came_of_other_futures) {
+  std::promise<int> told;
+  executor->submit(add_one, 1).add_done_callback([&](const auto&) {
+    int sum = executor->submit(add_one, 1).get();
+    std::future<int> as_std = executor->submit(add_one, 2);
+    std::future<void> nothing = executor->submit([] {});
+    std::shared_future<int> shared = std::future<int>(executor->submit(add_one, 3)).share();
+    std::future<int> failing = executor->submit(fail);
+    for (const auto& status : {as_std.wait_for(hang_guard), nothing.wait_for(hang_guard), shared.wait_for(hang_guard),
+                               failing.wait_for(hang_guard)})
+      EXPECT_EQ(status, std::future_status::ready);
+    EXPECT_THROW(failing.get(), std::runtime_error);
+    sum += as_std.get() + shared.get();
+    for (const int value : executor->map(add_one, std::vector<int>{4, 5})) sum += value;
+    told.set_value(sum);
+  });
+  EXPECT_EQ(told.get_future().get(), 2 + 3 + 4 + 5 + 6);
+}
+
+/// Ends the test where the time that something takes would grow with its square: hours.
+template <class F>
+void expect_an_end(F f) {
+  std::promise<void> done;
+  std::thread thread([&] {
+    f();
+    done.set_value();
+  });
+  if (done.get_future().wait_for(2 * hang_guard) != std::future_status::ready) std::abort();
+  thread.join();
+}
+
+TEST_P(CallbackTest, I19_so_many_callbacks_of_one_future) {
+  const auto future = busy(entered, gate);
+  std::atomic<int> called{0};
+  constexpr int many = 300'000;
+  expect_an_end([&] {
+    for (int i = 0; i < many; ++i) {
+      future.add_done_callback([&](const auto&) { ++called; });
+      if (i % 100 == 0) static_cast<void>(yoke::wait(std::vector{future}, 0ms));
+    }
+    board.add(gate);
+  });
+  wait_until([&] { return called == many; }, "all callbacks");
+}
+
+TEST_P(CallbackTest, I19_so_many_priorities) {
+  const auto running = all_busy(entered, gate);
+  std::vector<yoke::Future<int>> futures;
+  expect_an_end([&] {
+    for (int i = 0; i < 150'000; ++i) futures.push_back(executor->submit({.priority = i + 1}, add_one, i));
+    for (auto future = futures.rbegin(); future != futures.rend(); ++future) future->cancel();
+    board.add(gate);
+  });
 }
 
 }  // namespace

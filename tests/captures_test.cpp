@@ -1,7 +1,9 @@
 // G7: by_value refuses what looks like a captured pointer, and nothing else.
 #define YOKE_CHECK_CAPTURES 1
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstddef>
@@ -83,6 +85,19 @@ TEST(Captures, G7_values_pass) {
   int count = 3;
   float ratio = 0.5F;
   EXPECT_EQ(complaint([flag, count, ratio] { return flag ? count : static_cast<int>(ratio); }), "");
+}
+
+/// As a program that is linked with -no-pie lies, and its heap behind it.
+TEST(Captures, G7_numbers_pass_where_the_program_lies_low) {
+  void* const low = reinterpret_cast<void*>(std::uintptr_t{0x5000000});
+  void* const mapped = ::mmap(low, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (mapped != low) GTEST_SKIP() << "something else is there";
+  const int self = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::mmap(low, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, self, 0), low);
+  ::close(self);
+  for (std::size_t number = 0x5000000; number < 0x5001000; number += 77)
+    ASSERT_EQ(complaint([number] { return number; }), "") << number;
+  ::munmap(low, 4096);
 }
 
 /// What the stack held before lies between the captures: addresses, as a rule.

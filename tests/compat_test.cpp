@@ -1,7 +1,9 @@
-// G9: programs written for std::async and for BS::thread_pool, with the include and the type changed.
+// G9, M1, C19: programs written for std::async and for BS::thread_pool, with the include and the type changed.
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <filesystem>
 #include <future>
 #include <limits>
 #include <numeric>
@@ -261,6 +263,39 @@ TEST_F(ParallelFor, G9_a_worker_that_dies_costs_its_block) {
       [&] { yoke::parallel_for(*pool, 0, 100, body, {.blocks = 10, .task = {.name = "turns"}}); });
   EXPECT_EQ(error->death().task, "turns");
   EXPECT_EQ(std::accumulate(turns.begin(), turns.end(), 0), 100 - 7);
+}
+
+TEST_F(BsThreadPool, M1_loops_over_signed_and_unsigned_bounds) {
+  EXPECT_EQ(pool->submit_sequence(-5, 10U, [](auto i) { return static_cast<int>(i); }).get(),
+            (std::vector<int>{-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  EXPECT_EQ(pool->submit_blocks(std::int8_t{-3}, std::uint16_t{3}, [](auto first, auto last) { return last - first; }).size(), 3U);
+  EXPECT_EQ(pool->submit_sequence(0U, -1, [](auto i) { return i; }).size(), 0U);
+  EXPECT_EQ(pool->submit_sequence(std::size_t{2}, -1, [](auto i) { return i; }).size(), 0U);
+  EXPECT_EQ(pool->submit_sequence(0, std::size_t{3}, [](std::size_t i) { return i; }).get(), (std::vector<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(pool->submit_sequence(4'294'967'294U, 4'294'967'297L, [](auto i) { return i; }).size(), 3U);
+  EXPECT_THROW(pool->submit_sequence(-1, std::size_t{3}, [](auto i) { return i; }), std::invalid_argument);
+  const yoke::SharedArray<int> seen(10);
+  pool->submit_loop(-5L, 5U, [view = seen.view()](auto i) { view[static_cast<std::size_t>(i + 5)] = 1; }).get();
+  yoke::parallel_for(pool->executor(), -5, 5U, [view = seen.view()](auto i) { view[static_cast<std::size_t>(i + 5)] += 1; });
+  EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), 20);
+}
+
+TEST_F(BsThreadPool, M1_results_are_not_kept_by_the_pool) {
+  const auto descriptors = [] {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+  };
+  pool->submit_task([] { return std::vector<char>(100'000); }).get();
+  const auto before = descriptors();
+  for (int i = 0; i < 40; ++i) pool->submit_task([] { return std::vector<char>(100'000); }).wait();
+  EXPECT_LT(descriptors(), before + 10);  // each result that is kept holds one
+}
+
+TEST_F(BsThreadPool, C19_what_a_detached_task_throws_is_told_as_such) {
+  expect_stderr("yoke: a detached task failed: refused");
+  pool->detach_task(refuse);
+  pool->wait();
+  wait_until([this] { return stderr_text().find("refused") != std::string::npos; }, "the error to be printed");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# G2: what cannot cross is a compile error whose text says so in a sentence.
+# G2, G11: what cannot cross is a compile error whose text says so in a sentence.
 # usage: compile_error_test.sh INCLUDE_DIR...
 set -uo pipefail
 
@@ -72,6 +72,16 @@ expect 'a constant member' 'this type cannot cross to a worker: it has no codec'
   'struct Holder { const int x = 1; std::string y; }; pool.submit([](const Holder& h) { return h.x; }, Holder());'
 expect 'a view as result' 'a task cannot return a view' \
   'pool.submit([](const std::string& s) { return std::string_view(s); }, std::string());'
+expect 'std::ref to be written through' 'std::ref does not make a task write to the caller' \
+  'std::vector<int> v; pool.submit([](std::vector<int>& out) { out.push_back(1); }, std::ref(v));'
+expect 'the same for any parameter' 'Return what the task works out, or pass a yoke::SharedArray' \
+  'int v = 0; pool.submit([](auto& out) { out = 1; }, std::ref(v));'
+expect 'the same bound' 'std::ref does not make a task write to the caller' \
+  'int v = 0; pool.submit(yoke::bind([](int& out, int x) { out = x; }, std::ref(v)), 1);'
+expect 'the same in a map' 'std::ref does not make a task write to the caller' \
+  'std::vector<std::reference_wrapper<int>> v; pool.map([](int& out) { out = 1; }, v);'
+expect 'a reference to read through' '' \
+  'int v = 0; pool.submit([](const int& in, int x) { return in + x; }, std::ref(v), std::cref(v)).get();'
 expect 'too few arguments' 'called with another number of arguments' 'pool.submit(add, 1);'
 expect 'too many arguments' 'called with another number of arguments' 'pool.submit(add, 1, 2, 3);'
 expect 'a span that could be written to' 'a span parameter is a view into the message: write std::span<const T>' \

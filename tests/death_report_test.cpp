@@ -1,10 +1,12 @@
-// C2, C16, U9: what a death report says: who died, of what, where, and while doing what.
+// C2, C16, C19, U9: what a death report says: who died, of what, where, and while doing what.
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -191,6 +193,71 @@ TEST_F(DeathReport, C2_stack_overflow) {
   EXPECT_EQ(death.signal, SIGSEGV);
   EXPECT_TRUE(any_mentions(death.frames, "use_up_stack(int)"));
   EXPECT_TRUE(death.fault_address);
+}
+
+/// Two functions that call each other, and the C library at the end.
+int deeper(int n);
+__attribute__((noinline)) int deep(int n) {
+  volatile char room[2000];
+  room[0] = static_cast<char>(n);
+  return deeper(n + 1) + room[0];
+}
+__attribute__((noinline)) int deeper(int n) {
+  char text[6000];
+  return std::snprintf(text, sizeof text, "%d %f", n, n * 0.5) + deep(n + 1);
+}
+__attribute__((noinline)) int large_frame(int) {
+  volatile char room[32 << 20];
+  std::memset(const_cast<char*>(room), 1, sizeof room);
+  return room[5];
+}
+TEST_F(DeathReport, C19_a_stack_overflow_is_named_and_its_round_told_once) {
+  NEEDS_CRASH_HANDLER();
+  const std::string text = text_of(pool->submit(deep, 0));
+  EXPECT_TRUE(mentions(text, "stack overflow")) << text;
+  EXPECT_TRUE(mentions(text.substr(0, text.find('\n')), "::deep")) << text;
+  EXPECT_TRUE(mentions(text, " more of the same")) << text;
+  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 12) << text;
+}
+TEST_F(DeathReport, C19_one_by_large_locals_too) {
+  NEEDS_CRASH_HANDLER();
+  const std::string text = text_of(pool->submit(large_frame, 0));
+  EXPECT_TRUE(mentions(text, "stack overflow")) << text;
+  EXPECT_TRUE(mentions(text, "large_frame(int)")) << text;
+}
+TEST_F(DeathReport, C19_other_faults_are_none) {
+  NEEDS_CRASH_HANDLER();
+  const std::string text = text_of(pool->submit([](int n) {
+    int* volatile below = &n - 100'000'000;
+    return *below;
+  }, 0));
+  EXPECT_TRUE(mentions(text, "SIGSEGV")) << text;
+  EXPECT_FALSE(mentions(text, "stack overflow")) << text;
+}
+TEST_F(DeathReport, C19_of_a_thread_that_the_task_started_it_is_supposed) {
+  NEEDS_CRASH_HANDLER();
+  const std::string text = text_of(pool->submit([](int n) {
+    std::thread(deep, n).join();
+    return n;
+  }, 0));
+  EXPECT_TRUE(mentions(text, "a thread that a task has started overflows its stack")) << text;
+}
+TEST_F(DeathReport, C19_a_task_that_calls_pthread_exit) {
+  NEEDS_CRASH_HANDLER();
+  may_write_stderr();
+  const std::string text = text_of(pool->submit([](int n) -> int {
+    if (n == 0) ::pthread_exit(nullptr);
+    return n;
+  }, 0));
+  EXPECT_TRUE(mentions(text, "the task called pthread_exit")) << text;
+  auto results = pool->map({.chunksize = 3}, [](int n) -> int {
+    if (n == 1) ::pthread_exit(nullptr);
+    return n;
+  }, std::vector<int>{0, 1, 2});
+  auto it = results.begin();
+  EXPECT_EQ(*it, 0);
+  EXPECT_THROW(*++it, yoke::TerminatedWorkerError);
+  EXPECT_EQ(*++it, 2);
 }
 
 TEST_F(DeathReport, C2_division_by_zero) {

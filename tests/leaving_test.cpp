@@ -89,7 +89,14 @@ TEST_F(Leaving, D20_a_fork_elsewhere) {
 TEST_F(Leaving, D22_before_main_it_says_what_to_do) {
   ChildProgram program(child_path("test_leaving_program"), {"before_main"}, {"YOKE_TEST_POOL_BEFORE_MAIN=1"});
   const std::string said = program.read_line();
-  EXPECT_NE(said.find("Make it in main"), std::string::npos) << said;
+  EXPECT_NE(said.find("submit in main"), std::string::npos) << said;
+  EXPECT_EQ(program.wait(), 0);
+}
+
+TEST_F(Leaving, D25_a_pool_at_namespace_scope) {
+  ChildProgram program(child_path("test_leaving_program"), {"at_namespace_scope"}, {"YOKE_TEST_POOL_BEFORE_MAIN=1"});
+  EXPECT_EQ(program.read_line(), "6");
+  EXPECT_EQ(program.read_line(), "at its end");
   EXPECT_EQ(program.wait(), 0);
 }
 

@@ -383,4 +383,16 @@ TEST_P(MapCrashTest, B12_also_before_the_item_runs) {
   EXPECT_EQ(i, 9);
 }
 
+TEST_P(MapTest, I19_so_many_errors_in_one_chunk) {
+  constexpr int many = 60'000;
+  auto results = executor->map({.chunksize = many}, odd_fails, std::vector<int>(many, 1));
+  int threw = 0;
+  for (auto it = results.begin(); it != results.end(); ++it) try {
+      *it;
+    } catch (const std::domain_error&) {
+      ++threw;
+    }
+  EXPECT_EQ(threw, many);
+}
+
 }  // namespace

@@ -271,4 +271,17 @@ TEST_F(SharedArrays, G5_more_than_there_is) {
   EXPECT_THROW(SharedArray<double>(SIZE_MAX), std::bad_array_new_length);
 }
 
+TEST_F(SharedArrays, G5_elements_of_many_views_and_of_one_that_is_gone) {
+  std::vector<yoke::SharedArray<int>> arrays;
+  for (int i = 0; i < 20; ++i) arrays.emplace_back(std::size_t{4});
+  std::vector<yoke::SharedView<int>> views;
+  for (const auto& array : arrays) views.push_back(array.view());
+  for (int round = 0; round < 3; ++round)
+    for (std::size_t i = 0; i < views.size(); ++i) views[i][1] += static_cast<int>(i);
+  for (std::size_t i = 0; i < arrays.size(); ++i) EXPECT_EQ(arrays[i][1], static_cast<int>(3 * i));
+  arrays.erase(arrays.begin());
+  EXPECT_THROW(views[0][1], yoke::Error);
+  EXPECT_EQ(views[1][1], 3);
+}
+
 }  // namespace

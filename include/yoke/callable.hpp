@@ -439,6 +439,26 @@ inline constexpr bool any_reducible<std::tuple<T...>> = (reducible<T> || ...);
 template <class Tuple, std::size_t... I>
 std::tuple<std::tuple_element_t<I, Tuple>...> first_of(std::index_sequence<I...>);
 
+template <class T>
+inline constexpr bool refers_for_writing = false;  // std::ref, not std::cref
+template <class T>
+inline constexpr bool refers_for_writing<std::reference_wrapper<T>> = !std::is_const_v<T>;
+/// Whether an A passed for a parameter D is a std::ref that it would write through.
+template <class D, class A>
+inline constexpr bool writes_back =
+    refers_for_writing<Stored<A>> &&
+    (refers_for_writing<Stored<D>> || (std::is_lvalue_reference_v<D> && !std::is_const_v<std::remove_reference_t<D>>));
+/// Of the parameters that are passed: bind() passes the first ones alone.
+template <class... D, class... A>
+constexpr bool any_writes_back(TypeList<D...>, TypeList<A...>) {
+  if constexpr (sizeof...(D) >= sizeof...(A))
+    return []<std::size_t... I>(std::index_sequence<I...>) {
+      return (writes_back<std::tuple_element_t<I, std::tuple<D...>>, std::tuple_element_t<I, std::tuple<A...>>> || ...);
+    }(std::index_sequence_for<A...>());
+  else
+    return false;
+}
+
 /// Everything about submitting an F with arguments of types A.
 template <class F, class... A>
 struct TaskType {
@@ -447,6 +467,9 @@ struct TaskType {
   static constexpr std::size_t own_states = Cross::own_states;
   using Own = decltype(first_of<State>(std::make_index_sequence<own_states>()));
   using Declared = decltype(Cross::template declared<A...>());
+  static_assert(!any_writes_back(Declared(), typename PassedTypes<F, A...>::type()),
+                "yoke: std::ref does not make a task write to the caller's object: a worker is another process and has a copy of "
+                "its own. Return what the task works out, or pass a yoke::SharedArray, which workers write to");
   using Arguments = typename StoredArguments<Declared, typename PassedTypes<F, A...>::type>::type;
   using All = decltype(std::tuple_cat(std::declval<Own>(), std::declval<Arguments>()));
 

@@ -94,6 +94,10 @@ YOKE_API Deadline deadline_after(std::chrono::milliseconds timeout);
 [[noreturn]] YOKE_API void throw_cancelled(const Task& task);
 /// Runs `callback` on the callback thread once the task is resolved; what it throws goes to the error handler.
 YOKE_API void when_done(Task& task, std::function<void()> callback);
+/// The same on a thread that runs no callbacks of users, so that those may wait for what comes of it.
+YOKE_API void hand_over_when_done(Task& task, std::function<void()> hand_over);
+/// Gives what a task threw that nobody looks at to the error handler.
+YOKE_API void report_detached(std::exception_ptr error) noexcept;
 
 template <class D>
 Deadline deadline_in(D duration) {
@@ -161,7 +165,7 @@ class Future {
   operator std::future<T>() && {
     auto promise = std::make_shared<std::promise<T>>();
     auto future = promise->get_future();
-    add_done_callback([promise](Future done) {
+    detail::hand_over_when_done(task(), [promise, done = *this]() mutable {
       try {
         if constexpr (std::is_void_v<T>) {
           done.get();

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -27,10 +28,31 @@ struct ParallelForOptions {
 
 namespace detail {
 
+/// In what a loop from a T1 to a T2 counts: a type that has the values of both. There is none for a signed and a 64-bit unsigned
+/// one: then it is the unsigned one, since the end is a size.
+template <class T1, class T2>
+using LoopIndex = std::conditional_t<
+    std::is_signed_v<T1> == std::is_signed_v<T2>, std::common_type_t<T1, T2>,
+    std::conditional_t<sizeof(std::conditional_t<std::is_signed_v<T1>, T2, T1>) == sizeof(std::uint64_t),
+                       std::conditional_t<std::is_signed_v<T1>, T2, T1>, std::int64_t>>;
+
+[[noreturn]] YOKE_API void throw_loop_from(std::int64_t first);
+
+/// Both bounds in that type. Throws std::invalid_argument if the first is negative and the type has no such value.
+template <class T1, class T2>
+auto loop_bounds(T1 first, T2 last) {
+  static_assert(std::is_integral_v<T1> && std::is_integral_v<T2>, "yoke: a loop runs over integers");
+  using T = LoopIndex<T1, T2>;
+  if constexpr (std::is_unsigned_v<T> && std::is_signed_v<T1>)
+    if (first < 0) throw_loop_from(first);
+  if constexpr (std::is_unsigned_v<T> && std::is_signed_v<T2>)
+    if (last < 0) return std::pair<T, T>(first, first);
+  return std::pair<T, T>(static_cast<T>(first), static_cast<T>(last));
+}
+
 /// Calls each(begin, end) for `blocks` blocks of [first, last), none empty, whose sizes differ by one at most.
 template <class T, class Each>
 void each_block(T first, T last, std::size_t blocks, const Each& each) {
-  static_assert(std::is_integral_v<T>, "yoke: a loop runs over integers");
   using U = std::make_unsigned_t<T>;  // the difference of two T may be no T
   if (!(first < last)) return;
   const std::size_t all = static_cast<U>(static_cast<U>(last) - static_cast<U>(first));
@@ -58,7 +80,8 @@ auto loop_over(F&& body) {
 /// `pool`: anything with submit() and max_workers(). Any thread; not inside a worker's task of the same pool.
 template <class Pool, class T1, class T2, class F>
 void parallel_for(Pool& pool, T1 first, T2 last, F&& body, const ParallelForOptions& options = {}) {
-  using T = std::common_type_t<T1, T2>;
+  using T = detail::LoopIndex<T1, T2>;
+  const auto [from, to] = detail::loop_bounds(first, last);
   const auto loop = detail::loop_over<T>(std::forward<F>(body));
   const std::size_t blocks = options.blocks != 0 ? options.blocks : 4 * static_cast<std::size_t>(pool.max_workers());
   std::vector<Future<void>> futures;
@@ -66,7 +89,7 @@ void parallel_for(Pool& pool, T1 first, T2 last, F&& body, const ParallelForOpti
     for (const auto& future : futures) future.wait();
   };
   try {
-    detail::each_block<T>(first, last, blocks,
+    detail::each_block<T>(from, to, blocks,
                           [&](T begin, T end) { futures.push_back(pool.submit(options.task, loop, begin, end)); });
   } catch (...) {
     wait_for_all();

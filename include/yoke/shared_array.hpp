@@ -18,6 +18,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -65,6 +66,24 @@ YOKE_API std::byte* address_of(const SharedPlace& place);
 YOKE_API void pack_shared_place(Packer& packer, const SharedPlace& place);
 YOKE_API SharedPlace unpack_shared_place(const Object& object);
 
+/// What a thread has found: good until some shared memory goes from this process.
+struct FoundPlace {
+  SharedPlace place{};
+  std::byte* data = nullptr;
+  const std::atomic<std::uint64_t>* departures = nullptr;  // from this process, ever
+  std::uint64_t departures_seen = 0;
+};
+YOKE_API void find_again(FoundPlace& found, const SharedPlace& place);
+/// The same as address_of, for those who ask for each element.
+inline std::byte* quick_address_of(const SharedPlace& place) {
+  constexpr std::size_t views_in_a_loop = 8;
+  static thread_local constinit FoundPlace all_found[views_in_a_loop]{};
+  FoundPlace& found = all_found[place.inode % views_in_a_loop];
+  if (!found.departures || found.departures->load(std::memory_order_acquire) != found.departures_seen || found.place != place)
+    find_again(found, place);
+  return found.data;
+}
+
 }  // namespace detail
 
 /// A SharedArray without a hold on its memory: plain bytes, for the captures of by_value(). Valid in any worker of this
@@ -73,10 +92,10 @@ template <class T>
 struct SharedView {
   detail::SharedPlace place;  // not to be touched
 
-  /// Looks the memory up: once before a loop, not once an element. Throws Error if nobody holds the array any more.
+  /// Looks the memory up. Throws Error if nobody holds the array any more.
   std::span<T> span() const { return {reinterpret_cast<T*>(detail::address_of(place)), size()}; }
   std::size_t size() const noexcept { return place.bytes / sizeof(T); }
-  T& operator[](std::size_t i) const { return span()[i]; }
+  T& operator[](std::size_t i) const { return reinterpret_cast<T*>(detail::quick_address_of(place))[i]; }
 };
 
 template <class T>

@@ -18,6 +18,14 @@ namespace {
 
 class CallbackThread {
  public:
+  explicit CallbackThread(const char* name) : name_(name) {}
+  /// `get` is the function that has it. Never destroyed: futures may be resolved during static destruction.
+  template <system::ForkOrder order, CallbackThread& (*get)()>
+  static CallbackThread* make(const char* name) {
+    auto* const made = new CallbackThread(name);
+    system::hold_over_forks(order, made->mutex(), [] { get().begin_anew(); });
+    return made;
+  }
   std::mutex& mutex() noexcept { return mutex_; }
 
   /// In a fork, where the thread is not. What was to run is the parent's; the condition may have sleepers who are not here
@@ -32,7 +40,7 @@ class CallbackThread {
   void post(std::function<void()> job) {
     const std::lock_guard lock(mutex_);
     if (!started_) {
-      system::start_thread("yoke-callbacks", [this] { run(); }).detach();
+      system::start_thread(name_, [this] { run(); }).detach();
       started_ = true;
     }
     jobs_.push_back(std::move(job));
@@ -69,6 +77,7 @@ class CallbackThread {
     }
   }
 
+  const char* const name_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> jobs_;
@@ -77,15 +86,18 @@ class CallbackThread {
   std::thread::id id_;
 };
 
+CallbackThread& hand_over_thread();
+
 CallbackThread& callback_thread() {
-  static auto* const thread = [] {
-    auto* const made = new CallbackThread;  // never destroyed: futures may be resolved during static destruction
-    system::hold_over_forks(system::ForkOrder::callbacks, made->mutex(), [] { callback_thread().begin_anew(); });
-    return made;
-  }();
+  static auto* const thread = CallbackThread::make<system::ForkOrder::callbacks, callback_thread>("yoke-callbacks");
+  return *thread;
+}
+CallbackThread& hand_over_thread() {
+  static auto* const thread = CallbackThread::make<system::ForkOrder::hand_over, hand_over_thread>("yoke-hand-over");
   return *thread;
 }
 [[maybe_unused]] const CallbackThread& thread_made_at_load = callback_thread();
+[[maybe_unused]] const CallbackThread& hand_over_made_at_load = hand_over_thread();
 
 struct ErrorHandler {
   std::mutex mutex;
@@ -97,34 +109,38 @@ ErrorHandler& error_handler() {
 }
 [[maybe_unused]] const ErrorHandler& handler_made_at_load = error_handler();
 
-void print_error(const std::exception_ptr& error) noexcept {
+void print_error(const std::exception_ptr& error, const char* what_happened) noexcept {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
     const std::string text = wire::printable(e.what(), wire::Lines::one, wire::most_text);
-    std::fprintf(stderr, "yoke: a callback of a future threw: %s\n", text.c_str());
+    std::fprintf(stderr, "yoke: %s: %s\n", what_happened, text.c_str());
   } catch (...) {
-    std::fprintf(stderr, "yoke: a callback of a future threw something that is no std::exception\n");
+    std::fprintf(stderr, "yoke: %s: something that is no std::exception\n", what_happened);
   }
 }
 
 }  // namespace
 
 void post_callback(std::function<void()> job) { callback_thread().post(std::move(job)); }
-void drain_callbacks() { callback_thread().drain(); }
+void post_hand_over(std::function<void()> job) { hand_over_thread().post(std::move(job)); }
+void drain_callbacks() {
+  callback_thread().drain();
+  hand_over_thread().drain();
+}
 
-void report_error(std::exception_ptr error) noexcept {
+void report_error(std::exception_ptr error, const char* what_happened) noexcept {
   std::function<void(std::exception_ptr)> handler;
   try {
     const std::lock_guard lock(error_handler().mutex);
     handler = error_handler().handler;
   } catch (...) {
   }
-  if (!handler) return print_error(error);
+  if (!handler) return print_error(error, what_happened);
   try {
     handler(std::move(error));
   } catch (...) {
-    print_error(std::current_exception());
+    print_error(std::current_exception(), "the error handler threw");
   }
 }
 

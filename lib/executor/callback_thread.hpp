@@ -1,6 +1,7 @@
-// The thread that runs what users attach to futures: done callbacks, coroutines.
+// The thread that runs what users attach to futures: done callbacks, coroutines. And one that hands results over to
+// std::futures, for which a callback may wait.
 //
-// One for the process, started when first needed. Runs jobs in the order in which they came, with no lock of the
+// One of each for the process, started when first needed. Runs jobs in the order in which they came, with no lock of the
 // library held. At exit it finishes what there is.
 #pragma once
 
@@ -12,10 +13,13 @@ namespace yoke {
 /// Runs `job` on the callback thread; what it throws goes to the error handler. Any thread; never waits for a job.
 void post_callback(std::function<void()> job);
 
-/// Gives an exception to the user's error handler.
-void report_error(std::exception_ptr error) noexcept;
+/// The same on the other thread: neither waits for anything.
+void post_hand_over(std::function<void()> job);
 
-/// Returns when all jobs posted so far have run; at once on the callback thread itself.
+/// Gives an exception to the user's error handler. By default it is printed, after what happened.
+void report_error(std::exception_ptr error, const char* what_happened = "a callback of a future threw") noexcept;
+
+/// Returns when all jobs posted so far have run; at once on the thread that runs them.
 void drain_callbacks();
 
 }  // namespace yoke

@@ -1,6 +1,9 @@
 // The executors: the typed faces of pools.
 #include "yoke/executor.hpp"
 
+#include <fmt/format.h>
+
+#include <stdexcept>
 #include <string_view>
 
 #include "lib/executor/callback_thread.hpp"
@@ -10,6 +13,7 @@
 #include "lib/pool/local_pool.hpp"
 #include "lib/system/rights.hpp"
 #include "yoke/named_task.hpp"
+#include "yoke/parallel_for.hpp"
 
 namespace yoke {
 namespace {
@@ -82,6 +86,11 @@ Future<PackedValue> submit_named(Executor& executor, const TaskOptions& options,
   call->set_options(std::move(named));
   executor.send(call);
   return Future<PackedValue>(std::move(call));
+}
+
+void detail::throw_loop_from(std::int64_t first) {
+  throw std::invalid_argument(fmt::format(
+      "a loop from {} to a 64-bit unsigned number has no type for its index: convert both ends to std::int64_t", first));
 }
 
 }  // namespace yoke

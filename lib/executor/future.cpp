@@ -7,6 +7,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "lib/executor/callback_thread.hpp"
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/futex.hpp"
 
@@ -56,6 +57,23 @@ void when_done(Task& task, std::function<void()> callback) {
   };
   task.add_continuation(std::make_unique<Callback>(std::move(callback)));
 }
+
+void hand_over_when_done(Task& task, std::function<void()> hand_over) {
+  struct HandOver final : Task::Continuation {
+    explicit HandOver(std::function<void()> f) : Continuation(true), function(std::move(f)) {}
+    void run(Task&) override {
+      try {
+        post_hand_over(std::move(function));
+      } catch (...) {  // no memory or no thread for it
+        report_error(std::current_exception());
+      }
+    }
+    std::function<void()> function;
+  };
+  task.add_continuation(std::make_unique<HandOver>(std::move(hand_over)));
+}
+
+void report_detached(std::exception_ptr error) noexcept { report_error(std::move(error), "a detached task failed"); }
 
 /// Filled by the threads that resolve tasks, emptied by the one that waits.
 struct CompletionQueue::Shared {

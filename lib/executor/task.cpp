@@ -195,9 +195,10 @@ void Task::add_continuation(std::unique_ptr<Continuation> continuation) {
     const std::lock_guard lock(continuation_lock(this));
     const std::uint32_t seen = state_.fetch_or(continued_bit, std::memory_order_acq_rel);
     // Once resolved, whoever publishes has seen either the bit or nothing to run.
-    std::unique_ptr<Continuation>* last = &continuations_;
-    while (*last) last = &(*last)->next;
-    *last = std::move(continuation);
+    continuation->before = last_continuation_;
+    auto& place = last_continuation_ ? last_continuation_->next : continuations_;
+    last_continuation_ = continuation.get();
+    place = std::move(continuation);
     if ((seen & phase_mask) < phase_value) return;
   }
   run_continuations();
@@ -206,10 +207,13 @@ void Task::add_continuation(std::unique_ptr<Continuation> continuation) {
 bool Task::remove_continuation(const Continuation* continuation) {
   std::unique_ptr<Continuation> removed;
   const std::lock_guard lock(continuation_lock(this));
-  for (auto* at = &continuations_; *at; at = &(*at)->next) {
-    if (at->get() != continuation) continue;
-    removed = std::move(*at);
-    *at = std::move(removed->next);
+  // From the last one, which is mostly it. Whether it is still there is not to be asked of itself: it may be gone.
+  for (auto* at = last_continuation_; at; at = at->before) {
+    if (at != continuation) continue;
+    auto& place = at->before ? at->before->next : continuations_;
+    removed = std::move(place);
+    place = std::move(removed->next);
+    (place ? place->before : last_continuation_) = removed->before;
     return true;
   }
   return false;
@@ -222,6 +226,7 @@ void Task::run_continuations() noexcept {
     // Handed over under the lock: what is added meanwhile must not overtake what was added before.
     const std::lock_guard lock(continuation_lock(this));
     std::unique_ptr<Continuation>* last = &own;
+    last_continuation_ = nullptr;
     while (auto first = std::move(continuations_)) {
       continuations_ = std::move(first->next);
       if (first->runs_inline) {

@@ -16,6 +16,7 @@ struct KnownPool {
 struct AllPools {
   std::mutex mutex;
   std::vector<KnownPool> pools;
+  std::size_t look_at = 16;  // pools: for those that have gone
 };
 
 AllPools& all_pools();
@@ -39,7 +40,10 @@ AllPools& all_pools() {
 void remember_pool(const std::shared_ptr<Pool>& pool, AtEnd at_end) {
   auto& all = all_pools();
   const std::lock_guard lock(all.mutex);
-  std::erase_if(all.pools, [](const KnownPool& known) { return known.pool.expired(); });
+  if (all.pools.size() >= all.look_at) {
+    std::erase_if(all.pools, [](const KnownPool& known) { return known.pool.expired(); });
+    all.look_at = 2 * all.pools.size() + 16;
+  }
   all.pools.push_back({pool, at_end, {}});
 }
 

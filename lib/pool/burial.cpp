@@ -152,6 +152,7 @@ std::shared_ptr<Death> LocalPool::describe_end(const Worker& worker) {
                           : system::ExitStatus(system::StatusTaken{}));
   if (!worker.doom_reason.empty()) death->words.reason = worker.doom_reason;
   death->out_of_memory = worker.doom == Doom::over_memory;
+  death->was_ready = worker.was_ready;
   if (const auto* signaled = std::get_if<system::Signaled>(&death->status);
       signaled && signaled->signal == SIGKILL && worker.doom == Doom::none && memory_pressure_.rose()) {
     death->out_of_memory = true;

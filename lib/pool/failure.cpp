@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <span>
 
 #include "lib/system/frames.hpp"
 #include "lib/system/symbols.hpp"
@@ -68,8 +69,16 @@ WorkerDeath Death::report() const {
   if (words.signal && *words.signal == death.signal) {
     death.fault_address = words.fault_address;
     death.signal_code = words.code;
-    death.frames = system::describe_frames(words.frames, false);
+    auto frames = std::span(words.frames);
+    if (words.stack_overflow) {
+      if (death.reason.empty())
+        death.reason = "stack overflow: its calls went too deep, or their local variables are too large (see ulimit -s)";
+      frames = frames.subspan(std::min(system::first_of_program(frames), frames.size() - 1));
+    }
+    death.frames = system::describe_frames({frames.begin(), frames.end()}, frames.size() != words.frames.size());
     for (std::string& frame : death.frames) frame = wire::printable(frame, wire::Lines::one, wire::most_words);
+  } else if (death.signal == SIGSEGV && was_ready && death.reason.empty()) {
+    death.reason = "nothing more could be recorded, as when a thread that a task has started overflows its stack";
   }
   return death;
 }

@@ -52,6 +52,7 @@ struct Death {
   std::chrono::nanoseconds run_time{0};
   bool out_of_memory = false;
   bool lives_on = false;  // it could not be ended
+  bool was_ready = false;  // its start was over
 
   /// By a signal of its own making, and not by one from outside.
   bool crashed() const;

@@ -51,12 +51,18 @@ void check_rights() {
         worker::bootstrap_variable));
 }
 
+/// Static objects are being constructed, in the program or in what is to be its worker.
+bool before_main() { return worker::start_pending() || system::program_will_be_ours(); }
+
+void check_depth() {
+  const int depth = this_worker::depth() + 1;
+  if (depth > allowed_depth())
+    throw RecursionError(fmt::format(
+        "a pool inside a worker inside a pool, {} deep: at most {} are allowed (YOKE_MAX_DEPTH)", depth, allowed_depth()));
+}
+
 /// This program did not begin with our start hook: another one must run as worker.
 void check_foreign_program() {
-  if (system::program_will_be_ours())
-    throw BrokenProcessPool(
-        "a static object's constructor makes a process pool before main, when no worker can start yet. Make it in main, or "
-        "when it is first used");
   if (system::home_module().is_executable)
     throw BrokenProcessPool(
         "this program cannot start workers: yoke's start hook did not run in it, as in a fully static link. Call "
@@ -72,18 +78,12 @@ void check_foreign_program() {
 }  // namespace
 
 std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, EventSink tell, WorkerOutput output) {
-  if (worker::start_pending()) {
-    // A static object's constructor makes a pool before main: each worker would do so again.
-    fmt::print(stderr, "yoke: a static object made a process pool while this worker started up; make it in main, or "
-                       "when it is first used\n");
-    std::abort();
+  const bool early = before_main();
+  if (!early) {
+    check_rights();
+    if (!system::program_is_ours()) check_foreign_program();
+    check_depth();
   }
-  check_rights();
-  if (!system::program_is_ours()) check_foreign_program();
-  const int depth = this_worker::depth() + 1;
-  if (depth > allowed_depth())
-    throw RecursionError(fmt::format(
-        "a pool inside a worker inside a pool, {} deep: at most {} are allowed (YOKE_MAX_DEPTH)", depth, allowed_depth()));
   if (options.max_tasks_per_worker && *options.max_tasks_per_worker < 1)
     throw std::invalid_argument("max_tasks_per_worker must be at least 1");
   if (options.inner_max_num_threads && *options.inner_max_num_threads < 1)
@@ -93,7 +93,7 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
   if (options.restart_budget.deaths < 0) throw std::invalid_argument("restart_budget.deaths must not be negative");
   auto pool = std::make_shared<LocalPool>(options, std::move(tell), std::move(output));
   remember_pool(pool);
-  if (options.spawn_eagerly) {
+  if (options.spawn_eagerly && !early) {
     const Lock lock(pool->mutex_);
     pool->start_watchdog();
   }
@@ -105,7 +105,6 @@ LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell, WorkerOutpu
       options_(options),
       tell_(std::move(tell)),
       output_(std::move(output)),
-      depth_(this_worker::depth() + 1),
       cores_(static_cast<std::size_t>(system::usable_cpus())),
       cpus_(cpu_count()),
       max_workers_(checked_size(options.max_workers.value_or(cpus_))) {
@@ -142,6 +141,12 @@ void LocalPool::check_accepting() const {
 
 void LocalPool::start_watchdog() {
   if (watchdog_started_) return;
+  if (before_main())
+    throw BrokenProcessPool(
+        "a static object's constructor submits a task before main, when no worker can start yet, and would do so again in each "
+        "worker. A pool may be made there; submit in main, or later");
+  check_rights();  // of a pool that was made before main
+  check_depth();
   try {
     life_fd_ = system::create_memfd("yoke-life", sizeof(worker::ParentLife));
     life_page_ = system::Mapping(life_fd_.get(), sizeof(worker::ParentLife), system::Access::read_write);

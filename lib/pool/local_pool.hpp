@@ -156,7 +156,6 @@ class LocalPool final : public Pool,
   const ExecutorOptions options_;
   const EventSink tell_;  // empty: nobody listens
   const WorkerOutput output_;  // empty: this process's own. Called on the watchdog
-  const int depth_;       // of the workers: one more than this process's
   const std::size_t cores_;
   const int cpus_;        // cpu_count()
 

@@ -19,6 +19,7 @@
 #include "lib/wire/reducers.hpp"
 #include "lib/worker/lifeline.hpp"
 #include "lib/worker/worker_process.hpp"
+#include "yoke/process.hpp"
 
 namespace yoke::pool {
 namespace {
@@ -113,7 +114,7 @@ void LocalPool::start_worker(Lock& lock) {
   std::string trouble;
   try {
     renew_life_notices();
-    worker = std::make_unique<Worker>(rank, depth_, system::home_module().identity);
+    worker = std::make_unique<Worker>(rank, this_worker::depth() + 1, system::home_module().identity);
     worker->spare = spare;
     worker->channel.set_spin(spin);
     worker->channel.set_recycle_limit(recycle_limit());

@@ -24,6 +24,7 @@ enum class ForkOrder : unsigned char {
   shared_memory,
   continuations,
   callbacks,
+  hand_over,
   error_handler,
   named_tasks,
   exceptions,

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <link.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "lib/system/modules.hpp"
@@ -48,6 +49,17 @@ Frame frame_of(const void* address) {
     frame.module = object.dlfo_link_map->l_name[0] != 0 ? object.dlfo_link_map->l_name : "/";
   }
   return frame;
+}
+
+std::size_t first_of_program(std::span<const Frame> frames) {
+  const auto is_system = [](const Frame& frame) {
+    const std::string_view name = std::string_view(frame.module).substr(frame.module.find_last_of('/') + 1);
+    if (frame.module.empty()) return true;
+    for (const std::string_view own : {"libc.so", "libm.so", "libpthread.so", "libstdc++.so", "libc++.so", "libgcc_s.so", "ld-linux", "libyoke.so"})
+      if (name.starts_with(own)) return true;
+    return false;
+  };
+  return static_cast<std::size_t>(std::find_if_not(frames.begin(), frames.end(), is_system) - frames.begin());
 }
 
 std::vector<std::string> describe_frames(const std::vector<Frame>& frames, bool innermost_is_a_call) {

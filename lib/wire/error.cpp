@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace yoke {
 namespace {
@@ -45,6 +47,33 @@ const char* while_doing(Phase phase) {
   }
 }
 
+/// How many frames from the first on are the first `period` ones again and again.
+std::size_t repeated(std::span<const std::string> frames, std::size_t period) {
+  std::size_t n = period;
+  while (n < frames.size() && frames[n] == frames[n - period]) ++n;
+  return n < 2 * period ? 0 : n;
+}
+
+/// A line for each frame; of a recursion, through one function or several, one round.
+std::string call_chain(std::span<const std::string> frames) {
+  constexpr std::size_t longest_round = 12;
+  constexpr std::size_t least_repeats = 3;  // frames: fewer are shown
+  std::string text;
+  while (!frames.empty()) {
+    std::size_t shown = 1;
+    std::size_t told = 1;
+    for (std::size_t period = 1; period <= std::min(longest_round, frames.size() / 2) && told == 1; ++period)
+      if (const std::size_t all = repeated(frames, period); all >= period + least_repeats) {
+        shown = period;
+        told = all;
+      }
+    for (std::size_t i = 0; i < shown; ++i) text += fmt::format("\n  called from {}", frames[i]);
+    if (told > shown) text += fmt::format("\n  … {} more of the same", told - shown);
+    frames = frames.subspan(told);
+  }
+  return text;
+}
+
 }  // namespace
 
 const char* to_string(Phase phase) noexcept {
@@ -71,7 +100,7 @@ std::string to_string(const WorkerDeath& death) {
     if (death.peak_memory != 0)
       text += fmt::format(", peak memory {} MB", (death.peak_memory + 500'000) / 1'000'000);
   }
-  for (std::size_t i = 1; i < death.frames.size(); ++i) text += fmt::format("\n  called from {}", death.frames[i]);
+  if (death.frames.size() > 1) text += call_chain(std::span(death.frames).subspan(1));
   return text;
 }
 

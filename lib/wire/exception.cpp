@@ -354,6 +354,7 @@ void forget_exception(const ExceptionType& type) noexcept {
 }
 
 void pack_current_exception(PackBuffer& out, Phase phase) {
+  wire::end_if_thread_exits(&std::terminate);  // whose handler tells the reason
   Packer packer(out);
   if (phase != Phase::decode && phase != Phase::encode) {
     pack_exception(packer, std::current_exception(), 0);
@@ -368,6 +369,7 @@ void pack_current_exception(PackBuffer& out, Phase phase) {
 }
 
 void throw_serialization_error(const char* what, const char* deed) {
+  wire::end_if_thread_exits(&std::terminate);  // whose handler tells the reason
   std::string text;
   try {
     throw;

@@ -32,6 +32,7 @@ struct Record {
   std::unordered_map<std::uint64_t, std::weak_ptr<SharedMemory>> held;  // by inode
   std::vector<std::shared_ptr<SharedMemory>> kept;  // of a worker: what its parent gave it
   std::atomic<bool> used{false};
+  std::atomic<std::uint64_t> departures{0};  // of memory from this process
 };
 Record& record() {
   static auto* const all = system::make_process_wide<Record>(system::ForkOrder::shared_memory);
@@ -91,6 +92,7 @@ SharedMemory::SharedMemory(system::UniqueFd descriptor, const Identity& identity
       identity_(identity) {}
 
 SharedMemory::~SharedMemory() {
+  record().departures.fetch_add(1, std::memory_order_release);  // before it is unmapped
   const std::lock_guard lock(record().mutex);
   const auto found = record().held.find(identity_.inode);
   if (found != record().held.end() && found->second.expired()) record().held.erase(found);
@@ -213,6 +215,15 @@ void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& mem
 std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object) {
   const SharedPlace place = unpack_shared_place(object);
   return place.bytes == 0 ? nullptr : SharedMemory::find(place);
+}
+
+void find_again(FoundPlace& found, const SharedPlace& place) {
+  found.departures = nullptr;  // if it throws
+  const std::uint64_t seen = record().departures.load(std::memory_order_acquire);
+  found.data = address_of(place);
+  found.place = place;
+  found.departures_seen = seen;
+  found.departures = &record().departures;
 }
 
 std::byte* address_of(const SharedPlace& place) {

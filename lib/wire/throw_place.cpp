@@ -1,5 +1,6 @@
 #include "lib/wire/throw_place.hpp"
 
+#include <cxxabi.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -32,6 +33,21 @@ void forget_throws() noexcept {
   if (next_throw == 0) return;
   last_throws = {};
   next_throw = 0;
+}
+
+void end_if_thread_exits(void (*end)()) {
+  // Such an unwinding has no type of C++'s. The first member of the runtime's record, as its ABI has it, says whether anything
+  // is caught.
+  void* caught = nullptr;
+  std::memcpy(&caught, abi::__cxa_get_globals(), sizeof caught);
+  if (!caught || abi::__cxa_current_exception_type()) return;
+  try {
+    throw;
+  } catch (const abi::__forced_unwind&) {
+    end();
+    throw;
+  } catch (...) {
+  }
 }
 
 std::vector<system::Frame> throw_place(const std::exception_ptr& error) {

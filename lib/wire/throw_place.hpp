@@ -19,6 +19,10 @@ void note_throws() noexcept;
 /// When a task begins: what this thread threw before is of no interest.
 void forget_throws() noexcept;
 
+/// In a catch block, or in the terminate handler: calls `end`, which does not return, if what was caught is pthread_exit unwinding
+/// the stack. Nothing may stop that.
+void end_if_thread_exits(void (*end)());
+
 inline constexpr std::size_t most_frames_of_a_throw = 24;
 
 /// Where this thread threw it; empty if that is not known.

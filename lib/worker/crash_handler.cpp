@@ -17,6 +17,7 @@
 #include <system_error>
 
 #include "lib/system/symbols.hpp"
+#include "lib/wire/throw_place.hpp"
 
 namespace yoke::worker {
 namespace {
@@ -37,6 +38,31 @@ std::uintptr_t program_counter(const void* context) noexcept {
 #else
   return 0;
 #endif
+}
+
+std::uintptr_t stack_pointer(const void* context) noexcept {
+  const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+  return static_cast<std::uintptr_t>(registers.gregs[REG_RSP]);
+#elif defined(__aarch64__)
+  return registers.sp;
+#else
+  return 0;
+#endif
+}
+
+/// Asked of a system call, which fails where this process would fault: it reads the set, and then refuses what to do with it.
+bool is_readable(std::uintptr_t address) noexcept {
+  return ::syscall(SYS_rt_sigprocmask, -1, address, nullptr, 8) == 0 || errno != EFAULT;
+}
+
+/// True where the stack pointer has left its stack, or an access just below it does: that is a call, or a further local.
+bool stack_overflowed(const siginfo_t& info, const void* context) noexcept {
+  constexpr std::uintptr_t below = 64 * 1024;
+  constexpr std::uintptr_t largest_frame = std::uintptr_t{1} << 30;
+  const auto at = reinterpret_cast<std::uintptr_t>(info.si_addr);
+  const std::uintptr_t top = stack_pointer(context);
+  return at < top ? top - at <= below : at - top <= largest_frame && !is_readable(top);
 }
 
 /// _dl_find_object takes no lock: safe here, where dladdr is not.
@@ -103,6 +129,7 @@ void record_crash(int signal, const siginfo_t& info, const void* context) noexce
   box.code = info.si_code;
   box.has_address = by_kernel && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL) ? 1 : 0;
   box.address = box.has_address != 0 ? reinterpret_cast<std::uintptr_t>(info.si_addr) : 0;
+  box.stack_overflow = by_kernel && (signal == SIGSEGV || signal == SIGBUS) && stack_overflowed(info, context) ? 1 : 0;
   rusage usage{};
   if (::getrusage(RUSAGE_SELF, &usage) == 0) box.peak_memory = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
   // Signal and address are told even if the unwinding below faults in its turn.
@@ -128,7 +155,16 @@ extern "C" void handle_crash(int signal, siginfo_t* info, void* context) {
     ::syscall(SYS_tgkill, ::getpid(), static_cast<pid_t>(::syscall(SYS_gettid)), signal);
 }
 
+[[noreturn]] void handle_terminate_for(std::string_view reason) {
+  record_reason(crash_channel->black_box(), reason);
+  if (former_terminate) former_terminate();
+  std::abort();
+}
+
 [[noreturn]] void handle_terminate() {
+  wire::end_if_thread_exits([] {
+    handle_terminate_for("the task called pthread_exit, which ends its worker: return from the task's function, or throw");
+  });
   std::string reason = "std::terminate was called";
   if (const std::type_info* type = abi::__cxa_current_exception_type()) {
     reason = fmt::format("std::terminate was called for an exception of type {}", system::demangle(type->name()));
@@ -139,9 +175,7 @@ extern "C" void handle_crash(int signal, siginfo_t* info, void* context) {
     } catch (...) {
     }
   }
-  record_reason(crash_channel->black_box(), reason);
-  if (former_terminate) former_terminate();
-  std::abort();
+  handle_terminate_for(reason);
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

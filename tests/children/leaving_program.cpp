@@ -9,6 +9,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -34,13 +35,25 @@ const std::string said_before_main = []() -> std::string {
   if (!std::getenv("YOKE_TEST_POOL_BEFORE_MAIN")) return "";
   try {
     yoke::ProcessPoolExecutor pool(1);
-    return "a pool";
+    pool.submit(say, "too early");
+    return "a task";
   } catch (const yoke::BrokenProcessPool& error) {
     return error.what();
   }
 }();
 int before_main() {
   say(said_before_main);
+  return 0;
+}
+/// Made in each of its workers too.
+const std::unique_ptr<yoke::ProcessPoolExecutor> early_pool =
+    std::getenv("YOKE_TEST_POOL_BEFORE_MAIN")
+        ? std::make_unique<yoke::ProcessPoolExecutor>(yoke::ExecutorOptions{.max_workers = 2, .spawn_eagerly = true})
+        : nullptr;
+int at_namespace_scope() {
+  const int six = early_pool->submit([](int x) { return early_pool->submit([](int y) { return y + 1; }, x).get() + 1; }, 4).get();
+  say(std::to_string(six));
+  early_pool->submit(say_late, 20, "at its end");
   return 0;
 }
 
@@ -205,7 +218,7 @@ int forks() {
 
 int main(int argc, char** argv) {
   const std::map<std::string, int (*)()> modes{
-      {"before_main", before_main}, {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
+      {"before_main", before_main}, {"at_namespace_scope", at_namespace_scope}, {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
       {"exit_from_callback", exit_from_callback}, {"static_executor", static_executor},
       {"submit_at_end", submit_at_end}, {"result_at_end", result_at_end}, {"crash_pending", crash_pending}, {"quick", quick}, {"reusable", reusable},
       {"nested", nested}, {"replaced", replaced}, {"interrupted", interrupted}, {"forks", forks}};

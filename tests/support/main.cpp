@@ -15,6 +15,7 @@ class WarmUp : public testing::Environment {
     std::promise<void> called;  // starts the callback thread
     future.add_done_callback([&](const auto&) { called.set_value(); });
     called.get_future().get();
+    std::future<int>(pool.submit(yoke_test::add_one, 1)).get();  // starts the thread that hands results over
     yoke_test::look_around();
   }
 };

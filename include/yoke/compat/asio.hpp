@@ -14,6 +14,7 @@
 #include <asio/async_result.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/executor_work_guard.hpp>
+#include <asio/system_executor.hpp>
 #include <exception>
 #include <memory>
 #include <type_traits>
@@ -39,7 +40,7 @@ template <class R, class Handler>
 void complete_by(const Future<R>& future, Handler handler) {
   auto work = ::asio::make_work_guard(handler);
   auto shared = std::make_shared<std::pair<Handler, decltype(work)>>(std::move(handler), std::move(work));
-  future.add_done_callback([shared](Future<R> done) {
+  const auto hand_over = [shared](Future<R> done) {
     const auto executor = shared->second.get_executor();
     ::asio::dispatch(executor, [shared, done = std::move(done)]() mutable {
       shared->second.reset();
@@ -64,7 +65,11 @@ void complete_by(const Future<R>& future, Handler handler) {
         std::move(shared->first)(error, std::move(value));
       }
     });
-  });
+  };
+  if constexpr (std::is_same_v<std::remove_cvref_t<decltype(work.get_executor())>, ::asio::system_executor>)
+    future.add_done_callback(hand_over);  // it runs the handler at once
+  else
+    hand_over_when_done(future.task(), [hand_over, future] { hand_over(future); });
 }
 
 }  // namespace detail

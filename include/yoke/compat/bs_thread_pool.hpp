@@ -89,10 +89,11 @@ class thread_pool {
   // Blocks [first, last) of indices: block(begin, end) for each of num_blocks (0: one a worker).
   template <class T1, class T2, class F>
   auto submit_blocks(T1 first, T2 last, F&& block, std::size_t num_blocks = 0, priority_t priority = 0) {
-    using T = std::common_type_t<T1, T2>;
+    using T = detail::LoopIndex<T1, T2>;
+    const auto [from, to] = detail::loop_bounds(first, last);
     const auto task = detail::crossing(std::forward<F>(block));
     multi_future<decltype(submit(priority, task, T(), T()).get())> futures;
-    detail::each_block<T>(first, last, num_blocks != 0 ? num_blocks : get_thread_count(),
+    detail::each_block<T>(from, to, num_blocks != 0 ? num_blocks : get_thread_count(),
                           [&](T begin, T end) { futures.push_back(submit(priority, task, begin, end)); });
     return futures;
   }
@@ -104,7 +105,7 @@ class thread_pool {
   // The same with a function of one index.
   template <class T1, class T2, class F>
   multi_future<void> submit_loop(T1 first, T2 last, F&& loop, std::size_t num_blocks = 0, priority_t priority = 0) {
-    using T = std::common_type_t<T1, T2>;
+    using T = detail::LoopIndex<T1, T2>;
     return submit_blocks(first, last, detail::loop_over<T>(std::forward<F>(loop)), num_blocks, priority);
   }
   template <class T1, class T2, class F>
@@ -115,10 +116,11 @@ class thread_pool {
   // A task for each index.
   template <class T1, class T2, class F>
   auto submit_sequence(T1 first, T2 last, F&& sequence, priority_t priority = 0) {
-    using T = std::common_type_t<T1, T2>;
+    using T = detail::LoopIndex<T1, T2>;
+    const auto [from, to] = detail::loop_bounds(first, last);
     const auto task = detail::crossing(std::forward<F>(sequence));
     multi_future<decltype(submit(priority, task, T()).get())> futures;
-    for (T i = first; i < static_cast<T>(last); ++i) futures.push_back(submit(priority, task, i));
+    for (T i = from; i < to; ++i) futures.push_back(submit(priority, task, i));
     return futures;
   }
   template <class T1, class T2, class F>

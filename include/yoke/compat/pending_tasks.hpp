@@ -2,7 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <iterator>
+#include <list>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -12,20 +13,19 @@ namespace yoke::compat {
 
 class PendingTasks {
  public:
+  /// Until it is done: its result is its futures' alone.
   template <class T>
   void add(const Future<T>& future) {
-    const std::lock_guard lock(mutex_);
-    if (tasks_.size() >= prune_at_) {
-      std::erase_if(tasks_, [](const TaskPtr& task) { return task->done(); });
-      prune_at_ = 2 * tasks_.size() + 64;
+    auto entry = std::make_unique<Entry>(state_);
+    {
+      const std::lock_guard lock(state_->mutex);
+      entry->place = state_->tasks.insert(state_->tasks.end(), TaskPtr(&future.task()));
     }
-    tasks_.push_back(TaskPtr(&future.task()));
+    future.task().add_continuation(std::move(entry));
   }
   std::vector<TaskPtr> all() {
-    const std::lock_guard lock(mutex_);
-    std::vector<TaskPtr> tasks;
-    std::copy_if(tasks_.begin(), tasks_.end(), std::back_inserter(tasks), [](const TaskPtr& task) { return !task->done(); });
-    return tasks;
+    const std::lock_guard lock(state_->mutex);
+    return {state_->tasks.begin(), state_->tasks.end()};
   }
   /// Waits for all that was submitted so far; false if the time ran out.
   bool wait(Deadline deadline = {}) {
@@ -35,16 +35,33 @@ class PendingTasks {
   }
 
  private:
-  std::mutex mutex_;
-  std::vector<TaskPtr> tasks_;  // in the order of their submits
-  std::size_t prune_at_ = 64;   // of what is done
+  struct State {
+    std::mutex mutex;
+    std::list<TaskPtr> tasks;  // in the order of their submits
+  };
+  /// Takes its task out when that is done, perhaps after the face has gone.
+  struct Entry final : Task::Continuation {
+    explicit Entry(std::shared_ptr<State> all) : Continuation(true), state(std::move(all)) {}
+    void run(Task&) override {
+      const std::lock_guard lock(state->mutex);
+      state->tasks.erase(place);
+    }
+    std::shared_ptr<State> state;
+    std::list<TaskPtr>::iterator place;
+  };
+
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-/// For a future that nobody looks at: what its task throws goes to the error handler, as what a callback throws.
+/// For a future that nobody looks at: what its task throws goes to the error handler.
 template <class T>
 void detach(const Future<T>& future) {
-  future.add_done_callback([](const Future<T>& done) {
-    if (!done.cancelled()) static_cast<void>(done.result());
+  detail::when_done(future.task(), [future] {
+    try {
+      if (!future.cancelled()) static_cast<void>(future.result());
+    } catch (...) {
+      detail::report_detached(std::current_exception());
+    }
   });
 }
 
