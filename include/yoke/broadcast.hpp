@@ -9,6 +9,8 @@
 // they are replaced. Needs a codec of the type, like any argument. It may not hold a SharedArray.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <memory>
 #include <span>
 #include <string>

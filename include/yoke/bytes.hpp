@@ -3,6 +3,8 @@
 // A value type, not thread-safe by itself; the Buffer behind it is immutable and may be shared between threads.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <cstddef>
 #include <cstring>
 #include <memory>

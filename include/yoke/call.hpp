@@ -3,6 +3,8 @@
 // Lives on the worker's stack for the length of the task; only the thread that runs the task uses it.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>

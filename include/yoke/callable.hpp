@@ -5,6 +5,8 @@
 // functions, by_value(lambda), bind(f, args...), and objects with a codec.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <bit>
 #include <cstddef>
 #include <cstring>

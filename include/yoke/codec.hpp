@@ -15,6 +15,8 @@
 // reducers.hpp. The msgpack extension type 121 is the library's own.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <array>
 #include <complex>
 #include <concepts>

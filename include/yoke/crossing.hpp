@@ -6,6 +6,8 @@
 // only where there surely is none).
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <type_traits>
 #include <utility>
 

@@ -7,6 +7,8 @@
 // Both are called in other processes, so they hold nothing: captureless lambdas.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <type_traits>
 
 #include "yoke/codec.hpp"

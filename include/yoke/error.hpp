@@ -2,6 +2,8 @@
 // task, and what to do. Plain value types: copy and share them as any exception.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <exception>

@@ -5,6 +5,8 @@
 // MyError and from yoke::RemoteException.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <exception>
 #include <string>
 #include <typeinfo>

@@ -4,6 +4,8 @@
 // arguments.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <memory>
 
 #include "yoke/bytes.hpp"

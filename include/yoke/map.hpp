@@ -5,6 +5,8 @@
 // whose worker died: the others of its chunk go on elsewhere. Destroying the results cancels what no worker has started.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <iterator>

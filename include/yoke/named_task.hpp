@@ -8,6 +8,8 @@
 // Arguments and result of a named task are always msgpack: an array of the arguments, and the value.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <string>
 #include <string_view>
 #include <vector>

@@ -5,6 +5,8 @@
 // submit, resize and shut down; what it throws goes to the error handler. A slow one delays callbacks, and nothing else.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <chrono>
 #include <optional>
 #include <string>

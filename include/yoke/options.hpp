@@ -1,6 +1,8 @@
 // The option structs of executors, tasks and map: plain aggregates for designated initialisers.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>

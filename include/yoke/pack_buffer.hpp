@@ -4,6 +4,8 @@
 // One thread at a time. write() throws std::system_error (ENOMEM, ENOSPC) when there is no room for the message.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <cstddef>
 #include <cstring>
 #include <memory>

@@ -9,6 +9,8 @@
 // behind that one are not run; all other blocks are.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

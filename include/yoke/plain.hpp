@@ -5,6 +5,8 @@
 // members cannot be had, are then copied as they are.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <array>
 #include <cfloat>
 #include <complex>

@@ -1,6 +1,8 @@
 // This process: whether it is a worker, and how many processors it may use.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include "yoke/export.hpp"
 
 namespace yoke {

@@ -12,6 +12,8 @@
 // loaded.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <cstdint>
 #include <type_traits>
 #include <typeinfo>

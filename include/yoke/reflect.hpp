@@ -1,6 +1,8 @@
 // The members of a plain aggregate, by structured bindings: enough to pack one without a macro. Up to 16 members.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <cstddef>
 #include <exception>
 #include <tuple>

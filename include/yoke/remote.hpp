@@ -15,6 +15,8 @@
 // Ownership: the agents end with the pool: when the last handle is gone and all tasks are done, or at the end of the program.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <chrono>
 #include <functional>
 #include <memory>

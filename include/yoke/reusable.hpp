@@ -1,6 +1,8 @@
 // get_reusable_executor: one process pool for the whole program, made when first asked for, made anew when broken.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include "yoke/executor.hpp"
 
 namespace yoke {

@@ -3,6 +3,8 @@
 // Tasks that take and return only numbers and enums are the same in both. Any thread.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <atomic>
 
 #include "yoke/export.hpp"

@@ -17,6 +17,8 @@
 // Tasks on other machines (remote.hpp) read the array as it was when they were submitted, and cannot write to it.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cstddef>

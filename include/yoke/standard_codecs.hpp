@@ -1,6 +1,8 @@
 // The codecs of the standard library's types. Included by codec.hpp: do not include it alone.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <array>
 #include <bitset>
 #include <chrono>

@@ -1,6 +1,8 @@
 // What a pool can tell of itself: a snapshot, taken at the call.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>

@@ -7,6 +7,8 @@
 // The function's parameter may be of the type itself. The wrapper is also an argument for bind(), and may be a result.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <type_traits>
 #include <utility>
 

@@ -1,9 +1,9 @@
 // All of the core: executors, futures, map, errors, this process, named tasks.
 #pragma once
 
-#if __cplusplus < 202002L
-#error "yoke needs C++20: compile with -std=c++20"
-#else
+#include "yoke/language.hpp"
+
+#if __cplusplus >= 202002L  // else one error is enough
 
 #include "yoke/broadcast.hpp"
 #include "yoke/error.hpp"

@@ -3,6 +3,8 @@
 // Expressions (a.transpose() * b) become matrices by the parameter's type, as everywhere.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <Eigen/Core>
 #include <array>
 #include <cstdint>

@@ -4,6 +4,8 @@
 // Refused: nesting deeper than 500, binary data of a subtype. Integers come back signed only where they are negative.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <span>

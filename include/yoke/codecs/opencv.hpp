@@ -2,6 +2,8 @@
 // image crosses alone; the copy is continuous.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

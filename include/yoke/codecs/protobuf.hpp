@@ -1,6 +1,8 @@
 // Codec for Protocol Buffers' messages: every class that protoc makes crosses in its own wire format.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <google/protobuf/message_lite.h>
 
 #include <climits>

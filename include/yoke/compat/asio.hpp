@@ -10,6 +10,8 @@
 // cancellation slot of the token is not looked at. Errors: what submit() throws, asio_submit throws. Needs standalone Asio.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
 #include <asio/dispatch.hpp>

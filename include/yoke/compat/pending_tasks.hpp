@@ -1,6 +1,8 @@
 // PendingTasks: what a face has submitted and is not done, to wait for all of it; and detached tasks. Thread-safe.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <algorithm>
 #include <list>
 #include <memory>

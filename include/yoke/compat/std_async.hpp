@@ -8,6 +8,8 @@
 // never says deferred. What a closure may capture: crossing.hpp. Errors: as submit().
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <future>
 #include <utility>
 

@@ -9,6 +9,8 @@
 // call may come from any thread. Errors: as submit().
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <concepts>
 #include <string>
 #include <utility>
