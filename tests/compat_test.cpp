@@ -4,9 +4,11 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <cstdlib>
 #include <future>
 #include <limits>
 #include <numeric>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -169,6 +171,203 @@ TEST_F(BsThreadPool, G9_an_initializer_for_each_worker) {
   pool.reset();
   pool.emplace(2U, [] { ::setenv("YOKE_TEST_OF_BS", "on", 1); });
   EXPECT_EQ(soon(pool->submit_task([] { return std::string(::getenv("YOKE_TEST_OF_BS")); })).get(), "on");
+}
+
+// --- M7: what BS::thread_pool's own test program checks, as far as it can be over processes ----------------------------------
+
+TEST_F(BsThreadPool, M7_while_it_is_paused_what_runs_goes_on_and_nothing_begins) {
+  pool->reset(1);
+  soon(pool->submit_sequence(0, 200, twice).back()).wait();  // tasks are known to be short: workers have some ahead
+  auto running = pool->submit_task(yoke::bind(pass_gate, board, 0U, 1U));
+  auto given = pool->submit_sequence(0, 5, twice);
+  board.wait_for(0);
+  EXPECT_FALSE(pool->is_paused());
+  pool->pause();
+  EXPECT_TRUE(pool->is_paused());
+  auto later = pool->submit_task([] { return 42; });
+  EXPECT_EQ(pool->get_tasks_running(), 1U);
+  EXPECT_EQ(pool->get_tasks_queued(), 6U);
+  EXPECT_FALSE(pool->wait_for(1ms));
+  board.add(1);
+  pool->wait();  // for what runs
+  EXPECT_TRUE(running.done());
+  for (const auto& future : given) EXPECT_EQ(future.state(), yoke::FutureState::pending);
+  EXPECT_EQ(later.state(), yoke::FutureState::pending);
+  pool->unpause();
+  EXPECT_EQ(soon(later).get(), 42);
+  EXPECT_EQ(given.get(), (std::vector<int>{0, 2, 4, 6, 8}));
+}
+
+TEST_F(BsThreadPool, M7_a_death_while_it_is_paused_costs_one_task) {
+  pool->reset(1);
+  auto dies = pool->submit_task(yoke::bind([](const Board& gates) {
+    gates.add(0);
+    gates.wait_for(1);
+    kill_self(SIGKILL);
+  }, board));
+  board.wait_for(0);
+  pool->pause();
+  auto later = pool->submit_task([] { return 42; });
+  board.add(1);
+  EXPECT_EQ(death_of(dies).signal, SIGKILL);
+  EXPECT_EQ(later.state(), yoke::FutureState::pending);
+  pool->unpause();
+  EXPECT_EQ(soon(later).get(), 42);
+}
+
+TEST_F(BsThreadPool, M7_the_end_of_a_paused_pool_drops_what_waits) {
+  auto running = pool->submit_task(yoke::bind(pass_gate, board, 0U, 1U));
+  board.wait_for(0);
+  pool->pause();
+  auto waiting = pool->submit_task([] { return 42; });
+  board.add(1);
+  pool.reset();
+  EXPECT_TRUE(waiting.cancelled());
+  EXPECT_GT(running.get(), 0);
+}
+
+TEST_F(BsThreadPool, M7_the_shutdown_of_a_paused_executor_finishes_what_waits) {
+  pool->pause();
+  auto waiting = pool->submit_task([] { return 42; });
+  pool->executor().shutdown();
+  EXPECT_EQ(waiting.get(), 42);
+  yoke::Executor here(yoke::make_in_process_pool());
+  here.pause();
+  auto held = here.submit(twice, 4);
+  EXPECT_EQ(held.state(), yoke::FutureState::pending);
+  here.unpause();
+  EXPECT_EQ(soon(held).get(), 8);
+  here.pause();
+  held = here.submit(twice, 5);
+  here.shutdown();
+  EXPECT_EQ(held.get(), 10);
+}
+
+int forty_two() { return 42; }
+int seven() { return 7; }
+
+TEST_F(BsThreadPool, M7_many_at_once) {
+  const std::vector<int (*)()> tasks{forty_two, seven};
+  EXPECT_EQ(pool->submit_bulk(tasks).get(), (std::vector<int>{42, 7}));
+  EXPECT_EQ(pool->submit_bulk(tasks.begin() + 1, tasks.end(), yoke::bs::pr::high).get(), std::vector<int>{7});
+  EXPECT_EQ(pool->submit_bulk(3, seven).get(), (std::vector<int>{7, 7, 7}));
+  pool->detach_bulk(20, [counts = board] { counts.add(0); });
+  pool->wait();
+  EXPECT_EQ(board.get(0), 20U);
+}
+
+void remember_index(std::size_t index) { ::setenv("YOKE_TEST_INDEX", std::to_string(index).c_str(), 1); }
+int remembered_index() {
+  const char* index = ::getenv("YOKE_TEST_INDEX");
+  return index ? std::atoi(index) : -1;
+}
+
+TEST_F(BsThreadPool, M7_an_initializer_has_the_index_of_its_worker) {
+  pool.reset();
+  pool.emplace(1U, remember_index);
+  EXPECT_EQ(soon(pool->submit_task(remembered_index)).get(), 0);
+  pool->reset(2, [](std::size_t index) { remember_index(10 + index); });
+  std::vector<yoke::Future<int>> indices;
+  for (int i = 0; i < 2; ++i)
+    indices.push_back(pool->submit_task(yoke::bind([](const Board& gates) {
+      gates.add(0);
+      gates.wait_for(0, 2);
+      return remembered_index() - static_cast<int>(*yoke::bs::this_thread::get_index());
+    }, board)));
+  for (auto& index : indices) EXPECT_EQ(soon(index).get(), 10);
+  EXPECT_FALSE(yoke::bs::this_thread::get_index());
+  pool->reset(1);  // without one
+  EXPECT_EQ(soon(pool->submit_task(remembered_index)).get(), -1);
+}
+
+TEST_F(BsThreadPool, M7_every_worker_that_leaves_cleans_up) {
+  pool.reset();
+  pool.emplace(2U, [where = board] { where.add(0); });
+  pool->set_cleanup_func([where = board](std::size_t index) { where.add(10 + static_cast<unsigned>(index)); });
+  for (int i = 0; i < 2; ++i) pool->detach_task(yoke::bind(pass_gate, board, 1U, 2U));
+  board.wait_for(1, 2);
+  board.add(2);
+  pool->wait();
+  EXPECT_EQ(board.get(0), 2U);
+  EXPECT_EQ(board.get(10) + board.get(11), 0U);
+  pool.reset();
+  EXPECT_EQ(board.get(10), 1U);
+  EXPECT_EQ(board.get(11), 1U);
+}
+
+TEST_F(BsThreadPool, M7_higher_priorities_first) {
+  pool->reset(1);
+  const auto turn = [] {
+    static int turns = 0;
+    return ++turns;
+  };
+  pool->pause();
+  auto low = pool->submit_task(turn, yoke::bs::pr::low);
+  auto lowest = pool->submit_task(turn, yoke::bs::pr::lowest);
+  auto normal = pool->submit_task(turn);
+  auto highest = pool->submit_task(turn, yoke::bs::pr::highest);
+  auto high = pool->submit_task(turn, yoke::bs::pr::high);
+  pool->unpause();
+  int expected = 0;
+  for (auto* future : {&highest, &high, &normal, &low, &lowest}) EXPECT_EQ(soon(*future).get(), ++expected);
+}
+
+TEST_F(BsThreadPool, M7_ids_are_pids) {
+  EXPECT_TRUE(pool->get_thread_ids().empty());
+  auto one = pool->submit_task(own_pid);
+  const int pid = soon(one).get();
+  EXPECT_EQ(pool->get_thread_ids(), std::vector<int>{pid});
+}
+
+yoke::bs::wdc_thread_pool& its_own_pool() {
+  static yoke::bs::wdc_thread_pool pool(1);
+  return pool;
+}
+
+TEST_F(BsThreadPool, M7_a_task_that_waits_for_its_own_pool_is_told) {
+  const auto wait_there = [] {
+    try {
+      its_own_pool().wait();
+    } catch (const yoke::bs::wait_deadlock&) {
+      return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(soon(pool->submit_task(wait_there)).get());
+  yoke::bs::wdc_thread_pool outside(1);
+  outside.wait();  // the program may
+  EXPECT_TRUE(outside.wait_for(1ms));
+}
+
+TEST(BsTypes, M7_what_there_is_beside_the_pool) {
+  using yoke::bs::common_index_type_t;
+  static_assert(std::is_same_v<common_index_type_t<int, long>, long>);
+  static_assert(std::is_same_v<common_index_type_t<std::uint8_t, std::uint32_t>, std::uint32_t>);
+  static_assert(std::is_same_v<common_index_type_t<std::int8_t, std::uint8_t>, std::int16_t>);
+  static_assert(std::is_same_v<common_index_type_t<std::uint16_t, int>, std::int32_t>);
+  static_assert(std::is_same_v<common_index_type_t<int, unsigned>, std::int64_t>);
+  static_assert(std::is_same_v<common_index_type_t<int, std::size_t>, std::size_t>);
+  static_assert(yoke::bs::thread_pool_version >= yoke::bs::version(5, 1, 0) && BS_THREAD_POOL_VERSION_MAJOR == 5);
+  static_assert(yoke::bs::pause_thread_pool::pause_enabled && yoke::bs::priority_thread_pool::priority_enabled);
+  static_assert(std::is_same_v<yoke::bs::light_thread_pool, yoke::bs::thread_pool>);
+  EXPECT_EQ(yoke::bs::version(5, 1, 0).to_string(), "5.1.0");
+
+  const yoke::bs::blocks<int> blocks(-5, 10, 4);
+  ASSERT_EQ(blocks.get_num_blocks(), 4U);
+  EXPECT_EQ(blocks.start(0), -5);
+  EXPECT_EQ(blocks.end(3), 10);
+  for (std::size_t i = 1; i < 4; ++i) EXPECT_EQ(blocks.start(i), blocks.end(i - 1));
+  EXPECT_EQ(yoke::bs::blocks<int>(3, 3, 4).get_num_blocks(), 0U);
+
+  std::ostringstream first, second;
+  yoke::bs::synced_stream out(first);
+  out.print("one", 1, yoke::bs::synced_stream::endl);
+  out.add_stream(second);
+  out.println("two", 2.5);
+  out.remove_stream(first);
+  out.print("three", yoke::bs::synced_stream::flush);
+  EXPECT_EQ(first.str(), "one1\ntwo2.5\n");
+  EXPECT_EQ(second.str(), "two2.5\nthree");
 }
 
 // As tf::Executor's documents show it, but for the arguments of closures.

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "tests/support/any_pool.hpp"
@@ -308,6 +309,47 @@ TEST_P(FutureTest, A14_futures_become_std_futures) {
   EXPECT_EQ(soon(value).get(), 42);
   EXPECT_THROW(soon(error).get(), std::out_of_range);
   soon(nothing).get();
+}
+
+TEST_P(FutureTest, M8_futures_are_keys) {
+  std::unordered_map<yoke::Future<int>, int> inputs;
+  std::vector<yoke::Future<int>> futures;
+  for (int i = 0; i < 20; ++i) {
+    futures.push_back(executor->submit(add_one, i));
+    inputs[futures.back()] = i;
+  }
+  EXPECT_EQ(inputs.size(), 20U);
+  EXPECT_EQ(futures[0], yoke::Future<int>(futures[0]));
+  EXPECT_NE(futures[0], futures[1]);
+  EXPECT_EQ(yoke::Future<int>(), yoke::Future<int>());
+  for (auto future : yoke::as_completed(futures, hang_guard)) {
+    const int input = inputs.at(future);
+    EXPECT_EQ(future.get(), input + 1);
+    EXPECT_NE(future, futures[static_cast<std::size_t>(input)]);  // it has been taken from this one
+  }
+}
+
+TEST_P(FutureTest, M8_a_shared_future_gives_its_value_often) {
+  auto future = executor->submit([](const std::string& text) { return text + "!"; }, "again");
+  const auto shared = future.share();
+  EXPECT_FALSE(future.valid());
+  const yoke::SharedFuture<std::string> copy = shared;
+  EXPECT_EQ(copy, shared);
+  EXPECT_EQ(std::hash<yoke::SharedFuture<std::string>>()(copy), std::hash<yoke::Future<std::string>>()(copy.future()));
+  std::thread other([copy] { EXPECT_EQ(copy.get(), "again!"); });
+  EXPECT_EQ(shared.get(), "again!");
+  EXPECT_EQ(shared.get(), "again!");
+  other.join();
+  EXPECT_EQ(shared.wait_for(0ms), std::future_status::ready);
+
+  const auto failed = executor->submit(fail, "no").share();
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(failed.get(), std::out_of_range);
+  const auto nothing = executor->submit([](int) {}, 1).share();
+  for (int i = 0; i < 2; ++i) nothing.get();
+  EXPECT_FALSE(yoke::SharedFuture<int>().valid());
+  EXPECT_THROW(yoke::SharedFuture<int>().get(), std::future_error);
+  std::shared_future<int> of_std = executor->submit(add_one, 41).share();
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(soon(of_std).get(), 42);
 }
 
 TEST_P(FutureTest, A14_states_have_names) {

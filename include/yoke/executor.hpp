@@ -6,6 +6,8 @@
 // SerializationError when an argument cannot be packed, std::invalid_argument for options that make no sense.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <concepts>
 #include <memory>
 #include <utility>
@@ -77,6 +79,9 @@ class YOKE_API Executor : public ExecutorFace<Executor> {
   void shutdown(const ShutdownOptions& options = {}) { pool_->shutdown(options); }
   /// Returns at once; running tasks are not disturbed. Throws std::invalid_argument below 1.
   void resize(int max_workers) { pool_->resize(max_workers); }
+  /// No worker begins a task until unpause(); those that run go on. Returns at once. Remote pools throw Error.
+  void pause() { pool_->set_paused(true); }
+  void unpause() { pool_->set_paused(false); }
   int max_workers() const { return pool_->max_workers(); }
   Stats stats() const { return pool_->stats(); }
   const std::shared_ptr<Pool>& pool() const noexcept { return pool_; }

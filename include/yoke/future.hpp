@@ -5,6 +5,8 @@
 // throws std::future_error(no_state).
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <coroutine>
 #include <functional>
 #include <future>
@@ -108,6 +110,9 @@ Deadline deadline_in(D duration) {
 }  // namespace detail
 
 template <class T>
+class SharedFuture;
+
+template <class T>
 class Future {
  public:
   Future() = default;
@@ -160,6 +165,13 @@ class Future {
   void add_done_callback(F fn) const {
     detail::when_done(task(), [self = *this, fn = std::make_shared<F>(std::move(fn))] { (*fn)(self); });
   }
+
+  /// Copies whose get() leaves the value in place, as those of a std::shared_future. This future is not valid() any more.
+  SharedFuture<T> share() noexcept { return SharedFuture<T>(std::move(*this)); }
+
+  /// Two futures are equal if they are of the same task; see also std::hash.
+  bool operator==(const Future& other) const noexcept { return task_ == other.task_; }
+  std::size_t hash() const noexcept { return std::hash<const void*>()(task_.get()); }
 
   /// A std::future of the same result. Its destructor does not wait.
   operator std::future<T>() && {
@@ -218,6 +230,36 @@ class Future {
   }
 
   boost::intrusive_ptr<detail::TaskOf<T>> task_;
+};
+
+/// Made by Future::share(). Each copy, and each thread, may get() as often as it likes.
+template <class T>
+class SharedFuture {
+ public:
+  SharedFuture() = default;
+  explicit SharedFuture(Future<T>&& future) noexcept : future_(std::move(future)) {}
+
+  /// Waits; a reference to the value, which lives as long as a copy of this, or throws what the task threw.
+  decltype(auto) get() const { return future_.result(); }
+  void wait() const { future_.wait(); }
+  template <class Rep, class Period>
+  std::future_status wait_for(const std::chrono::duration<Rep, Period>& timeout) const {
+    return future_.wait_for(timeout);
+  }
+  template <class C, class D>
+  std::future_status wait_until(const std::chrono::time_point<C, D>& time) const {
+    return future_.wait_until(time);
+  }
+  bool valid() const noexcept { return future_.valid(); }
+  /// For all else: cancelling, callbacks, wait() on many. Its get() would move the value out.
+  const Future<T>& future() const noexcept { return future_; }
+  bool operator==(const SharedFuture&) const noexcept = default;
+
+  /// `std::shared_future<int> f = pool.submit(work).share();`
+  operator std::shared_future<T>() && { return std::future<T>(std::move(future_)).share(); }
+
+ private:
+  Future<T> future_;
 };
 
 enum class ReturnWhen { first_completed, first_exception, all_completed };
@@ -354,3 +396,13 @@ auto as_completed(Range&& futures, std::optional<std::chrono::milliseconds> time
 YOKE_API void set_error_handler(std::function<void(std::exception_ptr)> handler);
 
 }  // namespace yoke
+
+/// So that futures can be keys: `sizes[future]`, for one that as_completed() yields.
+template <class T>
+struct std::hash<yoke::Future<T>> {
+  std::size_t operator()(const yoke::Future<T>& future) const noexcept { return future.hash(); }
+};
+template <class T>
+struct std::hash<yoke::SharedFuture<T>> {
+  std::size_t operator()(const yoke::SharedFuture<T>& future) const noexcept { return future.future().hash(); }
+};

@@ -5,6 +5,8 @@
 // faces above know nothing of places.
 #pragma once
 
+#include "yoke/language.hpp"
+
 #include <atomic>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <chrono>
@@ -214,6 +216,8 @@ class YOKE_API Pool {
   virtual bool accepting() const = 0;
   virtual void shutdown(const ShutdownOptions& options) = 0;
   virtual void resize(int max_workers) = 0;  // throws std::invalid_argument below 1
+  /// While it is paused no worker begins a task: what is submitted waits. shutdown ends the pause. A pool that cannot throws Error.
+  virtual void set_paused(bool paused);
   virtual int max_workers() const = 0;
   virtual Stats stats() const = 0;
 

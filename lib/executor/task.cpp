@@ -8,6 +8,7 @@
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/futex.hpp"
 #include "lib/system/symbols.hpp"
+#include "yoke/error.hpp"
 #include "yoke/future.hpp"
 #include "yoke/map.hpp"
 #include "yoke/pool.hpp"
@@ -56,6 +57,7 @@ void Pool::check_process() const {
   if (in_other_process()) throw BrokenProcessPool(forked);
 }
 
+void Pool::set_paused(bool) { throw Error("this pool cannot be paused: pools of worker processes on this machine can"); }
 Task::Continuation::~Continuation() = default;
 
 const char* to_string(FutureState state) noexcept {

@@ -135,7 +135,7 @@ void LocalPool::dispatch() {
   Worker* last = nullptr;
   const std::size_t limit = depth();
   while (Task* task = backlog_.front()) {
-    Worker* worker = broken_ ? nullptr : choose_worker(limit);
+    Worker* worker = broken_ || paused_ ? nullptr : choose_worker(limit);
     if (!worker) break;
     if (last && last != worker) ring(*last);
     last = worker;

@@ -75,7 +75,7 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
       shared->broken = std::make_shared<InitializerFailure>(std::move(outcome.bytes), ::getpid());
   }
   for (;;) {
-    shared->changed.wait(lock, [&] { return !shared->backlog.empty() || !shared->accepting; });
+    shared->changed.wait(lock, [&] { return !shared->accepting || (!shared->paused && !shared->backlog.empty()); });
     const TaskPtr task = shared->backlog.front();
     if (!task) break;
     shared->backlog.pop();
@@ -153,6 +153,12 @@ void InProcessPool::shutdown(const ShutdownOptions& options) {
   std::thread ended = std::move(thread_);
   lock.unlock();
   ended.join();
+}
+
+void InProcessPool::set_paused(bool paused) {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->paused = paused;
+  shared_->changed.notify_all();
 }
 
 void InProcessPool::resize(int max_workers) {

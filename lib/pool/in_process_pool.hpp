@@ -26,6 +26,7 @@ class InProcessPool final : public Pool {
   bool accepting() const override;
   void shutdown(const ShutdownOptions& options) override;
   void resize(int max_workers) override;
+  void set_paused(bool paused) override;
   int max_workers() const override;
   Stats stats() const override;
 
@@ -37,6 +38,7 @@ class InProcessPool final : public Pool {
     Backlog backlog;
     const Task* running = nullptr;
     bool accepting = true;
+    bool paused = false;
     bool ended = false;
     Stats counts;
     Initializer initializer;

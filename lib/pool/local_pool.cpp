@@ -283,6 +283,7 @@ void LocalPool::shutdown(const ShutdownOptions& options) {
     watchdog_done_ = true;
     return;
   }
+  if (std::exchange(paused_, false)) dispatch();
   wake_watchdog();
   if (!options.wait || watchdog_.get_id() == std::this_thread::get_id()) return;
   watchdog_ended_.wait(lock, [&] { return watchdog_done_; });
@@ -292,6 +293,15 @@ void LocalPool::shutdown(const ShutdownOptions& options) {
     lock.unlock();
     watchdog.join();
   }
+}
+
+void LocalPool::set_paused(bool paused) {
+  if (in_other_process()) return;
+  const Lock lock(mutex_);
+  paused_ = paused && accepting_;
+  if (!paused_) return dispatch();
+  for (const auto& worker : workers_)
+    if (worker->mode != WorkerMode::doomed) take_back_unstarted(*worker);
 }
 
 void LocalPool::resize(int max_workers) {

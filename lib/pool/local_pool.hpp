@@ -48,6 +48,7 @@ class LocalPool final : public Pool,
   bool accepting() const override;
   void shutdown(const ShutdownOptions& options) override;
   void resize(int max_workers) override;
+  void set_paused(bool paused) override;
   int max_workers() const override;
   Stats stats() const override;
 
@@ -164,6 +165,7 @@ class LocalPool final : public Pool,
   bool accepting_ = true;
   bool killing_ = false;                     // shutdown({.kill_workers = true})
   std::shared_ptr<const Failure> broken_;    // why the pool cannot go on
+  bool paused_ = false;                      // nothing is given to workers
   Backlog backlog_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::size_t preferred_ = 0;                // index of the worker that got the last task
