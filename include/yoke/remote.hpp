@@ -37,7 +37,7 @@ class Fleet;
 /// How to start an agent: a command. These arguments, and parts of arguments, are replaced:
 ///   {host}           the host's name
 ///   {agent}          as an argument of its own: the agent's command, as several arguments
-///   {agent_command}  the same as one argument, quoted for a POSIX shell that will parse it on the other side
+///   {agent_command}  the same as one argument, quoted for the shell that will parse it on the other side: sh, csh, fish...
 using Launcher = std::vector<std::string>;
 
 namespace launchers {
@@ -55,7 +55,8 @@ struct Host {
   std::optional<int> workers{};  // empty: RemoteOptions::workers_per_host
 };
 
-/// An allocation of nodes: an agent on each.
+/// An allocation of nodes: an agent on each, with as many workers as the job has processors there. Whole nodes are asked for
+/// (--exclusive), unless the arguments say how much of them.
 struct SlurmOptions {
   int nodes = 1;
   std::string partition{};                // empty: Slurm's default
@@ -78,7 +79,7 @@ struct RemoteOptions {
   std::optional<int> workers_per_host{};  // empty: as many as the host's cpu_count()
   ExecutorOptions worker{};  // of the pool on each host; max_workers is not read, nor are reducers and observer
   std::string program{};     // path of this program on the hosts; empty: the same as here
-  bool deploy = false;       // send this program, and the libraries that it needs beyond the system's, where it is missing
+  bool deploy = false;       // send this program, and the libraries that it needs beyond glibc's, where it is missing
   bool require_all_hosts = false;  // true: a host that cannot be started breaks the pool. false: only when none is left
   // From a launch to the agent's first word, at most; time in a queue does not count. Further tries get less.
   std::chrono::milliseconds start_timeout{60'000};

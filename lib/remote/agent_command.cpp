@@ -144,10 +144,11 @@ namespace remote {
 std::string quote(std::string_view text) {
   constexpr std::string_view harmless = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
   if (!text.empty() && text.find_first_not_of(harmless) == std::string_view::npos) return std::string(text);
+  // Outside of the quotes what is special even there: an exclamation mark for csh, a backslash for fish.
   std::string quoted = "'";
   for (const char c : text) {
-    if (c == '\'')
-      quoted += "'\\''";
+    if (c == '\'' || c == '!' || c == '\\')
+      quoted.append("'\\").append(1, c).append("'");
     else
       quoted += c;
   }

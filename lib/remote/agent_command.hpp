@@ -9,7 +9,8 @@
 
 namespace yoke::remote {
 
-/// Quoted for a POSIX shell, where it needs to be.
+/// Quoted, where it needs to be, for whatever shell logs the user in: sh and its like, csh, fish. They have no common way for
+/// a newline.
 std::string quote(std::string_view text);
 /// All of them, with spaces between.
 std::string quote(const std::vector<std::string>& arguments);

@@ -53,13 +53,13 @@ std::string find_program(const std::string& name) {
 
 }  // namespace
 
-Carrier::Carrier(const std::vector<std::string>& command, int death_signal) {
+Carrier::Carrier(const std::vector<std::string>& command, int death_signal, const std::vector<std::string>& unset) {
   if (command.empty()) throw std::system_error(EINVAL, std::system_category(), "the launcher's command is empty");
   Pipe to, from, errors;
   system::LaunchSpec spec;
   spec.path = find_program(command.front());
   spec.arguments = command;
-  spec.environment = system::child_environment({}, {});
+  spec.environment = system::child_environment({}, unset);
   spec.stdio = {to.read_end.get(), from.write_end.get(), errors.write_end.get()};
   spec.death_signal = death_signal;
   process_ = system::launch(spec);

@@ -107,8 +107,10 @@ void Fleet::follow_slurm(Lock&) {
   slurm_->proceed();
   if (slurm_->phase() == before) return;
   if (slurm_->phase() == SlurmJob::Phase::granted)
-    for (const std::string& node : slurm_->nodes())
-      links_.push_back(std::make_unique<Link>(links_.size(), Host{node, slurm_->launcher(), {}}));
+    for (const SlurmJob::Node& node : slurm_->nodes()) {
+      links_.push_back(std::make_unique<Link>(links_.size(), Host{node.name, slurm_->launcher(), {}}));
+      links_.back()->processors = node.processors;
+    }
   if (slurm_->phase() == SlurmJob::Phase::failed) {
     const bool others = std::ranges::any_of(links_, [&](const auto& link) { return is_hopeful(*link); });
     if (!others || options_.require_all_hosts) break_pool(slurm_->trouble());
@@ -166,6 +168,7 @@ void Fleet::launch(Link& link, Lock& lock) {
   std::vector<std::string> command;
   std::string trouble;
   bool hopeless = false;
+  const bool of_slurm = link.index >= options_.hosts.size();
   try {
     token = make_token();
     if (options_.deploy && !deployment_) deployment_ = make_deployment();
@@ -174,7 +177,7 @@ void Fleet::launch(Link& link, Lock& lock) {
     Launcher launcher = link.host.launcher.empty() ? options_.launcher : link.host.launcher;
     for (const std::string& option : unknown_options_) leave_out(launcher, option);
     command = fill_in(launcher, link.host.name, agent);
-    carrier = std::make_unique<Carrier>(command, SIGKILL);
+    carrier = std::make_unique<Carrier>(command, SIGKILL, of_slurm ? variables_of_outer_step() : bindings_of_outer_step());
   } catch (const std::exception& error) {
     trouble = error.what();
     hopeless = lasts(error);

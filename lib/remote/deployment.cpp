@@ -33,7 +33,7 @@ constexpr std::size_t block = 512;  // of a tar archive
 constexpr char script[] =
     "u=$(id -u); s=$(ls -ldn / | { read -r m l o r; echo \"$o\"; }); "
     "m0=$(umask); g=none; [ \"$(id -un 2>/dev/null)\" = \"$(id -gn 2>/dev/null)\" ] && g=$(id -g); umask 077; "
-    "fail() { echo \"yoke: $*\" >&2; exit 1; }; "
+    "fail() { echo \"yoke: $*\" >&2; exit 126; }; "  // as where a program cannot be run: another try would end alike
     // As ls has it: mode, links, user, group. A group that is named like the user has nobody else in it.
     "trusted() { ls -ldn \"$1\" | { read -r m l o p r; "
     "case $o in 0 | \"$u\" | \"$s\") ;; *) exit 1 ;; esac; "
@@ -61,9 +61,16 @@ constexpr char script[] =
     "LD_LIBRARY_PATH=$c/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; export LD_LIBRARY_PATH; umask \"$m0\"; "
     "exec env YOKE_AGENT=\"$3\" YOKE_AGENT_LIBRARIES=\"$c/lib\" \"$c/$4\"";
 
-bool is_systems(const std::string& path) {
+/// Whether it is a host's own: what glibc consists of, and what belongs to a driver in its kernel. All else may be missing there.
+bool is_hosts_own(const std::string& path) {
   constexpr std::array folders{"/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/"};
-  return std::ranges::any_of(folders, [&](const char* folder) { return path.starts_with(folder); });
+  if (std::ranges::none_of(folders, [&](const char* folder) { return path.starts_with(folder); })) return false;
+  const std::string name = std::filesystem::path(path).filename().string();
+  constexpr std::array beginnings{"ld-", "ld64.", "ld.so", "libc.so.", "libm.so.", "libmvec.so.", "libpthread.so.", "libdl.so.",
+                                  "librt.so.", "libresolv.so.", "libutil.so.", "libanl.so.", "libnsl.so.", "libnss_",
+                                  "libthread_db.so.", "libcuda.so.", "libnvidia-", "libnvcuvid.so."};
+  return path.find("/gconv/") != std::string::npos ||
+         std::ranges::any_of(beginnings, [&](const char* beginning) { return name.starts_with(beginning); });
 }
 
 /// Paths of the loaded libraries that a host may not have.
@@ -72,7 +79,7 @@ std::vector<std::string> own_libraries() {
   ::dl_iterate_phdr(
       [](dl_phdr_info* module, std::size_t, void* all) {
         const std::string path = module->dlpi_name ? module->dlpi_name : "";
-        if (path.starts_with('/') && !is_systems(path)) static_cast<std::vector<std::string>*>(all)->push_back(path);
+        if (path.starts_with('/') && !is_hosts_own(path)) static_cast<std::vector<std::string>*>(all)->push_back(path);
         return 0;
       },
       &paths);

@@ -1,4 +1,4 @@
-// Deployment: this program, and the libraries that it has loaded beyond the system's, as one archive for hosts without them.
+// Deployment: this program, and the libraries that it has loaded beyond glibc's, as one archive for hosts without them.
 //
 // On a host it lies in a folder of the user's cache that is named by the SHA-256 of its files' SHA-256: sent once, whatever
 // its name here. Nothing is run from a folder that others can write, or that holds anything else than was sent. Immutable;

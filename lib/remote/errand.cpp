@@ -9,8 +9,8 @@
 
 namespace yoke::remote {
 
-Errand::Errand(std::vector<std::string> command, int death_signal)
-    : command_(std::move(command)), carrier_(command_, death_signal) {}
+Errand::Errand(std::vector<std::string> command, int death_signal, const std::vector<std::string>& unset)
+    : command_(std::move(command)), carrier_(command_, death_signal, unset) {}
 
 void Errand::add_to(std::vector<pollfd>& looks) const {
   looks.push_back({carrier_.from(), POLLIN, 0});

@@ -16,7 +16,7 @@ namespace yoke::remote {
 class Errand {
  public:
   /// Throws std::system_error. Its stdin stays open until close_input().
-  Errand(std::vector<std::string> command, int death_signal);
+  Errand(std::vector<std::string> command, int death_signal, const std::vector<std::string>& unset = {});
 
   void add_to(std::vector<pollfd>& looks) const;
   /// Reads what there is, without waiting; the status once the command has ended and its output is read.

@@ -40,6 +40,7 @@ struct Link {
 
   const std::size_t index;
   const Host host;
+  std::optional<int> processors;  // that Slurm has granted there
   LinkPhase phase = LinkPhase::waiting;
   Clock::time_point acts_at{};   // when the phase is over, or the next try is due
   Clock::time_point heard{};     // last byte from the agent

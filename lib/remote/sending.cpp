@@ -185,6 +185,8 @@ void Fleet::greet(Link& link) {
   hello.identity = system::home_module().identity;
   hello.settings = settings_of(options_.worker);
   hello.settings.max_workers = link.host.workers ? link.host.workers : options_.workers_per_host;
+  if (!hello.settings.max_workers && link.processors)
+    hello.settings.max_workers = std::clamp(*link.processors, 1, std::max(1, link.welcome.workers));
   std::optional<FunctionNumber> initial;
   if (const Initializer& call = options_.worker.initializer) {
     initial = number_of(call.callable(), call.target());

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <thread>
@@ -334,6 +335,62 @@ TEST_P(Conformance, R15_what_a_task_leaves_running_delays_no_shutdown) {
   ::kill(daemon, SIGKILL);
 }
 
+TEST_P(Conformance, R15_nodes_that_slurm_grants_are_used_whole_unless_less_was_asked_for) {
+  if (!is("Slurm")) GTEST_SKIP() << "only Slurm grants nodes";
+  auto with = options();
+  with.workers_per_host.reset();
+  const int processors = std::min(2, yoke::cpu_count());  // of each node, as the cluster says
+  begin(with);
+  connect_all();
+  EXPECT_EQ(executor->max_workers(), processors * GetParam().hosts);
+  executor->shutdown();
+  with.slurm->arguments = {"--cpus-per-task=1"};
+  begin(with);
+  connect_all();
+  EXPECT_EQ(executor->max_workers(), GetParam().hosts);
+}
+
+TEST_P(Conformance, R15_a_step_of_a_slurm_job_can_have_a_job_of_its_own) {
+  if (!is("Slurm")) GTEST_SKIP() << "only Slurm has steps";
+  const std::map<std::string, std::string> outer{{"SLURM_CPU_BIND", "quiet,mask_cpu:0x4000"}, {"SLURM_CPU_BIND_TYPE", "mask_cpu:"},
+      {"SLURM_CPU_BIND_LIST", "0x4000"}, {"SLURM_NTASKS", "7"}, {"SLURM_NNODES", "7"}, {"SLURM_JOB_ID", "4000"},
+      {"SLURM_THREADS_PER_CORE", "7"}, {"SLURM_STEP_ID", "1"}, {"SRUN_CPUS_PER_TASK", "700"}};
+  for (const auto& [name, value] : outer) ::setenv(name.c_str(), value.c_str(), 1);
+  begin();
+  connect_all();
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+  for (const auto& [name, value] : outer) ::unsetenv(name.c_str());
+}
+
+TEST_P(Conformance, R15_a_salloc_that_is_killed_costs_nothing_and_leaves_no_job) {
+  if (!is("Slurm")) GTEST_SKIP() << "only Slurm has salloc";
+  const auto no_jobs = [] { return std::system("test -z \"$(squeue --noheader)\"") == 0; };
+  begin();
+  connect_all();
+  auto futures = one_on_each();
+  for (const pid_t pid : children_that_run("salloc")) ::kill(pid, SIGKILL);
+  wait_until([] { return children_that_run("salloc").empty(); }, "the end of salloc");
+  board.add(gate);
+  for (auto& future : futures) EXPECT_GT(soon(future).get(), 0);
+  EXPECT_FALSE(no_jobs());
+  executor->shutdown();
+  wait_until(no_jobs, "the end of the job");
+
+  auto with = options();
+  begin(with);
+  connect_all();
+  with.slurm->arguments = {"--exclusive"};
+  const auto second = std::make_shared<yoke::RemotePool>(with);
+  yoke::Executor waits(second);
+  auto future = waits.submit(add_one, 1);
+  wait_until([&] { return second->hosts()[0].trouble.find("ueued and waiting") != std::string::npos; }, "a request that waits");
+  ::kill(std::ranges::max(children_that_run("salloc")), SIGKILL);
+  EXPECT_TRUE(thrown_by<yoke::BrokenProcessPool>([&] { soon(future).get(); }));
+  waits.shutdown();
+  executor->shutdown();
+  wait_until(no_jobs, "the end of a request");
+}
+
 TEST_P(Conformance, R6_cancel_of_waiting_and_of_running_tasks) {
   begin();
   std::vector<yoke::Future<void>> running;
@@ -504,6 +561,14 @@ TEST_P(Conformance, R7_a_program_that_is_not_there_is_sent_once) {
     EXPECT_EQ(soon(executor->submit(add_one, 41)).get(), 42);
     const auto own_path = [] { return std::filesystem::read_symlink("/proc/self/exe").string(); };
     EXPECT_EQ(soon(executor->submit(own_path)).get().find(cache.string()), 0U);
+    const auto mapped = [](const std::string& library) {
+      std::ifstream maps("/proc/self/maps");
+      for (std::string line; std::getline(maps, line);)
+        if (line.find("/" + library) != std::string::npos) return line.substr(line.find('/'));
+      return std::string();
+    };
+    EXPECT_EQ(soon(executor->submit(mapped, "libstdc++.so")).get().find(cache.string()), 0U) << "R15: what is beyond glibc's";
+    EXPECT_EQ(soon(executor->submit(mapped, "libc.so")).get().find(cache.string()), std::string::npos);
     executor->shutdown();
     int folders = 0;
     for (const auto& entry : std::filesystem::directory_iterator(cache / "yoke")) {

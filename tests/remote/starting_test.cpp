@@ -135,5 +135,26 @@ TEST_F(StartingTest, R13_what_fails_for_certain_is_not_tried_again) {
   EXPECT_EQ(std::filesystem::file_size(file("tries")), 2U);
 }
 
+TEST_F(StartingTest, R15_whatever_shell_logs_the_user_in) {
+  const std::string name = file("it's a \"$HOME\"\\n `id` #1! & (copy)");  // which shells take for something
+  std::filesystem::create_symlink(std::filesystem::read_symlink("/proc/self/exe"), name);
+  ::setenv("XDG_CACHE_HOME", file("cache").c_str(), 1);
+  int shells = 0;
+  for (const char* shell : {"sh", "dash", "bash", "ksh", "mksh", "zsh", "fish", "tcsh", "csh"}) {
+    if (std::system((std::string("command -v ") + shell + " >/dev/null").c_str()) != 0) continue;
+    ++shells;
+    for (const bool deploy : {false, true}) {
+      yoke::RemoteOptions with;
+      with.program = name;
+      with.deploy = deploy;
+      begin({{shell, {shell, "-c", "{agent_command}"}, {}}}, with);
+      EXPECT_NO_THROW(EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2)) << shell << (deploy ? " deploys" : "");
+      executor->shutdown();
+    }
+  }
+  EXPECT_GE(shells, 1);
+  ::unsetenv("XDG_CACHE_HOME");
+}
+
 }  // namespace
 }  // namespace yoke_test
