@@ -279,6 +279,33 @@ TEST_F(CommandTest, R10_a_library_that_a_host_lacks_is_sent_if_that_was_asked_fo
   EXPECT_EQ(ended.status, 0);
 }
 
+TEST_F(CommandTest, R12_the_pools_error_is_told_once_and_whole) {
+  const auto ended = map_of("length", {"a", "b", "c", "d", "--on", "command:sh -c 'exit 127; {agent_command}'"});
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_HOLDS(ended.err, "4 of 4 inputs failed");
+  EXPECT_HOLDS(ended.err, "ended with exit code 127");
+  const std::size_t first = ended.err.find("no host can be used");
+  EXPECT_NE(first, std::string::npos) << ended.err;
+  EXPECT_EQ(ended.err.find("no host can be used", first + 1), std::string::npos) << ended.err;
+}
+
+TEST_F(CommandTest, R12_a_host_that_cannot_serve_is_told_once) {
+  const auto ended = map_of("length", {"a", "bb", "--on", "local", "--on", "command:sh -c 'exit 127; {agent_command}'"});
+  EXPECT_EQ(ended.status, 0) << ended.err;
+  const std::size_t first = ended.err.find("host sh: ");
+  EXPECT_NE(first, std::string::npos) << ended.err;
+  EXPECT_EQ(ended.err.find("host sh: ", first + 1), std::string::npos) << ended.err;
+}
+
+TEST_F(CommandTest, R12_a_memory_limit_is_taken_or_refused) {
+  EXPECT_EQ(map_of("length", {"abc", "--max-memory", "800M"}).status, 0);
+  for (const char* wrong : {"0", "x", "3Q", "5MB", "99999999T", ""}) {
+    const auto ended = map_of("length", {"abc", "--max-memory", wrong});
+    EXPECT_EQ(ended.status, 2) << wrong;
+    EXPECT_HOLDS(ended.err, "--max-memory needs a size like 800M or 2G");
+  }
+}
+
 TEST_F(CommandTest, R10_places_that_cannot_be_used_are_told) {
   const auto refused = [](const std::vector<std::string>& arguments) {
     const auto ended = map_of("length", arguments);

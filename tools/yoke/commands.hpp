@@ -20,6 +20,7 @@ struct MapOptions {
   std::optional<int> jobs;          // workers, on each host where there are several
   std::optional<std::chrono::milliseconds> timeout;
   int retries = 0;
+  std::optional<std::size_t> max_memory;  // bytes that a worker may have
   bool unordered = false;
   std::size_t chunksize = 1;
   bool json_input = false;

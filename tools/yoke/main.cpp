@@ -6,8 +6,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdio>
+#include <limits>
 #include <stdexcept>
 #include <string_view>
 #include <yoke/version.hpp>
@@ -23,6 +25,20 @@ std::chrono::milliseconds parse_timeout(double seconds) {
   constexpr double longest = 1e9;
   if (!(seconds > 0 && seconds <= longest)) throw UsageError("--timeout needs a number of seconds above 0, like 2.5");
   return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
+}
+
+/// "800M", "2G"; a number alone is bytes.
+std::size_t parse_memory(const std::string& text) {
+  constexpr std::string_view units = "KMGT";
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view rest(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const std::size_t unit = rest.empty() ? 0 : units.find(rest.front()) + 1;  // 0 too where there is none of that name
+  const int shift = static_cast<int>(10 * unit);
+  if (error != std::errc() || number == 0 || rest.size() > 1 || (!rest.empty() && unit == 0) ||
+      number > (std::numeric_limits<std::size_t>::max() >> shift))
+    throw UsageError(fmt::format("--max-memory needs a size like 800M or 2G, not '{}'", text));
+  return number << shift;
 }
 
 void add_variable(std::map<std::string, std::string>& env, const std::string& setting) {
@@ -56,6 +72,8 @@ class MapArguments {
                "paths");
     c.add_option("--timeout", timeout_, "time that one call may take, like 2.5; its worker\nis killed then")
         ->type_name("SECONDS");
+    c.add_option("--max-memory", max_memory_, "memory that one worker may have, like 800M or 2G;\none that takes more is killed")
+        ->type_name("SIZE");
     c.add_option("--retries", retries_, "repeat a call whose worker died or ran out of\ntime, so often (default: 0)")
         ->type_name("N");
     c.add_flag("--unordered", options_.unordered, "write results as they come, not in the order of\nthe inputs");
@@ -111,6 +129,7 @@ class MapArguments {
     options_.retries = static_cast<int>(std::min(retries_, 1000000L));
     options_.chunksize = static_cast<std::size_t>(std::min(chunksize_, 1000000L));
     if (options_.deploy && options_.places.empty()) throw UsageError("--deploy needs --on: here nothing is missing");
+    if (max_memory_) options_.max_memory = parse_memory(*max_memory_);
     if (timeout_) options_.timeout = parse_timeout(*timeout_);
     for (const auto& setting : env_) add_variable(options_.env, setting);
     if (progress_) options_.progress = Progress::When::always;
@@ -123,6 +142,7 @@ class MapArguments {
   MapOptions options_;
   std::optional<long> jobs_;
   std::optional<double> timeout_;
+  std::optional<std::string> max_memory_;
   long retries_ = 0;
   long chunksize_ = 1;
   std::vector<std::string> env_;

@@ -20,8 +20,7 @@ void print_failures(const MapJob::Summary& summary) {
   if (summary.failed == 0) return;
   fmt::print(stderr, "yoke map: {} of {} inputs failed\n", summary.failed, summary.done);
   for (const auto& failed : summary.first_failed) fmt::print(stderr, "  {}: {}\n", failed.input, failed.reason);
-  if (summary.failed > summary.first_failed.size())
-    fmt::print(stderr, "  and {} more\n", summary.failed - summary.first_failed.size());
+  if (summary.more_failed > 0) fmt::print(stderr, "  and {} more\n", summary.more_failed);
 }
 
 void print_error(const std::exception_ptr& error) {

@@ -1,6 +1,7 @@
 // The loop of `yoke map`.
 #include "map_job.hpp"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -24,7 +25,8 @@ constexpr std::size_t chunks_per_worker = 64;  // in flight, or done and waiting
 constexpr std::size_t most_bytes_in_flight = 64 << 20;
 constexpr std::size_t most_output_waiting = 1 << 20;
 constexpr std::size_t most_failures_named = 10;
-constexpr std::chrono::milliseconds look_for_workers{500};
+constexpr std::chrono::milliseconds look_at_hosts{500};
+constexpr std::chrono::seconds trouble_told_after{3};
 
 std::shared_ptr<Pool> make_remote_pool(const MapOptions& options, const ExecutorOptions& worker) {
 #ifdef YOKE_REMOTE
@@ -53,9 +55,23 @@ std::shared_ptr<Pool> make_pool(const MapOptions& options) {
   ExecutorOptions pool;
   if (options.places.empty()) pool.max_workers = options.jobs;
   pool.env = options.env;
+  pool.max_worker_memory = options.max_memory;
   // Each death is told with the input that it befell, so the pool need not give up over many of them.
   pool.restart_budget.deaths = std::numeric_limits<int>::max();
   return options.places.empty() ? make_process_pool(pool) : make_remote_pool(options, pool);
+}
+
+/// Whether it is the same for all inputs that are left: the pool is broken.
+bool is_the_pools(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const TerminatedWorkerError&) {
+    return false;
+  } catch (const BrokenProcessPool&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
 }
 
 int milliseconds_until(std::optional<Progress::Clock::time_point> time) {
@@ -75,7 +91,8 @@ MapJob::MapJob(const MapOptions& options, const NamedTask& task, Signals& signal
       progress_(options.progress),
       completions_(std::make_shared<Completions>()),
       task_options_{options.timeout, options.retries, {}, 0},
-      executor_(make_pool(options)) {}
+      pool_(make_pool(options)),
+      executor_(pool_) {}
 
 MapJob::Summary MapJob::run() {
   try {
@@ -90,6 +107,7 @@ MapJob::Summary MapJob::run() {
   progress_.wipe();
   for (const auto& [id, chunk] : chunks_) summary_.unfinished += chunk.items.size();
   const bool cut_short = summary_.signal || summary_.output_closed;
+  if (!cut_short && !summary_.pool_error) tell_of_hosts(true);
   if (cut_short) signals_.restore();
   executor_.shutdown({.wait = true, .kill_workers = cut_short});
   return std::move(summary_);
@@ -247,12 +265,41 @@ void MapJob::write_error(const Item& item, const std::exception_ptr& error) {
       "inputs are passed as strings; if the task takes something else, give them as JSON with --json-input";
   output_.buffer() += R"(,"error":)";
   append_error_json(output_.buffer(), error, options_.json_input ? std::string_view() : hint);
-  if (summary_.failed++ < most_failures_named)
+  ++summary_.failed;
+  if (is_the_pools(error)) {
+    if (!summary_.pool_error) summary_.pool_error = error;
+  } else if (summary_.first_failed.size() < most_failures_named) {
     summary_.first_failed.push_back({inputs_.place(item.number), describe(error)});
+  } else {
+    ++summary_.more_failed;
+  }
 }
 
 Progress::Count MapJob::count() const {
   return {summary_.done, summary_.failed, inputs_.total(), executor_.stats().deaths};
+}
+
+/// A line, once, for each host that does not serve and says why, and for a queue that lets it wait. Not at once: a host that turned
+/// the first try away may let the next one in.
+void MapJob::tell_of_hosts(bool at_end) {
+#ifdef YOKE_REMOTE
+  const auto* const remote = dynamic_cast<const RemotePool*>(pool_.get());
+  if (!remote) return;
+  const auto now = Progress::Clock::now();
+  for (const HostInfo& host : remote->hosts()) {
+    if (host.trouble.empty()) continue;
+    auto& since = troubled_.try_emplace(host.name, now).first->second;
+    if (!since || (!at_end && host.state != HostState::ended && now - *since < trouble_told_after)) continue;
+    since.reset();
+    std::string line = host.trouble;
+    for (std::size_t at = 0; (at = line.find('\n', at)) != std::string::npos;)
+      line.replace(at, std::min(line.find_first_not_of(" \n", at), line.size()) - at, at + 1 < line.size() ? "; " : "");
+    progress_.wipe();
+    fmt::print(stderr, "yoke map: {}{}\n", host.name == "slurm" ? "slurm: " : "", line);
+  }
+#else
+  static_cast<void>(at_end);
+#endif
 }
 
 /// Sleeps until there is something to do, and takes what has come: inputs, completions, room for output, a signal.
@@ -261,9 +308,10 @@ void MapJob::wait() {
   const bool room = has_room();
   const bool wants_input = reading_ && room && inputs_.descriptor() >= 0;
   auto until = progress_.next();
-  // A host tells how many workers it has once it serves, and nothing else would wake this thread then.
-  if (reading_ && !room && !options_.places.empty()) {
-    const auto look = Progress::Clock::now() + look_for_workers;
+  // A host tells how many workers it has once it serves, or why it does not, and nothing else would wake this thread then.
+  if (!options_.places.empty()) {
+    tell_of_hosts(false);
+    const auto look = Progress::Clock::now() + look_at_hosts;
     until = until ? std::min(*until, look) : look;
   }
   enum { signal, completion, output, input };

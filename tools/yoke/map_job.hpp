@@ -33,7 +33,8 @@ class MapJob {
   struct Summary {
     std::uint64_t done = 0;  // results written, those of failed inputs included
     std::uint64_t failed = 0;
-    std::vector<Failed> first_failed;  // as many as are worth printing
+    std::vector<Failed> first_failed;  // as many as are worth printing; none of those that the pool's error befell
+    std::uint64_t more_failed = 0;     // beside these
     std::uint64_t unfinished = 0;      // given to the pool, and dropped
     std::exception_ptr input_error;    // why the inputs after those were not read
     std::exception_ptr pool_error;     // why the pool took no more
@@ -69,6 +70,7 @@ class MapJob {
   void write_error(const Item& item, const std::exception_ptr& error);
   bool finished() const;
   void wait();
+  void tell_of_hosts(bool at_end);
   void stop_reading(std::exception_ptr error);
   Progress::Count count() const;
 
@@ -80,7 +82,9 @@ class MapJob {
   Progress progress_;
   std::shared_ptr<Completions> completions_;
   TaskOptions task_options_;
+  std::shared_ptr<Pool> pool_;
   Executor executor_;
+  std::map<std::string, std::optional<Progress::Clock::time_point>> troubled_;  // hosts, since when; empty: it has been told
   std::map<std::uint64_t, Chunk> chunks_;  // those not yet written
   std::deque<std::uint64_t> ready_;        // done and not yet written, in the order of their completion
   std::uint64_t next_id_ = 0;
