@@ -62,7 +62,7 @@ expect 'an argument without a codec' 'this type cannot cross to a worker: it has
   'pool.submit(take, give());'
 expect 'a result without a codec' 'this type cannot cross to a worker: it has no codec' \
   'pool.submit(give).get();'
-expect 'members in a base class' 'a plain aggregate (up to 16 members, none in a base class)' \
+expect 'members in a base class' 'a plain aggregate (up to 20 members, none in a base class)' \
   'struct Base { int x; }; struct Derived : Base { int y; }; pool.submit([](const Derived& d) { return d.x; }, Derived());'
 expect 'a member that cannot cross' 'this type cannot cross to a worker: it has no codec' \
   'struct Holder { int x; int* y; }; pool.submit([](const Holder& h) { return h.x; }, Holder());'

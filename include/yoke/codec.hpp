@@ -1,7 +1,7 @@
 // Codec<T>: how a value of type T is packed into a message and unpacked again.
 //
 // Ready for: numbers, enums, strings, standard containers, optional, variant, tuple, pair, path, chrono, bitset,
-// complex, unique_ptr, shared_ptr (the value), plain aggregates of up to 16 members (arrays too; none in a base class), and
+// complex, unique_ptr, shared_ptr (the value), plain aggregates of up to 20 members (arrays too; none in a base class), and
 // classes with MSGPACK_DEFINE, which may hold all that msgpack-c has an adaptor for, plain aggregates, and types with a Codec.
 // For another type, specialise:
 //
@@ -212,7 +212,7 @@ template <class T>
 void pack_value(Packer& packer, const T& value) {
   static_assert(detail::packable<T>(),
                 "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate (up to 16 members, none in a base class), specialise yoke::Codec for it, or pass it "
+                "make it a plain aggregate (up to 20 members, none in a base class), specialise yoke::Codec for it, or pass it "
                 "in yoke::wrap_non_serializable()");
   if constexpr (detail::reducible<T>)
     if (packer.reducers() && detail::pack_reduced(packer, typeid(T), &value)) return;
@@ -234,7 +234,7 @@ template <class T>
 T unpack_value(const Object& object) {
   static_assert(detail::packable<T>(),
                 "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate (up to 16 members, none in a base class), specialise yoke::Codec for it, or pass it "
+                "make it a plain aggregate (up to 20 members, none in a base class), specialise yoke::Codec for it, or pass it "
                 "in yoke::wrap_non_serializable()");
   if constexpr (detail::reducible<T>)
     if (detail::is_reduced(object)) return detail::unpack_reduced<T>(object);

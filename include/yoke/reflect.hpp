@@ -1,4 +1,4 @@
-// The members of a plain aggregate, by structured bindings: enough to pack one without a macro. Up to 16 members.
+// The members of a plain aggregate, by structured bindings: enough to pack one without a macro. Up to 20 members.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -49,7 +49,7 @@ constexpr std::size_t base_count() {
     return N;
 }
 
-inline constexpr std::size_t max_members = 16;
+inline constexpr std::size_t max_members = 20;
 inline constexpr std::size_t uncountable = max_members + 1;
 
 template <class T, std::size_t... I>
@@ -94,6 +94,10 @@ constexpr std::size_t element_count() {
   YOKE_ELEMENTS(14, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
   YOKE_ELEMENTS(15, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
   YOKE_ELEMENTS(16, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(17, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(18, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(19, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
+  YOKE_ELEMENTS(20, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {},)
   // clang-format on
   return uncountable;
 #undef YOKE_ELEMENTS
@@ -109,7 +113,7 @@ constexpr std::size_t member_count() {
     return base_count<T, true>() == bases ? elements - bases : uncountable;
 }
 
-/// An aggregate that is neither a union nor an array, with up to 16 members and none in a base, which can be made empty.
+/// An aggregate that is neither a union nor an array, with up to 20 members and none in a base, which can be made empty.
 template <class T>
 concept PlainAggregate = std::is_aggregate_v<T> && std::is_class_v<T> && requires { T{}; } &&
                          member_count<T>() <= max_members;
@@ -165,10 +169,22 @@ constexpr decltype(auto) with_members([[maybe_unused]] T& v, F&& f) {
   } else if constexpr (n == 15) {
     auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q] = v;
     return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q);
-  } else {
-    static_assert(n == 16);
+  } else if constexpr (n == 16) {
     auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r] = v;
     return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r);
+  } else if constexpr (n == 17) {
+    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s] = v;
+    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s);
+  } else if constexpr (n == 18) {
+    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t] = v;
+    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t);
+  } else if constexpr (n == 19) {
+    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u] = v;
+    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u);
+  } else {
+    static_assert(n == 20);
+    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u, w] = v;
+    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u, w);
   }
 }
 
