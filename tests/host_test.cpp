@@ -1,7 +1,10 @@
 // C14, C15, U1: a host program that gives nothing to start workers with, that takes their exit status away, or whose caller
 // is not to be trusted.
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -129,6 +132,51 @@ TEST_F(HostTest, C14_no_second_process) {
     if (said.empty()) GTEST_SKIP() << "this kernel has no filters for system calls";
     EXPECT_EQ(said, "sum 210");  // on the one that there is
   }
+}
+
+/// Processes of a task, some of which are handed to the program when their parents are gone; and then the worker dies.
+int leave_children_and_die(const Board& board) {
+  for (int i = 0; i < 3; ++i) {
+    if (::fork() != 0) continue;
+    if (::fork() == 0) board.add(entered);
+    for (;;) ::pause();
+  }
+  board.wait_for(entered, board.get(gate) + 3);
+  board.add(gate, 3);
+  ::raise(SIGSEGV);
+  return -1;
+}
+/// A process that is the program's own child from the beginning.
+int leave_a_sibling(const Board& board) {
+  if (::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr) == 0) {
+    board.add(entered);
+    for (;;) ::pause();
+  }
+  board.wait_for(entered);
+  return 1;
+}
+
+/// What tasks left is handed to it, as to the first process of a container.
+class SubreaperTest : public PoolTest {
+ protected:
+  void SetUp() override {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    PoolTest::SetUp();
+  }
+  void TearDown() override {
+    PoolTest::TearDown();  // looks for zombies
+    ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+  }
+};
+
+TEST_F(SubreaperTest, I20_what_a_dead_workers_task_left_is_ended_and_reaped) {
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(death_of(pool->submit(leave_children_and_die, board)).signal, SIGSEGV);
+  pool->shutdown();
+}
+
+TEST_F(SubreaperTest, I20_U11_siblings_that_a_task_made_are_reaped_with_its_worker) {
+  EXPECT_EQ(soon(pool->submit(leave_a_sibling, board)).get(), 1);
+  pool->shutdown();
 }
 
 TEST_F(HostTest, C15_the_host_ignores_sigchld) {

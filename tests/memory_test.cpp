@@ -1,4 +1,7 @@
 // D13, C2: workers that use too much memory: replaced between tasks, killed in a task, or killed by the kernel.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -125,6 +128,58 @@ TEST_F(Memory, D13_limits_that_are_never_reached_change_nothing) {
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(soon(futures[static_cast<std::size_t>(i)]).get(), i + 1);
   EXPECT_EQ(pool->stats().deaths, 0U);
   EXPECT_LE(pool->stats().started, 2U);
+}
+
+constexpr std::size_t few_megabytes = 1'000'000;
+constexpr std::size_t too_much = 80 * few_megabytes;
+
+/// Not in memory of its own: in a memfd, in pipes, in a child, in a child's child.
+int take_by(int way) {
+  const auto fill = [](int fd) {
+    const std::vector<char> part(few_megabytes, 'x');
+    for (std::size_t done = 0; done < too_much; done += part.size())
+      if (::write(fd, part.data(), part.size()) < 0) break;
+  };
+  const auto touch = [] {
+    std::vector<char> all(too_much);
+    for (std::size_t i = 0; i < all.size(); i += 4096) const_cast<volatile char&>(all[i]) = 1;
+    for (;;) ::pause();
+  };
+  if (way == 0) fill(::memfd_create("of-a-task", 0));
+  for (std::size_t done = 0; way == 1 && done < too_much; done += 65'536) {
+    int ends[2];
+    const std::vector<char> part(65'536, 'x');
+    if (::pipe2(ends, O_NONBLOCK) != 0 || ::write(ends[1], part.data(), part.size()) <= 0) break;
+  }
+  if (way == 2 && ::fork() == 0) touch();
+  if (way == 3 && ::fork() == 0) {
+    if (::fork() == 0) touch();
+    for (;;) ::pause();
+  }
+  for (;;) ::pause();
+}
+
+TEST_F(Memory, U11_max_worker_memory_counts_children_memfds_and_pipes) {
+  rlimit files{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+  for (const int way : {0, 1, 2, 3}) {
+    if (way == 1 && (::geteuid() != 0 || files.rlim_cur < 4000)) continue;  // others may not fill so many
+    restart({.max_workers = 1, .max_worker_memory = 40 * few_megabytes});
+    const auto error = thrown_by<yoke::TerminatedWorkerError>([&] { soon(pool->submit(take_by, way)).get(); });
+    ASSERT_TRUE(error) << way;
+    EXPECT_TRUE(error->death().out_of_memory) << way;
+    EXPECT_NE(std::string(error->what()).find("max_worker_memory"), std::string::npos) << error->what();
+  }
+}
+
+TEST_F(Memory, U11_tasks_cannot_have_more_processes_than_allowed) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may have as many as it likes";
+  restart({.max_workers = 1, .limits = {.processes = 1}});
+  EXPECT_LT(soon(pool->submit([] {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    return static_cast<int>(child);
+  })).get(), 0);
 }
 
 /// The child makes a memory cgroup of its own, so that the kernel's killer strikes in it and nowhere else.

@@ -57,6 +57,65 @@ TEST_F(StatsTest, deaths_are_counted_by_their_cause) {
   EXPECT_EQ(pool->stats().deaths, 3U);  // those that nobody wanted
 }
 
+void expect_to_add_up(const yoke::Stats& stats) {
+  EXPECT_EQ(stats.submitted, stats.waiting + stats.running + stats.done + stats.failed + stats.cancelled);
+}
+void pass_in_initializer(const Board& board) {
+  board.add(entered);
+  board.wait_for(gate);
+}
+
+TEST_F(StatsTest, D24_an_initializer_is_no_task) {
+  restart({.max_workers = 1, .initializer = yoke::initializer(pass_in_initializer, board)});
+  auto future = pool->submit(add_one, 1);
+  board.wait_for(entered);
+  const auto stats = pool->stats();
+  EXPECT_EQ(stats.submitted, 1U);
+  EXPECT_EQ(stats.waiting, 1U);
+  EXPECT_EQ(stats.running, 0U);
+  board.add(gate);
+  EXPECT_EQ(soon(future).get(), 2);
+  expect_to_add_up(pool->stats());
+}
+
+TEST_F(StatsTest, D24_the_numbers_add_up_whatever_becomes_of_tasks) {
+  restart({.max_workers = 1, .kill_grace = 100ms});
+  auto running = pool->submit(pass_gate, board, entered, gate);
+  board.wait_for(entered);
+  std::vector<yoke::Future<int>> waiting;
+  for (int i = 0; i < 1003; ++i) waiting.push_back(pool->submit(add_one, i));
+  for (int i = 0; i < 999; ++i) EXPECT_TRUE(waiting[static_cast<std::size_t>(i)].cancel());
+  const auto stats = pool->stats();
+  EXPECT_EQ(stats.running, 1U);
+  EXPECT_EQ(stats.cancelled, 999U);
+  EXPECT_EQ(stats.waiting, 4U);
+  expect_to_add_up(stats);
+  board.add(gate);
+  for (int i = 999; i < 1003; ++i) EXPECT_EQ(soon(waiting[static_cast<std::size_t>(i)]).get(), i + 1);
+  EXPECT_THROW(soon(pool->submit(refuse)).get(), std::runtime_error);
+  death_of(pool->submit({.retries = 2}, kill_self, SIGKILL));
+  auto late = pool->submit({.timeout = 20ms}, pass_gate, board, entered, 7U);
+  expect_to_add_up(pool->stats());
+  EXPECT_THROW(soon(late).get(), yoke::TimeoutError);
+  expect_to_add_up(pool->stats());
+  EXPECT_EQ(pool->stats().waiting + pool->stats().running, 0U);
+}
+
+TEST_F(StatsTest, D24_cancelled_tasks_start_no_worker) {
+  restart({.max_workers = 3});
+  auto running = pool->submit(pass_gate, board, entered, gate);
+  board.wait_for(entered);
+  pool->resize(1);
+  std::vector<yoke::Future<int>> waiting;
+  for (int i = 0; i < 20; ++i) waiting.push_back(pool->submit(add_one, i));
+  for (auto& future : waiting) EXPECT_TRUE(future.cancel());
+  pool->resize(3);
+  board.add(gate);
+  soon(running).get();
+  EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+  EXPECT_EQ(pool->stats().started, 1U);
+}
+
 TEST_F(StatsTest, deaths_are_counted_by_rank) {
   restart({.max_workers = 2});
   prime(*pool, 2, board);
