@@ -113,15 +113,15 @@ int deny_its_start(const Board& board, bool always) {
   segment.status.position.store(0);
   segment.status.phase.store(0);
   segment.status.ready.store(0);
-  board.add(hostile_pid, static_cast<std::uint32_t>(::getpid()) - board.get(hostile_pid));
-  board.add(writing);
+  board.add(hostile_pid + board.add(writing), static_cast<std::uint32_t>(::getpid()));
   for (std::uint64_t i = 0;; ++i)
     state.store(slot_word(position, always || i % 2 == 0 ? SlotState::ready : SlotState::running));
 }
-/// The last one; perhaps before it came so far.
+/// All that came so far as to run it.
 bool has_ended(const Board& board) {
-  const auto pid = static_cast<pid_t>(board.get(hostile_pid));
-  return pid == 0 || ::kill(pid, 0) != 0;
+  for (unsigned i = 1; i <= board.get(writing); ++i)
+    if (const auto pid = static_cast<pid_t>(board.get(hostile_pid + i)); pid != 0 && ::kill(pid, 0) == 0) return false;
+  return true;
 }
 
 /// The worker dies, and its slot says that it has not begun; its worker, that it was never ready.

@@ -100,6 +100,8 @@ void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough)
   else if (begins_nothing(worker, now))
     doom(worker, Doom::misbehaved, fmt::format("it did not begin the task that it was given within start_timeout ({} ms), "
                                                "and was killed", options_.start_timeout.count()));
+  else if (worker.answers_by && now >= *worker.answers_by)
+    doom(worker, Doom::misbehaved, "it did not begin a task that it had, within the task's time limit, and was killed");
   else if (thorough)
     take_roll_call(worker, now);
 }

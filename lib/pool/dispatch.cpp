@@ -225,11 +225,14 @@ void LocalPool::take_back_unstarted(Worker& worker) {
 }
 
 /// Where a task with a time limit is the first in line again and again, and never begun, the limit counts from the first time.
-void LocalPool::note_unbegun(const Worker& worker, const Task& task, std::uint64_t position) {
+/// And the worker, which may be running it all the same, has no longer for a sign of life.
+void LocalPool::note_unbegun(Worker& worker, const Task& task, std::uint64_t position) {
   const Progress& progress = worker.progress;
   if (!worker.was_ready || !progress.of(position) || !progress.unbegun() || !task.options().timeout) return;
   auto& first_in_line = history_of_[&task].first_in_line;
   first_in_line = std::min(first_in_line.value_or(progress.first_since()), progress.first_since());
+  const auto end = *first_in_line + *task.options().timeout + options_.kill_grace;
+  worker.answers_by = std::min(worker.answers_by.value_or(end), end);
 }
 
 /// Leaves a worker that is to be ended for the sake of its task that task alone, so that no other is hit. False if it

@@ -78,7 +78,7 @@ class LocalPool final : public Pool,
   std::size_t depth() const;
   std::size_t most_awake() const;
   void take_back_unstarted(Worker& worker);
-  void note_unbegun(const Worker& worker, const Task& task, std::uint64_t position);
+  void note_unbegun(Worker& worker, const Task& task, std::uint64_t position);
   bool left_alone(Worker& worker, const Task& task);
   bool imbalanced() const;
   void rebalance(Clock::time_point now);

@@ -117,6 +117,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   for (const auto& worker : workers_) {
     if (worker->kill_at) at_latest(*worker->kill_at);
     if (worker->look_at) at_latest(*worker->look_at);
+    if (worker->answers_by) at_latest(*worker->answers_by);
     if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
     if (!worker->idle() || worker->hangs || !quiet_) at_latest(next_roll_call_);
     if (!worker->idle() && options_.max_worker_memory) at_latest(next_memory_look_);
