@@ -291,7 +291,7 @@ TEST(Channel, U4_memory_of_arguments_is_for_reading_and_stays_as_it_is) {
   const system::UniqueFd socket(::fcntl(parent.worker_socket(), F_DUPFD_CLOEXEC, 3));
   ASSERT_EQ(parent.push(*task_with(std::string(100'000, 'x')), 1, 0, 0), ParentChannel::Push::done);
   ControlMessage message;
-  ASSERT_TRUE(receive_control(socket.get(), message));
+  ASSERT_EQ(receive_control(socket.get(), message), Receipt::message);
   ASSERT_TRUE(message.descriptor);
   EXPECT_EQ(::fcntl(message.descriptor.get(), F_GETFL) & O_ACCMODE, O_RDONLY);
   const std::string path = "/proc/self/fd/" + std::to_string(message.descriptor.get());

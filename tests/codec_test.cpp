@@ -1,5 +1,6 @@
 // G1, G3, G8, U3: what is packed is unpacked again as it was, and what is damaged is refused. No pool, no process.
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +12,7 @@
 #include <deque>
 #include <filesystem>
 #include <forward_list>
+#include <functional>
 #include <limits>
 #include <list>
 #include <map>
@@ -74,6 +76,32 @@ struct Family {
   std::map<std::string, Person> children;
   bool operator==(const Family&) const = default;
 };
+// Types that hold themselves, each in another way: data decides how deep.
+struct Chain {
+  int value = 0;
+  std::unique_ptr<Chain> next;
+};
+struct Tree {
+  std::vector<Tree> branches;
+  std::string leaf;
+};
+struct List : std::vector<List> {};
+struct Named {
+  std::map<std::string, Named> members;
+};
+struct Either {
+  std::variant<int, std::shared_ptr<Either>> value;
+};
+class Defined {
+ public:
+  int value = 0;
+  std::vector<Defined> inner;
+  MSGPACK_DEFINE(value, inner)
+};
+struct Coded {
+  std::unique_ptr<Coded> next;
+};
+
 class Private {
  public:
   Private() = default;
@@ -167,6 +195,11 @@ class Ledger {
 };
 
 }  // namespace
+template <>
+struct yoke::Codec<Coded> {
+  static void pack(yoke::Packer& packer, const Coded& coded) { yoke::pack_value(packer, coded.next); }
+  static Coded unpack(const yoke::Object& object) { return {yoke::unpack_value<std::unique_ptr<Coded>>(object)}; }
+};
 template <>
 struct yoke::Codec<Anything> {
   static void pack(Packer& p, const Anything& a) { pack_value(p, a.number); }
@@ -416,6 +449,142 @@ TEST(Codec, G8_a_length_that_lies_allocates_nothing) {
 TEST(Codec, G8_nesting_has_a_limit) {
   const std::vector<unsigned char> deep(100'000, 0x91);
   EXPECT_THROW(yoke::Message{std::as_bytes(std::span(deep))}, yoke::SerializationError);
+}
+
+/// A value that holds `depth` others, each within the one before, and its `deepen`, which takes a value and gives one around it.
+template <class T, class Deepen>
+T nested_value(std::size_t depth, Deepen deepen) {
+  T value{};
+  for (std::size_t i = 0; i < depth; ++i) value = deepen(std::move(value));
+  return value;
+}
+
+/// Whatever nests is packed and read to the same depth; more is an error on both sides, of any length.
+template <class T, class Deepen>
+void expect_a_limit(Deepen deepen, bool same_limit = true) {
+  SCOPED_TRACE(typeid(T).name());
+  std::size_t fits = 0;
+  std::size_t too_deep = 100'000;
+  EXPECT_THROW(packed(nested_value<T>(too_deep, deepen)), yoke::SerializationError);
+  while (fits + 1 < too_deep) {
+    const std::size_t depth = (fits + too_deep) / 2;
+    try {
+      packed(nested_value<T>(depth, deepen));
+      fits = depth;
+    } catch (const yoke::SerializationError& error) {
+      EXPECT_NE(std::string(error.what()).find("nest deeper than 512"), std::string::npos) << error.what();
+      too_deep = depth;
+    }
+  }
+  EXPECT_GE(fits, 100U);
+  const auto deepest = packed(nested_value<T>(fits, deepen));
+  if (same_limit)
+    EXPECT_NO_THROW(unpacked<T>(deepest)) << "what can be packed can be read: " << fits;
+  else
+    EXPECT_THROW(unpacked<T>(deepest), yoke::SerializationError);
+}
+
+/// Where values may be destroyed that nest very deep.
+void on_a_large_stack(const std::function<void()>& body) {
+  pthread_attr_t attributes;
+  ASSERT_EQ(::pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(::pthread_attr_setstacksize(&attributes, std::size_t{1} << 30), 0);
+  pthread_t thread{};
+  const auto run = [](void* what) -> void* {
+    (*static_cast<const std::function<void()>*>(what))();
+    return nullptr;
+  };
+  ASSERT_EQ(::pthread_create(&thread, &attributes, run, const_cast<std::function<void()>*>(&body)), 0);
+  ::pthread_join(thread, nullptr);
+  ::pthread_attr_destroy(&attributes);
+}
+
+TEST(Codec, I17_what_nests_has_the_same_limit_in_both_directions) {
+  on_a_large_stack([] {
+  const auto point_to = []<class T>(T inner) { return std::make_unique<T>(std::move(inner)); };
+  expect_a_limit<Chain>([&](Chain inner) { return Chain{1, point_to(std::move(inner))}; });
+  expect_a_limit<Coded>([&](Coded inner) { return Coded{point_to(std::move(inner))}; });
+  expect_a_limit<Either>([&](Either inner) { return Either{std::make_shared<Either>(std::move(inner))}; });
+  const auto hold = []<class T>(T inner) {
+    std::vector<T> all;
+    all.push_back(std::move(inner));
+    return all;
+  };
+  expect_a_limit<Tree>([&](Tree inner) { return Tree{hold(std::move(inner)), "x"}; });
+  expect_a_limit<List>([&](List inner) { return List{hold(std::move(inner))}; });
+  expect_a_limit<Named>([&](Named inner) {
+    Named outer;
+    outer.members.emplace("x", std::move(inner));
+    return outer;
+  });
+  expect_a_limit<Defined>([&](Defined inner) {
+    Defined outer;
+    outer.inner = hold(std::move(inner));
+    return outer;
+  }, false);  // msgpack-c's own arrays, between these, are not counted
+  });
+}
+
+/// Keys that all fall into one bucket of a container that has room for so many.
+template <class Set>
+std::vector<typename Set::key_type> colliding_keys(std::size_t count) {
+  Set set;
+  set.reserve(count);
+  std::vector<typename Set::key_type> keys;
+  for (std::size_t i = 0; i < count; ++i) keys.push_back(static_cast<typename Set::key_type>(i * set.bucket_count()));
+  return keys;
+}
+
+struct Defining {
+  std::unordered_set<std::uint64_t> keys;
+  std::unordered_multimap<std::uint64_t, int> values;
+  MSGPACK_DEFINE(keys, values)
+};
+
+TEST(Codec, U8_keys_that_were_chosen_to_collide_are_refused) {
+  constexpr std::size_t many = 40'000;
+  using Set = std::unordered_set<std::uint64_t>;
+  const auto keys = colliding_keys<Set>(many);
+  // As elements, not as bytes: as a set is packed.
+  const auto as_list = packed(std::list<std::uint64_t>(keys.begin(), keys.end()));
+  EXPECT_THROW(unpacked<Set>(as_list), yoke::SerializationError);
+  EXPECT_THROW(unpacked<std::unordered_multiset<std::uint64_t>>(as_list), yoke::SerializationError);
+  std::map<std::uint64_t, int> as_map;
+  for (const auto key : keys) as_map.emplace(key, 1);
+  EXPECT_THROW((unpacked<std::unordered_map<std::uint64_t, int>>(packed(as_map))), yoke::SerializationError);
+  EXPECT_THROW((unpacked<std::unordered_multimap<std::uint64_t, int>>(packed(as_map))), yoke::SerializationError);
+  std::list<std::uint64_t> alternating;  // two keys of one bucket, each behind all of the other
+  for (std::size_t i = 0; i < many; ++i) alternating.push_back(keys[i % 2]);
+  EXPECT_THROW(unpacked<std::unordered_multiset<std::uint64_t>>(packed(alternating)), yoke::SerializationError);
+  const std::list<std::uint64_t> list(keys.begin(), keys.end());
+  const std::map<std::uint64_t, int> none;
+  EXPECT_THROW(unpacked<Defining>(packed(std::tie(list, none))), yoke::SerializationError);
+  const std::list<std::uint64_t> nothing;
+  EXPECT_THROW(unpacked<Defining>(packed(std::tie(nothing, as_map))), yoke::SerializationError);
+}
+
+struct BadHash {
+  std::size_t operator()(int) const { return 7; }
+};
+
+TEST(Codec, U8_keys_that_happen_to_collide_are_read) {
+  std::unordered_multimap<int, std::string> few_keys;
+  for (int i = 0; i < 200'000; ++i) few_keys.emplace(i % 3, "x");
+  expect_same(few_keys);
+  std::unordered_set<int, BadHash> badly_hashed;
+  for (int i = 0; i < 1'000; ++i) badly_hashed.insert(i);
+  expect_same(badly_hashed);
+  std::unordered_map<std::uint64_t, int> multiples;
+  for (std::uint64_t i = 0; i < 200'000; ++i) multiples.emplace(i << 32, 1);
+  expect_same(multiples);
+  Defining defining;
+  for (std::uint64_t i = 0; i < 1'000; ++i) {
+    defining.keys.insert(i);
+    defining.values.emplace(i % 7, static_cast<int>(i));
+  }
+  const auto same = round_trip(defining);
+  EXPECT_EQ(same.keys, defining.keys);
+  EXPECT_EQ(same.values, defining.values);
 }
 
 TEST(Codec, G8_wrong_types_are_refused) {

@@ -380,6 +380,14 @@ TEST_F(CommandTest, a_library_that_cannot_be_used_is_told_apart) {
   EXPECT_HOLDS(said(OTHER_VERSION), YOKE_VERSION);
 }
 
+TEST_F(CommandTest, I17_json_that_nests_too_deep_is_named) {
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  const auto ended = map_of("half", {"--json-input"}, "1\n" + deep + "\n3\n");
+  EXPECT_EQ(ended.status, 2);
+  EXPECT_HOLDS(ended.err, "is not valid JSON");
+  EXPECT_HOLDS(ended.err, "nests deeper than 500");
+}
+
 TEST_F(CommandTest, invalid_json_is_named_and_what_came_before_is_kept) {
   const auto ended = map_of("half", {"--json-input"}, "1\n3\n{oops\n5\n");
   EXPECT_EQ(results_of(ended).size(), 2U);

@@ -106,6 +106,71 @@ TEST_F(HostTest, C14_a_large_message_without_descriptors) {
   EXPECT_EQ(soon(pool.submit(length, std::string(1'000'000, 'x'))).get(), 1'000'000U);
 }
 
+std::string text_of(std::size_t length) { return std::string(length, 'x'); }
+
+TEST_F(HostTest, I12_results_wait_by_the_hundred_with_few_descriptors) {
+  yoke::ProcessPoolExecutor pool(2);
+  prime(pool, 2, board);
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const int next = ::dup(2);
+  ::close(next);
+  const rlimit few{static_cast<rlim_t>(next) + 150, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  std::vector<yoke::Future<std::string>> results;
+  std::vector<yoke::Future<std::string>> dropped;
+  for (std::size_t i = 0; i < 400; ++i) {
+    results.push_back(pool.submit(text_of, 100'000 + i));
+    dropped.push_back(pool.submit(text_of, 100'000U));
+  }
+  yoke::wait(dropped, 60s);
+  dropped.clear();
+  yoke::wait(results, 60s);
+  for (std::size_t i = 0; i < results.size(); ++i) ASSERT_EQ(soon(results[i]).get(), std::string(100'000 + i, 'x'));
+  EXPECT_EQ(pool.stats().deaths, 0U);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_F(HostTest, I12_what_lacks_for_a_while_only_delays) {
+  yoke::ProcessPoolExecutor pool(1);
+  const int pid = soon(pool.submit(own_pid)).get();
+  yoke::Future<int> future;
+  {
+    const NoDescriptors none;
+    ::kill(pid, SIGKILL);
+    wait_until([&] { return pool.stats().deaths == 1; }, "the death");
+    future = pool.submit(add_one, 1);
+    // More tries than may fail where nothing can come of them.
+    EXPECT_EQ(future.wait_for(std::chrono::seconds(7)), std::future_status::timeout);
+  }
+  EXPECT_EQ(soon(future).get(), 2);
+}
+
+TEST_F(HostTest, I12_what_lacks_for_long_fails_the_tasks_that_wait_and_no_others) {
+  yoke::ProcessPoolExecutor pool({.max_workers = 1, .start_timeout = std::chrono::seconds(5)});
+  const int pid = soon(pool.submit(own_pid)).get();
+  {
+    const NoDescriptors none;
+    ::kill(pid, SIGKILL);
+    wait_until([&] { return pool.stats().deaths == 1; }, "the death");
+    const auto first = pool.submit(add_one, 1);
+    const auto error = thrown_by<yoke::Error>([&] { soon(first).result(); });
+    EXPECT_NE(std::string(error->what()).find("Too many open files"), std::string::npos) << error->what();
+  }
+  EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
+}
+
+TEST_F(HostTest, I12_a_death_is_told_where_nothing_can_be_opened) {
+  yoke::ProcessPoolExecutor pool(1);
+  soon(pool.submit(add_one, 1)).get();
+  {
+    const NoDescriptors none;
+    const auto future = pool.submit(die, SIGKILL);
+    EXPECT_EQ(death_of(future).signal, SIGKILL);
+  }
+  EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
+}
+
 /// What the program says that gets no new process from a moment on. Empty where that cannot be arranged.
 std::string without_processes(const std::string& error, const std::string& workers) {
   ChildProgram program(child_path("test_few_processes_program"), {error, workers});

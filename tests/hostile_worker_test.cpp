@@ -6,16 +6,22 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <random>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "lib/channel/control_socket.hpp"
 #include "lib/channel/layout.hpp"
 #include "lib/channel/slot.hpp"
 #include "lib/system/unique_fd.hpp"
@@ -155,6 +161,77 @@ int accuse_the_initializer() {
   return -1;
 }
 void do_nothing() {}
+
+/// The end of its control socket: the one socket that it has.
+int own_control_socket() {
+  for (int fd = 3; fd < 1024; ++fd) {
+    struct stat status {};
+    if (::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode)) return fd;
+  }
+  throw std::runtime_error("this worker has no socket");
+}
+
+/// As ParentChannel's other end sends it.
+void send_message(ControlKind kind, std::uint64_t position, std::span<const std::byte> body, int descriptor) {
+  ControlHead head{kind, static_cast<std::uint32_t>(body.size()), position};
+  iovec parts[2] = {{&head, sizeof head}, {const_cast<std::byte*>(body.data()), body.size()}};
+  alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  message.msg_control = ancillary;
+  message.msg_controllen = sizeof ancillary;
+  cmsghdr* rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+  ::sendmsg(own_control_socket(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/// Publishes the result 0 of its task itself, with so many descriptors of memory that it made, and is never seen again.
+int forge_an_int_with_arrays(std::uint32_t count) {
+  Segment& segment = own_segment();
+  const std::uint64_t position = segment.status.position.load() - 1;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const int memory = static_cast<int>(::memfd_create("forged", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    const std::string content(4096, 'x');
+    if (::write(memory, content.data(), content.size()) != static_cast<ssize_t>(content.size())) std::abort();
+    ::fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+    const std::uint64_t at = 0;
+    send_message(ControlKind::shared, position, std::as_bytes(std::span(&at, 1)), memory);
+    ::close(memory);
+  }
+  ResultSlot& slot = segment.results[position % slot_count];
+  slot.place = Place::slot;
+  slot.kind = ResultKind::value;
+  slot.length = sizeof(int);
+  slot.where = 0;
+  slot.shared = count;
+  std::memset(slot.content, 0, sizeof(int));
+  slot.seal = result_seal(position, slot.length, 0, slot.place, slot.kind, count, std::span(slot.content, slot.length));
+  slot.sequence.store(published(position));
+  for (;;) ::pause();
+}
+
+/// Sends what no result asks for, and returns an honest one.
+int send_descriptors(int count) {
+  const std::uint64_t position = own_segment().status.position.load() - 1;
+  for (int i = 0; i < count; ++i) send_message(ControlKind::memory, position, {}, 1);
+  return 0;
+}
+
+std::string text_of(std::size_t length) { return std::string(length, 'x'); }
+std::string throw_text(std::size_t length) { throw std::runtime_error(text_of(length)); }
+std::string text_without_limit(std::size_t length) {
+  own_segment().bootstrap.max_result = 0;
+  return text_of(length);
+}
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), std::filesystem::directory_iterator()));
+}
 
 class HostileWorkerTest : public PoolTest {
  protected:
@@ -505,6 +582,46 @@ TEST_F(HostileWorkerTest, U6_a_worker_without_descriptors_for_a_while_has_its_me
   })).get();
   EXPECT_EQ(soon(pool->submit(weigh_all, array, constant)).get(), 1005);
   EXPECT_EQ(soon(pool->submit(length_of, std::string(200'000, 'x'))).get(), 200'000U);
+}
+
+TEST_F(HostileWorkerTest, U8_integers_that_bring_descriptors) {
+  const std::size_t before = open_descriptors();
+  std::vector<yoke::Future<int>> futures;
+  for (int i = 0; i < 40; ++i) futures.push_back(pool->submit({.timeout = 20s}, forge_an_int_with_arrays, 32U));
+  for (const auto& future : futures) {
+    const auto error = thrown_by<yoke::SerializationError>([&] { soon(future).result(); });
+    ASSERT_TRUE(error);
+    EXPECT_NE(std::string(error->what()).find("32 shared arrays"), std::string::npos) << error->what();
+  }
+  EXPECT_LT(open_descriptors(), before + 60);
+  expect_work();
+}
+
+TEST_F(HostileWorkerTest, U8_descriptors_that_nobody_asked_for) {
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(pool->submit(send_descriptors, 100)).get(), 0);
+  wait_until([&] { return pool->stats().deaths_by_cause.misbehaved != 0; }, "the worker to be found out");
+  expect_work();
+  const std::string text(200'000, 'x');
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(pool->submit({.retries = 100}, text_of, text.size())).get(), text);
+}
+
+TEST_F(HostileWorkerTest, U8_max_result) {
+  auto limited = options();
+  limited.max_result = 100'000;
+  restart(limited);
+  EXPECT_EQ(soon(pool->submit(text_of, 90'000U)).get().size(), 90'000U);
+  for (const auto length : {100'000U, 1'000'000U})
+    for (const auto task : {text_of, throw_text}) {
+      const auto error =
+          thrown_by<yoke::SerializationError>([&] { soon(pool->submit({.name = "lengthy"}, task, length)).get(); });
+      ASSERT_TRUE(error);
+      for (const char* part : {"lengthy", "max_result allows (100000)"})
+        EXPECT_NE(std::string(error->what()).find(part), std::string::npos) << error->what();
+    }
+  EXPECT_EQ(pool->stats().deaths, 0U) << "an honest worker is not to blame";
+  const auto caught = thrown_by<yoke::SerializationError>([&] { soon(pool->submit(text_without_limit, 200'000U)).get(); });
+  EXPECT_NE(std::string(caught->what()).find("max_result"), std::string::npos) << caught->what();
+  expect_work();
 }
 
 }  // namespace

@@ -208,6 +208,45 @@ TEST_P(SubmitTest, A13_an_empty_exception_is_an_exception) {
   EXPECT_NE(soon(executor->submit(throw_null)).exception(), nullptr);
 }
 
+struct Node {
+  int value = 0;
+  std::unique_ptr<Node> next;
+};
+Node chain_of(std::size_t length) {
+  Node head;
+  for (std::size_t i = 1; i < length; ++i) head.next = std::make_unique<Node>(Node{0, std::move(head.next)});
+  return head;
+}
+std::size_t count_nodes(const Node& first) {
+  std::size_t count = 0;
+  for (const Node* at = &first; at; at = at->next.get()) ++count;
+  return count;
+}
+std::size_t count_items(const std::vector<Node>& chains) { return chains.size(); }
+
+TEST_P(SubmitTest, I17_a_chain_is_sent_or_refused_but_ends_nobody) {
+  for (const std::size_t length : {1U, 200U}) {
+    EXPECT_EQ(soon(executor->submit(count_nodes, chain_of(length))).get(), length);
+    EXPECT_EQ(count_nodes(soon(executor->submit(chain_of, length)).get()), length);
+  }
+  for (const std::size_t length : {300U, 20'000U}) {  // longer ones could not even be destroyed
+    const auto refused = [&](auto&& call) {
+      const auto error = thrown_by<yoke::SerializationError>(call);
+      ASSERT_TRUE(error);
+      EXPECT_NE(std::string(error->what()).find("nest deeper than 512"), std::string::npos) << error->what();
+    };
+    refused([&] { soon(executor->submit(count_nodes, chain_of(length))).get(); });
+    refused([&] { soon(executor->submit(chain_of, length)).get(); });
+    refused([&] { executor->map(chain_of, std::vector<std::size_t>{length}).get(); });
+    refused([&] {
+      std::vector<Node> all;
+      all.push_back(chain_of(length));
+      soon(executor->submit(count_items, std::move(all))).get();
+    });
+    refused([&] { yoke::broadcast(chain_of(length)); });
+  }
+}
+
 TEST_P(SubmitTest, A1_the_worker_is_named_by_the_future) {
   auto future = executor->submit(own_pid);
   const int pid = soon(future).result();

@@ -65,7 +65,7 @@ template <class T>
 struct Codec<Broadcast<T>> {
   static void pack(Packer& packer, const Broadcast<T>& value) { detail::pack_shared_memory(packer, value.memory_); }
   static Broadcast<T> unpack(const Object& object) {
-    auto memory = detail::unpack_shared_memory(object);
+    auto memory = detail::unpack_shared_memory(object, detail::SharedKind::constant);
     if (!memory) detail::throw_mismatch("a broadcast value", object);
     return Broadcast<T>(std::move(memory));
   }

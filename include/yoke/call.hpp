@@ -34,6 +34,25 @@ class YOKE_API Message {
   Object object_;
 };
 
+namespace detail {
+
+/// While a result is unpacked by this thread, what it says of shared memory is looked for among what came with it, and
+/// nowhere else: it may say anything.
+class YOKE_API ResultScope {
+ public:
+  explicit ResultScope(const Bytes& result) noexcept;
+  ~ResultScope();
+  ResultScope(const ResultScope&) = delete;
+  ResultScope& operator=(const ResultScope&) = delete;
+  const Bytes& result() const noexcept { return *result_; }
+
+ private:
+  const Bytes* result_;
+  const ResultScope* outer_;
+};
+
+}  // namespace detail
+
 class YOKE_API Call {
  public:
   Call(std::span<const std::byte> arguments, const void* target, PackBuffer& result, std::atomic<std::uint8_t>& phase,

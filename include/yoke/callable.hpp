@@ -355,6 +355,7 @@ struct Values<std::tuple<T...>> {
     if constexpr (!plain || Forms) {
       try {
         Packer packer(out, form ? form->arrays : Packer::Arrays::bytes, form ? form->reducers : nullptr);
+        const Packer::Level level(packer);
         packer.pack_array(static_cast<std::uint32_t>(sizeof...(T) + (form ? 1 : 0)));
         if (form) packer.pack(form->arrays == Packer::Arrays::elements);
         (pack_one<T>(packer, std::forward<A>(values)), ...);
@@ -411,23 +412,47 @@ void pack_result(const Call& call, const R& value, ResultForm form) {
   pack_value<R>(packer, value);
 }
 template <class R>
-R unpack_result(std::span<const std::byte> in, [[maybe_unused]] bool objects = false) {
+R unpack_plain_result(std::span<const std::byte> in) {
+  if (in.size() != sizeof(R)) throw_wrong_message_size(in.size(), sizeof(R));
+  R value;
+  std::memcpy(static_cast<void*>(&value), in.data(), sizeof value);
+  return value;
+}
+template <class R>
+R unpack_result(const Bytes& in, [[maybe_unused]] bool objects = false) {
   if constexpr (std::is_void_v<R>) {
     return;
   } else {
     if constexpr (is_plain<R>())
-      if (!objects) {
-        if (in.size() != sizeof(R)) throw_wrong_message_size(in.size(), sizeof(R));
-        R value;
-        std::memcpy(static_cast<void*>(&value), in.data(), sizeof value);
-        return value;
-      }
+      if (!objects) return unpack_plain_result<R>(in.view());
     try {
-      return unpack_value<R>(Message(in).object());
+      const ResultScope scope(in);
+      return unpack_value<R>(Message(in.view()).object());
     } catch (...) {
       throw_serialization_error("the result", "unpacked");
     }
   }
+}
+
+/// False for types whose values surely speak of no shared memory.
+template <class R>
+constexpr bool may_share() {
+  if constexpr (std::is_void_v<R>)
+    return false;
+  else if constexpr (PushableSequence<R> && !OwnCodec<R> && !MsgpackDefined<R>)
+    return !is_plain<typename R::value_type>() && !std::is_same_v<typename R::value_type, std::string>;
+  else
+    return !is_plain<R>() && !std::is_same_v<R, std::string>;
+}
+/// The length of a packed result, where the type has one.
+template <class R>
+constexpr std::optional<std::size_t> packed_bytes() {
+  if constexpr (std::is_void_v<R>)
+    return 0;
+  else if constexpr (is_plain<R>())
+    return sizeof(R);
+  else
+    return std::nullopt;
 }
 
 template <class Tuple>
@@ -539,7 +564,10 @@ struct TaskType {
     }
   }
   static void object_trampoline(Call& c) { run_message(c, {.objects = true}); }
-  static inline Callable callable{&trampoline, &typeid(F)};
+  static inline Callable callable{.trampoline = &trampoline,
+                                  .type = &typeid(F),
+                                  .result_may_share = may_share<Result>(),
+                                  .result_bytes = packed_bytes<Result>()};
   static inline Callable object_callable{.trampoline = &object_trampoline, .type = &typeid(F), .objects = true};
 
   /// What runs a task that is packed in this form.

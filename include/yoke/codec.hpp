@@ -53,10 +53,40 @@ class Packer : public msgpack::packer<PackBuffer> {
   Arrays arrays() const noexcept { return arrays_; }
   const Reducers* reducers() const noexcept { return reducers_; }  // null: there are none
 
+  class Level;
+
  private:
   PackBuffer* buffer_;
   Arrays arrays_;
   const Reducers* reducers_;
+  int arrays_open_ = 0;
+  int codecs_open_ = 0;
+};
+
+namespace detail {
+
+/// Arrays and maps within each other in a message, whoever packs it: what data nests, a stack must hold.
+inline constexpr int max_depth = 512;
+[[noreturn]] YOKE_API void throw_nested_too_deeply();
+
+}  // namespace detail
+
+/// Lives while a value is packed that others lie in: an array or a map, or a type with a codec of its own, which may open
+/// any number of them, or none. Throws SerializationError where values nest deeper than a reader would take.
+class Packer::Level {
+ public:
+  enum class Of { array, codec };
+  explicit Level(Packer& packer, Of what = Of::array)
+      : open_(what == Of::array ? packer.arrays_open_ : packer.codecs_open_) {
+    if (open_ == detail::max_depth) detail::throw_nested_too_deeply();
+    ++open_;
+  }
+  ~Level() { --open_; }
+  Level(const Level&) = delete;
+  Level& operator=(const Level&) = delete;
+
+ private:
+  int& open_;
 };
 
 namespace detail {
@@ -159,6 +189,7 @@ YOKE_API std::span<const std::byte> unpack_plain(const Object& object, std::size
 [[noreturn]] YOKE_API void throw_wrong_message_size(std::size_t got, std::size_t expected);
 /// In a catch block: "the arguments could not be packed: ...", as SerializationError.
 [[noreturn]] YOKE_API void throw_serialization_error(const char* what, const char* deed);
+[[noreturn]] YOKE_API void throw_colliding_keys(std::size_t keys);
 YOKE_API void use_large_pages(void* memory, std::size_t bytes) noexcept;
 YOKE_API std::span<const Object> unpack_array(const Object& object, std::optional<std::size_t> size = {});
 YOKE_API void pack_real(Packer& packer, double value);  // as a double even if it is a whole number
@@ -216,17 +247,21 @@ void pack_value(Packer& packer, const T& value) {
                 "in yoke::wrap_non_serializable()");
   if constexpr (detail::reducible<T>)
     if (packer.reducers() && detail::pack_reduced(packer, typeid(T), &value)) return;
-  if constexpr (detail::OwnCodec<T>)
+  if constexpr (detail::OwnCodec<T>) {
+    const Packer::Level level(packer, Packer::Level::Of::codec);
     Codec<T>::pack(packer, value);
-  else if constexpr (detail::MsgpackDefined<T>)
+  } else if constexpr (detail::MsgpackDefined<T>) {
+    const Packer::Level level(packer, Packer::Level::Of::codec);
     value.msgpack_pack(packer);
-  else if constexpr (detail::HasBuiltinCodec<T>)
+  } else if constexpr (detail::HasBuiltinCodec<T>) {
     detail::BuiltinCodec<T>::pack(packer, value);
-  else
+  } else {
+    const Packer::Level level(packer);
     detail::with_members(value, [&](const auto&... member) {
       packer.pack_array(static_cast<std::uint32_t>(sizeof...(member)));
       (detail::pack_member(packer, member), ...);
     });
+  }
 }
 
 /// Unpacks one value by its codec. Throws SerializationError, msgpack::type_error, or what the codec throws.
@@ -276,13 +311,32 @@ void detail::unpack_member(T& member, const Object& object) {
 
 #include "yoke/standard_codecs.hpp"
 
-// So that a class with MSGPACK_DEFINE may hold what msgpack-c has no adaptor for: plain aggregates and types with a Codec.
+// So that a class with MSGPACK_DEFINE may hold what msgpack-c has no adaptor for: plain aggregates and types with a Codec; and
+// so that what nests or collides within it is bounded as elsewhere.
 namespace yoke::detail {
 template <class T>
 concept UnknownToMsgpack =
     std::is_class_v<T> && !requires(const T& t, msgpack::packer<PackBuffer>& p) { t.msgpack_pack(p); } &&
     !requires(T& t, const Object& o) { t.msgpack_unpack(o); } &&
     (OwnCodec<T> || (!HasBuiltinCodec<T> && PlainAggregate<T>));
+template <class T>
+concept Any = true;  // makes a specialisation go before msgpack-c's own
+
+template <class T>
+void unpack_unordered(const Object& object, T& into) {
+  into.clear();
+  if constexpr (requires { typename T::mapped_type; }) {
+    if (object.type != msgpack::type::MAP) throw msgpack::type_error();
+    UnorderedFilling<T> filling(into, object.via.map.size);
+    for (const auto& [key, value] : std::span(object.via.map.ptr, object.via.map.size))
+      filling.add(key.template as<typename T::key_type>(), value.template as<typename T::mapped_type>());
+  } else {
+    if (object.type != msgpack::type::ARRAY) throw msgpack::type_error();
+    UnorderedFilling<T> filling(into, object.via.array.size);
+    for (const auto& key : std::span(object.via.array.ptr, object.via.array.size))
+      filling.add(key.template as<typename T::key_type>());
+  }
+}
 }  // namespace yoke::detail
 namespace msgpack {
 MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
@@ -300,6 +354,52 @@ MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
   struct convert<T, void> {
     const msgpack::object& operator()(const msgpack::object& object, T& value) const {
       value = yoke::unpack_value<T>(object);
+      return object;
+    }
+  };
+  template <class T>
+    requires yoke::detail::MsgpackDefined<T>
+  struct pack<T, void> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& packer, const T& value) const {
+      if constexpr (std::is_same_v<Stream, yoke::PackBuffer>) {
+        const yoke::Packer::Level level(static_cast<yoke::Packer&>(packer), yoke::Packer::Level::Of::codec);
+        value.msgpack_pack(packer);
+      } else {
+        value.msgpack_pack(packer);
+      }
+      return packer;
+    }
+  };
+  template <class K, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_set<K, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_set<K, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
+      return object;
+    }
+  };
+  template <class K, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_multiset<K, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_multiset<K, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
+      return object;
+    }
+  };
+  template <class K, class V, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_map<K, V, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_map<K, V, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
+      return object;
+    }
+  };
+  template <class K, class V, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_multimap<K, V, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_multimap<K, V, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
       return object;
     }
   };

@@ -46,7 +46,7 @@ class TaskOf final : public Task {
   /// Unpacks into the task once and keeps the value there. What unpacking throws, it throws at each call.
   const T& keep() {
     if (begin_unpacking(state_of_result_) == ResultState::kept) return *kept_;
-    unpack(ResultState::kept, [this] { kept_.emplace(unpack_result<T>(value().view(), callable().objects)); });
+    unpack(ResultState::kept, [this] { kept_.emplace(unpack_result<T>(value(), callable().objects)); });
     return *kept_;
   }
   /// Moves the value out, for the one caller that comes first.
@@ -57,7 +57,7 @@ class TaskOf final : public Task {
       return std::move(*kept_);
     }
     std::optional<T> result;
-    unpack(ResultState::taken, [&] { result.emplace(unpack_result<T>(value().view(), callable().objects)); });
+    unpack(ResultState::taken, [&] { result.emplace(unpack_result<T>(value(), callable().objects)); });
     return std::move(*result);
   }
 

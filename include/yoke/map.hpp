@@ -279,9 +279,10 @@ class MapResults {
       return;
     } else {
       if constexpr (detail::is_plain<R>())
-        if (plain_values()) return detail::unpack_result<R>(reader_->value(index_, sizeof(R)));
+        if (plain_values()) return detail::unpack_plain_result<R>(reader_->value(index_, sizeof(R)));
       if (!message_) message_.emplace(reader_->values());
       try {
+        const detail::ResultScope scope(chunk_->task->value());
         return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
       } catch (...) {
         detail::throw_serialization_error("a result", "unpacked");

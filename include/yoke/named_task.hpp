@@ -55,8 +55,8 @@ inline Future<PackedValue> submit_named_chunk(Executor& executor, const TaskOpti
 namespace detail {
 
 template <>
-inline PackedValue unpack_result<PackedValue>(std::span<const std::byte> in, bool) {
-  return {Bytes(in)};
+inline PackedValue unpack_result<PackedValue>(const Bytes& in, bool) {
+  return {in};
 }
 
 YOKE_API void register_task(const NamedTask* task);

@@ -61,6 +61,8 @@ struct ExecutorOptions {
   std::optional<int> max_tasks_per_worker{};           // a worker is replaced after that many tasks
   std::optional<std::size_t> recycle_worker_memory{};  // bytes of its own; a worker found above it after a task is replaced
   std::optional<std::size_t> max_worker_memory{};      // bytes of its own; a worker above it is killed, the error says so
+  std::optional<std::size_t> max_result{};             // bytes of one packed result, or of those of one chunk of map, and of
+                                                       // what a task throws; more fails the task with SerializationError
   Limits limits{};
   bool new_privileges = false;                         // tasks may gain rights by exec (sudo, set-user-ID programs); what
                                                        // has more rights than this process cannot be ended by it

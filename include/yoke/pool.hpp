@@ -41,6 +41,9 @@ struct Callable {
   std::atomic<std::uint32_t> mean_ns{0};     // run time of one call as last measured, 0: unknown; a hint for map
   const bool objects = false;                // its result is msgpack also where the type's bytes would do
   const bool chunk = false;                  // it calls for many items: its messages are those of lib/wire/chunk.hpp
+  // What a worker may send for a result; it is not trusted.
+  const bool result_may_share = true;                      // it may speak of shared memory
+  const std::optional<std::size_t> result_bytes{};         // its exact length, where the type has one
 };
 
 /// Why a pool could not run a task. Immutable; shared by all tasks that one event failed.

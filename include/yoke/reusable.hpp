@@ -27,6 +27,7 @@ struct ReusableOptions {
   std::optional<int> max_tasks_per_worker{};
   std::optional<std::size_t> recycle_worker_memory{};
   std::optional<std::size_t> max_worker_memory{};
+  std::optional<std::size_t> max_result{};
   Limits limits{};
   bool new_privileges = false;
   int spare_workers = 0;

@@ -51,7 +51,12 @@ YOKE_API std::shared_ptr<SharedMemory> make_shared_memory(std::size_t count, std
 YOKE_API std::byte* data_of(const SharedMemory& memory) noexcept;
 YOKE_API SharedPlace place_of(const SharedMemory& memory) noexcept;
 YOKE_API void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& memory);
-YOKE_API std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object);
+enum class SharedKind {
+  array,    // that all may write to, unless it came from another machine
+  constant  // of a Broadcast
+};
+/// Throws SerializationError if it cannot be had, or is of the other kind.
+YOKE_API std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object, SharedKind kind);
 YOKE_API std::size_t count_of(const SharedMemory& memory, std::size_t element_size);
 // Of Broadcast: constant memory of what was packed, and the value that it stands for.
 using UnpackConstant = std::shared_ptr<const void> (*)(std::span<const std::byte> packed);
@@ -156,7 +161,9 @@ class SharedArray {
 template <class T>
 struct Codec<SharedArray<T>> {
   static void pack(Packer& packer, const SharedArray<T>& array) { detail::pack_shared_memory(packer, array.memory_); }
-  static SharedArray<T> unpack(const Object& object) { return SharedArray<T>(detail::unpack_shared_memory(object)); }
+  static SharedArray<T> unpack(const Object& object) {
+    return SharedArray<T>(detail::unpack_shared_memory(object, detail::SharedKind::array));
+  }
 };
 
 }  // namespace yoke

@@ -19,6 +19,8 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -121,6 +123,7 @@ struct BuiltinCodec<T> {
   static void pack(Packer& p, const T& v) {
     if constexpr (contiguous_plain)
       if (as_bytes<Item>(p)) return pack_plain_values<Item>(p, v.data(), v.size());
+    const Packer::Level level(p);
     p.pack_array(static_cast<std::uint32_t>(v.size()));
     for (const auto& item : v) pack_value<Item>(p, item);
   }
@@ -157,6 +160,7 @@ template <class T>
 void pack_block(Packer& p, std::span<const T> values) {
   if constexpr (is_plain<T>())
     if (as_bytes<T>(p)) return pack_plain_values<T>(p, values.data(), values.size());
+  const Packer::Level level(p);
   p.pack_array(static_cast<std::uint32_t>(values.size()));
   for (const T& value : values) pack_member<T>(p, value);
 }
@@ -196,10 +200,54 @@ concept AssociativeContainer = requires(T t, typename T::key_type k) {
   t.end();
 };
 
+template <class T>
+concept UnorderedContainer =
+    AssociativeContainer<T> && requires(T& t, const T& c, const typename T::key_type& k, std::size_t n) {
+      c.bucket_size(c.bucket(k));
+      c.key_eq()(k, k);
+      t.reserve(n);
+    };
+
+/// Fills an unordered container with what a message holds. Whoever packed it may have chosen keys that share a bucket, so that
+/// each insertion walks along all before it: the steps are counted, and too many are a SerializationError.
+template <UnorderedContainer T>
+class UnorderedFilling {
+ public:
+  UnorderedFilling(T& into, std::size_t count)
+      : into_(into), last_(into.end()), steps_left_(free_steps + steps_of_a_key * count) {
+    into.reserve(count);
+  }
+  template <class... Value>
+  void add(typename T::key_type key, Value&&... value) {
+    // One that follows its equal is found by it, however many there are.
+    if (last_ == into_.end() || !into_.key_eq()(key_of(*last_), key)) {
+      const std::size_t steps = into_.bucket_size(into_.bucket(key));
+      if (steps > steps_left_) throw_colliding_keys(into_.size());
+      steps_left_ -= steps;
+    }
+    last_ = into_.emplace_hint(last_, std::move(key), std::forward<Value>(value)...);
+  }
+
+ private:
+  static constexpr std::size_t free_steps = 1'000'000;  // a bad hash of few keys harms nobody
+  static constexpr std::size_t steps_of_a_key = 16;
+
+  static const typename T::key_type& key_of(const typename T::value_type& item) {
+    if constexpr (requires { typename T::mapped_type; })
+      return item.first;
+    else
+      return item;
+  }
+  T& into_;
+  typename T::const_iterator last_;
+  std::size_t steps_left_;
+};
+
 template <AssociativeContainer T>
 struct BuiltinCodec<T> {
   static constexpr bool is_map = requires { typename T::mapped_type; };
   static void pack(Packer& p, const T& v) {
+    const Packer::Level level(p);
     if constexpr (is_map) {
       p.pack_map(static_cast<std::uint32_t>(v.size()));
       for (const auto& [key, value] : v) {
@@ -215,18 +263,37 @@ struct BuiltinCodec<T> {
     T v;
     if constexpr (is_map) {
       if (o.type != msgpack::type::MAP) throw_mismatch("a map", o);
+      auto insert = inserter(v, o.via.map.size);
       for (const auto& pair : std::span(o.via.map.ptr, o.via.map.size))
-        v.emplace(unpack_value<typename T::key_type>(pair.key), unpack_value<typename T::mapped_type>(pair.val));
+        insert(unpack_value<typename T::key_type>(pair.key), unpack_value<typename T::mapped_type>(pair.val));
     } else {
-      for (const auto& item : unpack_array(o)) v.insert(unpack_value<typename T::key_type>(item));
+      const auto items = unpack_array(o);
+      auto insert = inserter(v, items.size());
+      for (const auto& item : items) insert(unpack_value<typename T::key_type>(item));
     }
     return v;
+  }
+
+ private:
+  static auto inserter(T& into, std::size_t count) {
+    if constexpr (UnorderedContainer<T>)
+      return [filling = UnorderedFilling<T>(into, count)]<class... V>(V&&... value) mutable {
+        filling.add(std::forward<V>(value)...);
+      };
+    else
+      return [&into]<class... V>(V&&... value) {
+        if constexpr (is_map)
+          into.emplace(std::forward<V>(value)...);
+        else
+          into.insert(std::forward<V>(value)...);
+      };
   }
 };
 
 template <class T>
 struct BuiltinCodec<std::optional<T>> {
   static void pack(Packer& p, const std::optional<T>& v) {  // an array of 0 or 1, so that optionals nest
+    const Packer::Level level(p);
     p.pack_array(v ? 1 : 0);
     if (v) pack_value(p, *v);
   }
@@ -245,6 +312,7 @@ template <OwningPointer P>
 struct BuiltinCodec<P> {
   using T = typename P::element_type;
   static void pack(Packer& p, const P& v) {
+    const Packer::Level level(p);
     p.pack_array(v ? 1 : 0);
     if (v) pack_value<std::remove_const_t<T>>(p, *v);
   }
@@ -257,6 +325,7 @@ struct BuiltinCodec<P> {
 template <class A, class B>
 struct BuiltinCodec<std::pair<A, B>> {
   static void pack(Packer& p, const std::pair<A, B>& v) {
+    const Packer::Level level(p);
     p.pack_array(2);
     pack_value(p, v.first);
     pack_value(p, v.second);
@@ -270,6 +339,7 @@ struct BuiltinCodec<std::pair<A, B>> {
 template <class... T>
 struct BuiltinCodec<std::tuple<T...>> {
   static void pack(Packer& p, const std::tuple<T...>& v) {
+    const Packer::Level level(p);
     p.pack_array(sizeof...(T));
     std::apply([&](const auto&... item) { (pack_value(p, item), ...); }, v);
   }
@@ -286,6 +356,7 @@ struct BuiltinCodec<std::variant<T...>> {
   using V = std::variant<T...>;
   static void pack(Packer& p, const V& v) {
     if (v.valueless_by_exception()) throw SerializationError("a variant that holds no value cannot be packed");
+    const Packer::Level level(p);
     p.pack_array(2);
     p.pack(static_cast<std::uint32_t>(v.index()));
     std::visit([&](const auto& item) { pack_value(p, item); }, v);

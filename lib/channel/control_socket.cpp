@@ -39,7 +39,7 @@ bool send_control(int socket, ControlKind kind, std::uint64_t number, std::span<
   return sent == static_cast<ssize_t>(sizeof head + body.size());
 }
 
-bool receive_control(int socket, ControlMessage& message) noexcept {
+Receipt receive_control(int socket, ControlMessage& message) noexcept {
   iovec parts[2] = {{&message.head, sizeof message.head}, {message.body, sizeof message.body}};
   msghdr received{};
   received.msg_iov = parts;
@@ -52,16 +52,21 @@ bool receive_control(int socket, ControlMessage& message) noexcept {
   // The kernel says once that the other side died with messages unread; what it had sent before is there all the same.
   do length = ::recvmsg(socket, &received, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   while (length < 0 && (errno == EINTR || errno == ECONNRESET));
-  if (length < 0) return false;  // a message of no bytes may bring a descriptor too
+  if (length < 0) return Receipt::nothing;  // a message of no bytes may bring a descriptor too
   for (cmsghdr* part = CMSG_FIRSTHDR(&received); part; part = CMSG_NXTHDR(&received, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
     int descriptor = -1;
     std::memcpy(&descriptor, CMSG_DATA(part), sizeof descriptor);
     message.descriptor.reset(descriptor);  // there is room for one alone: the kernel drops others
   }
-  if (static_cast<std::size_t>(length) < sizeof message.head || (received.msg_flags & MSG_TRUNC) != 0) return false;
+  if (static_cast<std::size_t>(length) < sizeof message.head || (received.msg_flags & MSG_TRUNC) != 0)
+    return length == 0 && !message.descriptor && (received.msg_flags & MSG_CTRUNC) == 0 ? Receipt::nothing
+                                                                                      : Receipt::malformed;
   message.body_length = static_cast<std::size_t>(length) - sizeof message.head;
-  return message.body_length == message.head.length;
+  if (message.body_length != message.head.length) return Receipt::malformed;
+  const bool lost = (received.msg_flags & MSG_CTRUNC) != 0;
+  if (lost && message.descriptor) return Receipt::malformed;  // several, of which there is room for one
+  return lost ? Receipt::without_descriptor : Receipt::message;
 }
 
 }  // namespace yoke::channel

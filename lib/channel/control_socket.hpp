@@ -64,7 +64,13 @@ class ControlSender {
   std::uint16_t count_ = 0;
 };
 
-/// The next message into `message`; false if there is none, or what came is none.
-bool receive_control(int socket, ControlMessage& message) noexcept;
+enum class Receipt {
+  nothing,             // there is none
+  message,
+  without_descriptor,  // a message whose descriptor was lost: this process, or the system, has none left
+  malformed            // what came is none
+};
+/// The next message into `message`.
+Receipt receive_control(int socket, ControlMessage& message) noexcept;
 
 }  // namespace yoke::channel

@@ -54,7 +54,8 @@ inline constexpr std::uint8_t flag_reducers = 2;
 enum class ResultKind : std::uint32_t {
   value,
   exception,
-  part  // a value of some items of a chunk; the worker leaves the others
+  part,     // a value of some items of a chunk; the worker leaves the others
+  too_long  // than max_result allows: no content, its length is `where`
 };
 
 struct alignas(64) ResultSlot {
@@ -66,7 +67,7 @@ struct alignas(64) ResultSlot {
   ResultKind kind;
   std::uint32_t elapsed_ns;  // run time, saturated
   std::uint32_t seal;        // of the position and all of this but elapsed_ns: see slot.hpp
-  std::uint32_t shared;      // pieces of shared memory that came with it over the control socket
+  std::uint32_t shared;      // pieces of shared memory that came with it over the control socket, if only to be closed
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(ResultSlot) == 128);
@@ -126,6 +127,7 @@ struct Bootstrap {
   std::uint32_t version;
   std::atomic<std::int32_t> rank;  // changes once, when a spare worker takes a place
   std::int32_t depth;
+  std::uint64_t max_result;        // bytes; 0: any
   std::uint32_t identity_length;
   std::uint8_t identity[32];  // of the program, see system/modules.hpp
   std::uint64_t tree;         // see wire/shared_memory.hpp

@@ -14,27 +14,31 @@
 #include "lib/system/fault_point.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/prefetch.hpp"
+#include "lib/wire/holding_buffer.hpp"
 #include "lib/wire/large_buffer.hpp"
 #include "lib/wire/shared_memory.hpp"
 
 namespace yoke::channel {
 namespace {
 
-constexpr std::size_t max_received = 2 * max_results_descriptors;
-
-/// A result that speaks of shared memory, and the memory.
-class HoldingBuffer final : public Buffer {
- public:
-  HoldingBuffer(Bytes content, std::vector<std::shared_ptr<SharedMemory>> held)
-      : content_(std::move(content)), held_(std::move(held)) {}
-  std::size_t size() const noexcept override { return content_.size(); }
-  std::span<const std::byte> view() const override { return content_.view(); }
-  bool speaks_of_shared_memory() const noexcept override { return true; }
-
- private:
-  Bytes content_;
-  std::vector<std::shared_ptr<SharedMemory>> held_;
+/// What a worker sent, or did not, that no result can be.
+struct Damage {
+  std::string text;
 };
+/// What this process lacks: the worker is not to blame.
+struct Lack {
+  std::string text;
+};
+
+/// Only a memfd has seals: reading from anything else could block. Where nothing was written there is no memory, and none of
+/// the parent's is spent on it.
+bool holds(const system::UniqueFd& memory, std::uint64_t length) {
+  constexpr std::uint64_t block = 512;
+  struct stat status {};
+  return ::fcntl(memory.get(), F_GET_SEALS) >= 0 && ::fstat(memory.get(), &status) == 0 &&
+         static_cast<std::uint64_t>(status.st_size) >= length &&
+         static_cast<std::uint64_t>(status.st_blocks) * block >= length;
+}
 
 /// A value of the segment, read once: the worker may change it between two looks.
 template <class T>
@@ -81,7 +85,8 @@ bool ParentChannel::introduce(wire::FunctionReference reference) {
 
 /// Why a control message was not taken: a socket that is full has room again once the worker has read it.
 ParentChannel::Push ParentChannel::send_failure() const noexcept {
-  const bool full = errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS;
+  if (errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS) return Push::lack;
+  const bool full = errno == EAGAIN;
   return full && outstanding_ != 0 ? Push::full : Push::broken;
 }
 
@@ -96,6 +101,8 @@ ParentChannel::Push ParentChannel::give_memory(const Bytes& arguments, bool is_l
   using Gave = GivenMemory::Gave;
   look_for_missed_memory();
   Gave gave = given_.share(memory_of(arguments), head_, tail_);
+  if (gave == Gave::yes)
+    for (const auto& held : memory_of(arguments)) know_shared(held.memory);
   if (gave == Gave::yes && is_long) gave = given_.put(arguments.view(), head_, tail_, where);
   if (gave == Gave::not_taken) return send_failure();
   if (gave == Gave::all_in_use) return Push::full;
@@ -231,21 +238,31 @@ bool ParentChannel::collect(Collected& result) {
   result.task = std::move(tasks_[position % slot_count]);
   result.elapsed_ns = read_once(shared.elapsed_ns);
   YOKE_FAULT_POINT(before_fetch, segment().status.pid.load(std::memory_order_relaxed));
+  result.damage.clear();
+  result.lack.clear();
+  result.too_long = 0;
   try {
-    result.damage = fetch(position, shared, result);
+    result.damage = fetch(shared, result);
+  } catch (Damage& damage) {
+    result.damage = std::move(damage.text);
+  } catch (Lack& lack) {
+    result.lack = std::move(lack.text);
+  } catch (const SerializationError& error) {
+    result.damage = fmt::format("a result that cannot be ({})", error.what());
   } catch (const std::exception& error) {  // no memory or no descriptor left for a copy
-    result.damage = fmt::format("a result that could not be copied ({})", error.what());
+    result.lack = error.what();
   }
-  if (!result.damage.empty()) result.outcome.bytes.clear();
+  if (!result.damage.empty() || !result.lack.empty()) result.outcome.bytes.clear();
   YOKE_FAULT_POINT(after_fetch, segment().status.pid.load(std::memory_order_relaxed));
   --outstanding_;
   skip_revoked();
   return true;
 }
 
-/// Copies a result; returns what is wrong with it.
-std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& shared, Collected& result) {
-  Outcome& into = result.outcome;
+/// Copies a result; returns what is wrong with it. Throws Damage and Lack.
+std::string ParentChannel::fetch(const ResultSlot& shared, Collected& collected) {
+  const std::uint64_t position = collected.position;
+  Outcome& into = collected.outcome;
   const std::uint64_t length = read_once(shared.length);
   const std::uint64_t where = read_once(shared.where);
   const Place place = read_once(shared.place);
@@ -258,13 +275,44 @@ std::string ParentChannel::fetch(std::uint64_t position, const ResultSlot& share
   if (read_once(shared.seal) != result_seal(position, length, where, place, kind, held,
                                             place == Place::slot ? into.bytes.view() : std::span<const std::byte>()))
     return fmt::format("a result that was overwritten ({} bytes at {})", length, where);
-  into.kind = kind == ResultKind::exception ? Outcome::Kind::exception : Outcome::Kind::value;
-  result.part = kind == ResultKind::part;
-  if (std::string trouble = fetch_content(position, length, where, place, into.bytes); !trouble.empty()) return trouble;
-  return held == 0 ? std::string() : receive_shared(position, held, into.bytes);
+  const Callable& callable = collected.task->callable();
+  if (held > max_results_descriptors) return fmt::format("a result with {} shared arrays", held);
+  std::vector<Received> came;
+  for (std::uint32_t i = 0; i < held; ++i) came.push_back(receive(ControlKind::shared, position));
+  Received memory{};  // of no kind: none
+  if (place == Place::memfd && length > longest_in_arena) memory = receive(ControlKind::memory, position);
+  collected.part = kind == ResultKind::part;
+  switch (kind) {
+    case ResultKind::value:
+    case ResultKind::part:
+      into.kind = Outcome::Kind::value;
+      if (callable.result_bytes && !callable.chunk && length != *callable.result_bytes)
+        return fmt::format("a result of {} bytes where its type has {}", length, *callable.result_bytes);
+      if (held != 0 && !callable.result_may_share) return fmt::format("{} shared arrays with a result that has none", held);
+      break;
+    case ResultKind::exception:
+      into.kind = Outcome::Kind::exception;
+      came.clear();  // of the result that it could not publish
+      break;
+    case ResultKind::too_long:
+      if (max_result_ == 0 || where <= max_result_) return fmt::format("a result of {} bytes as too long", where);
+      collected.too_long = where;
+      return {};
+    default: return "a result of no known kind";
+  }
+  if (max_result_ != 0 && length > max_result_)
+    return fmt::format("a result of {} bytes where max_result allows {}", length, max_result_);
+  // Once all that belongs to this result has been taken from the socket.
+  if ((memory.kind == ControlKind::memory && !memory.descriptor) ||
+      std::ranges::any_of(came, [](const Received& each) { return !each.descriptor; }))
+    throw Lack{"there was no descriptor left for its memory (Too many open files)"};
+  if (std::string trouble = fetch_content(length, where, place, std::move(memory.descriptor), into.bytes); !trouble.empty())
+    return trouble;
+  if (!came.empty()) adopt_shared(std::move(came), into.bytes);
+  return {};
 }
 
-std::string ParentChannel::fetch_content(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place,
+std::string ParentChannel::fetch_content(std::uint64_t length, std::uint64_t where, Place place, system::UniqueFd memory,
                                          Bytes& into) {
   switch (place) {
     case Place::slot: return {};  // read before its seal was checked
@@ -274,76 +322,83 @@ std::string ParentChannel::fetch_content(std::uint64_t position, std::uint64_t l
       into = Bytes(std::span(segment().result_arena + where, length));
       return {};
     }
-    case Place::memfd: {
-      std::string trouble;
-      if (auto buffer = receive_memory(position, length, trouble)) into = Bytes(std::move(buffer));
-      return trouble;
-    }
+    case Place::memfd:
+      if (length <= longest_in_arena) return fmt::format("a result of {} bytes in memory of its own", length);
+      if (!holds(memory, length)) return fmt::format("a result of {} bytes in memory that does not hold it", length);
+      into = Bytes(std::make_shared<ReceivedBuffer>(std::move(memory), length));
+      return {};
   }
   return "a result at no known place";
 }
 
-/// The next descriptor that came with the result at `position`; empty if it did not come.
-std::optional<system::UniqueFd> ParentChannel::receive_descriptor(ControlKind kind, std::uint64_t position) {
-  std::erase_if(received_, [&](const Received& entry) { return entry.position < position; });
-  const auto is_wanted = [&](const Received& entry) { return entry.kind == kind && entry.position == position; };
-  auto found = std::find_if(received_.begin(), received_.end(), is_wanted);
-  std::size_t looks = 0;
-  for (ControlMessage message; found == received_.end();) {
-    // A worker may send faster than this reads.
-    if (received_.size() >= max_received || ++looks > max_received || !socket_.is_own() ||
-        !receive_control(socket_.socket(), message))
-      return {};
-    const ControlKind came = message.head.kind;
-    if (came == ControlKind::ready) ready_ = true;
-    if ((came != ControlKind::memory && came != ControlKind::shared) || !message.descriptor) continue;
-    received_.push_back({came, message.head.number, std::move(message.descriptor)});
-    found = std::find_if(received_.begin(), received_.end(), is_wanted);
-  }
-  system::UniqueFd descriptor = std::move(found->descriptor);
-  received_.erase(found);
-  return descriptor;
+/// The next message from the socket to those received, or to ready_. One for another than the results that are to come, or
+/// without a descriptor for them, is malformed, and so is a second that tells of readiness.
+Receipt ParentChannel::read_message() {
+  if (!socket_.is_own()) return Receipt::nothing;
+  ControlMessage message;
+  const Receipt receipt = receive_control(socket_.socket(), message);
+  if (receipt == Receipt::nothing || receipt == Receipt::malformed) return receipt;
+  const ControlKind kind = message.head.kind;
+  if (kind == ControlKind::ready && receipt == Receipt::message && !message.descriptor)
+    return std::exchange(ready_, true) ? Receipt::malformed : Receipt::message;
+  const std::uint64_t position = message.head.number;
+  std::uint64_t at = 0;
+  const bool is_shared = kind == ControlKind::shared;
+  if ((kind != ControlKind::memory && !is_shared) || position < tail_ || position >= head_ ||
+      (receipt == Receipt::message && !message.descriptor) || message.body_length != (is_shared ? sizeof at : 0))
+    return Receipt::malformed;
+  if (is_shared) std::memcpy(&at, message.body, sizeof at);
+  received_.push_back({kind, position, at, std::move(message.descriptor)});
+  return receipt;
 }
 
-/// The shared memory that a result speaks of joins it; returns what is wrong with it.
-std::string ParentChannel::receive_shared(std::uint64_t position, std::uint32_t count, Bytes& result) {
-  if (count > max_results_descriptors) return fmt::format("a result with {} shared arrays", count);
-  std::vector<std::shared_ptr<SharedMemory>> held;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    auto descriptor = receive_descriptor(ControlKind::shared, position);
-    if (!descriptor) return "a result whose shared array did not come with it (are there descriptors left?)";
-    held.push_back(SharedMemory::adopt(std::move(*descriptor)));
+bool ParentChannel::take_in_messages() {
+  for (;;) {
+    const Receipt receipt = read_message();
+    if (receipt == Receipt::nothing) return true;
+    if (receipt == Receipt::malformed || received_.size() > max_results_descriptors) return false;
+  }
+}
+
+/// The next message, which is to be of this kind and for the result at `position`. Throws Damage.
+ParentChannel::Received ParentChannel::receive(ControlKind kind, std::uint64_t position) {
+  if (received_.empty()) ready();  // which comes before all others
+  if (received_.empty()) read_message();
+  if (received_.empty() || received_.front().kind != kind || received_.front().position != position)
+    throw Damage{kind == ControlKind::shared ? "a result whose shared array did not come with it"
+                                             : "a result whose memory did not come with it"};
+  Received received = std::move(received_.front());
+  received_.pop_front();
+  return received;
+}
+
+/// The shared memory that a result speaks of joins it. Throws SerializationError, std::system_error.
+void ParentChannel::adopt_shared(std::vector<Received> came, Bytes& result) {
+  HoldingBuffer::Held held;
+  for (Received& each : came) {
+    const detail::SharedPlace place = shared_place::read(result.view(), each.at);
+    const auto was_given = [&](std::uint64_t inode) {
+      const auto found = known_shared_.find(inode);
+      return found != known_shared_.end() && !found->second.expired();
+    };
+    auto memory = SharedMemory::adopt(std::move(each.descriptor), place, was_given);
+    know_shared(memory);
+    held.emplace_back(place.inode, std::move(memory));
   }
   result = Bytes(std::make_shared<HoldingBuffer>(std::move(result), std::move(held)));
-  return {};
 }
 
-std::shared_ptr<const Buffer> ParentChannel::receive_memory(std::uint64_t position, std::uint64_t length,
-                                                            std::string& trouble) {
-  auto received = receive_descriptor(ControlKind::memory, position);
-  if (!received) {
-    trouble = "a result whose memory did not come with it (are there descriptors left?)";
-    return nullptr;
+void ParentChannel::know_shared(const std::shared_ptr<SharedMemory>& memory) {
+  if (known_shared_.size() >= prunes_known_at_) {
+    std::erase_if(known_shared_, [](const auto& entry) { return entry.second.expired(); });
+    prunes_known_at_ = std::max<std::size_t>(64, 2 * known_shared_.size());
   }
-  system::UniqueFd fd = std::move(*received);
-  // Only a memfd has seals: reading from anything else could block. Where nothing was written there is no memory, and
-  // none of the parent's is spent on it.
-  constexpr std::uint64_t block = 512;
-  struct stat status {};
-  if (::fcntl(fd.get(), F_GET_SEALS) < 0 || ::fstat(fd.get(), &status) != 0 ||
-      static_cast<std::uint64_t>(status.st_size) < length ||
-      static_cast<std::uint64_t>(status.st_blocks) * block < length) {
-    trouble = fmt::format("a result of {} bytes in memory that does not hold it", length);
-    return nullptr;
-  }
-  return std::make_shared<ReceivedBuffer>(std::move(fd), length);
+  known_shared_.insert_or_assign(memory->inode(), memory);
 }
 
 /// What the worker has sent it cannot take back: its word in the segment a task could overwrite before it is seen.
-bool ParentChannel::ready() noexcept {
-  if (ready_) return true;
-  ControlMessage message;
-  ready_ = receive_control(socket_.socket(), message) && message.head.kind == ControlKind::ready;
+bool ParentChannel::ready() {
+  if (!ready_ && received_.empty()) read_message();
   return ready_;
 }
 

@@ -7,8 +7,10 @@
 
 #include <array>
 #include <chrono>
+#include <deque>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "lib/channel/arena_ring.hpp"
@@ -54,7 +56,8 @@ class ParentChannel {
   // Tasks.
   enum class Push {
     done,
-    full,
+    full,      // there is room again when the worker has done some of what it has
+    lack,      // of what the system gives: it may be there later
     outdated,  // it cannot have this task, but a new worker could: another version of the function's module is open in it,
                // or the program has closed the pool's descriptors behind its back
     broken     // the worker does not take control messages
@@ -91,6 +94,8 @@ class ParentChannel {
     std::uint32_t elapsed_ns = 0;
     bool part = false;   // a value of some items only
     std::string damage;  // not empty: what the worker published cannot be trusted; outcome is not set
+    std::string lack;    // not empty: what this process lacks to take the result; outcome is not set
+    std::uint64_t too_long = 0;  // its bytes, if it is longer than max_result; outcome is not set
   };
   bool peek() const noexcept;  // any thread: there may be something to collect
   /// The next result, in the order of the tasks; false if there is none.
@@ -107,7 +112,7 @@ class ParentChannel {
 
   /// True once the worker has told that its start is over, before it ran anything that could deny it. Looks by a system call
   /// until then.
-  bool ready() noexcept;
+  bool ready();
 
   // The worker's own account, for clues.
   bool says_ready() const noexcept { return segment().status.ready.load(std::memory_order_acquire) != 0; }
@@ -123,6 +128,11 @@ class ParentChannel {
 
   /// Found above the limit of set_recycle_limit between two tasks.
   bool too_large() const noexcept { return segment().status.too_large.load(std::memory_order_acquire) != 0; }
+
+  /// Takes in what the worker has sent ahead of its results. False if it is what no result can ask for.
+  bool take_in_messages();
+  /// Before the worker starts. 0: no limit.
+  void set_max_result(std::uint64_t bytes) noexcept { segment().bootstrap.max_result = max_result_ = bytes; }
 
   /// There is, or will be with time, memory to take back from the worker.
   bool needs_trim() const noexcept { return given_.needs_trim(); }
@@ -148,11 +158,18 @@ class ParentChannel {
   bool needs_socket(wire::FunctionReference function, wire::FunctionReference target, const Bytes& arguments) const;
   bool is_outdated(wire::FunctionReference function, wire::FunctionReference target) const;
   Push send_failure() const noexcept;
-  std::string fetch(std::uint64_t position, const ResultSlot& slot, Collected& into);
-  std::string fetch_content(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place, Bytes& into);
-  std::optional<system::UniqueFd> receive_descriptor(ControlKind kind, std::uint64_t position);
-  std::shared_ptr<const Buffer> receive_memory(std::uint64_t position, std::uint64_t length, std::string& trouble);
-  std::string receive_shared(std::uint64_t position, std::uint32_t count, Bytes& result);
+  struct Received {
+    ControlKind kind;
+    std::uint64_t position;
+    std::uint64_t at;  // of shared memory: where in the result its place is
+    system::UniqueFd descriptor;  // empty: lost, for want of descriptors
+  };
+  std::string fetch(const ResultSlot& slot, Collected& into);
+  std::string fetch_content(std::uint64_t length, std::uint64_t where, Place place, system::UniqueFd memory, Bytes& into);
+  Receipt read_message();
+  Received receive(ControlKind kind, std::uint64_t position);
+  void adopt_shared(std::vector<Received> came, Bytes& result);
+  void know_shared(const std::shared_ptr<SharedMemory>& memory);
   void skip_revoked() noexcept;
 
   system::UniqueFd segment_fd_;
@@ -171,12 +188,11 @@ class ParentChannel {
   Sleeper watchdog_bell_;
   std::vector<bool> introduced_;                         // modules told to the worker
   std::uint32_t memory_missed_ = 0;                      // the worker's word as last seen
-  struct Received {
-    ControlKind kind;
-    std::uint64_t position;
-    system::UniqueFd descriptor;
-  };
-  std::vector<Received> received_;  // with results not yet collected
+  std::deque<Received> received_;                        // with results not yet collected
+  // Given to the worker, or by it, at any time: what it may send back. By inode.
+  std::unordered_map<std::uint64_t, std::weak_ptr<SharedMemory>> known_shared_;
+  std::size_t prunes_known_at_ = 64;
+  std::uint64_t max_result_ = 0;
 };
 
 }  // namespace yoke::channel

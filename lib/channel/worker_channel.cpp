@@ -25,6 +25,9 @@ constexpr std::chrono::seconds keep_memory_for{1};
 
 constexpr std::chrono::microseconds soon{300};  // about as long as longest_spin takes, which the processor decides
 
+constexpr std::chrono::seconds patience_with_lack{20};  // of what other processes of the same user have taken for now
+constexpr std::chrono::milliseconds try_again{1};
+
 constexpr std::uint64_t burst = 8;  // results that nobody has asked for
 constexpr std::uint32_t pauses_in_a_burst = 32;
 
@@ -132,7 +135,8 @@ void WorkerChannel::wait() {
 
 /// Takes in the next control message; false if there is none.
 bool WorkerChannel::read_control() {
-  if (!receive_control(socket_.get(), *message_)) return false;
+  const Receipt receipt = receive_control(socket_.get(), *message_);
+  if (receipt != Receipt::message && receipt != Receipt::without_descriptor) return false;
   ++told_;
   const ControlHead& head = message_->head;
   switch (head.kind) {
@@ -145,7 +149,7 @@ bool WorkerChannel::read_control() {
       std::erase_if(memory_, [&](const KeptMemory& memory) { return memory.number == head.number; });
       break;
     case ControlKind::drop_shared: SharedMemory::drop(head.number); break;
-    case ControlKind::ready: break;  // is the worker's to say
+    case ControlKind::ready: break;  // is the worker's own
   }
   return true;
 }
@@ -250,29 +254,38 @@ WorkerChannel::Placement WorkerChannel::place_result(ResultSlot& slot, PackBuffe
   return {Place::memfd, 0};
 }
 
-void WorkerChannel::hand_over(ControlKind kind, int descriptor) {
+void WorkerChannel::hand_over(ControlKind kind, int descriptor, std::span<const std::byte> body) {
   wait_for_descriptor_room(1);
-  if (!send_control(socket_.get(), kind, position_, {}, descriptor))
-    throw std::system_error(errno, std::system_category(), "handing over the memory of a result");
+  const auto give_up = std::chrono::steady_clock::now() + patience_with_lack;
+  while (!send_control(socket_.get(), kind, position_, body, descriptor)) {
+    const int error = errno;
+    const bool passing = error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS;
+    if (passing && std::chrono::steady_clock::now() < give_up) {
+      std::this_thread::sleep_for(try_again);
+      continue;
+    }
+    throw std::system_error(error, std::system_category(), "handing over the memory of a result");
+  }
   handed_over_.push_back(position_);
 }
 
 /// The shared memory that a result speaks of, which its receiver shall have whatever becomes of this process.
-std::uint32_t WorkerChannel::share(std::span<const detail::HeldMemory> held) {
+void WorkerChannel::share(std::span<const detail::HeldMemory> held) {
   constexpr std::size_t most = max_results_descriptors - 1;  // one more may be that of the result itself
-  std::vector<const SharedMemory*> memory;
+  std::vector<const detail::HeldMemory*> memory;
   for (const auto& each : held) {
-    if (std::ranges::find(memory, each.memory.get()) != memory.end()) continue;
-    memory.push_back(each.memory.get());
+    if (std::ranges::any_of(memory, [&](const auto* known) { return known->memory == each.memory; })) continue;
+    memory.push_back(&each);
     if (memory.size() > most)
       throw SerializationError(fmt::format("a result speaks of more than {} shared arrays, which cannot be returned at once",
                                            most));
   }
-  for (const SharedMemory* each : memory) {
-    hand_over(ControlKind::shared, each->descriptor());
+  for (const auto* each : memory) {
+    const std::uint64_t at = each->at;
+    hand_over(ControlKind::shared, each->memory->descriptor(), std::as_bytes(std::span(&at, 1)));
+    ++shared_;
     YOKE_FAULT_POINT(shared_memory_sent);
   }
-  return static_cast<std::uint32_t>(memory.size());
 }
 
 void WorkerChannel::begin_items(std::uint32_t value_size) noexcept {
@@ -306,20 +319,24 @@ bool WorkerChannel::keep_item(std::span<const std::byte> value, std::span<const 
 
 void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {
   ResultSlot& slot = segment_->results[position_ % slot_count];
-  const auto content = result.view();
-  const std::uint32_t shared = kind == ResultKind::exception ? 0 : share(result.held());
-  const auto [place, where] = place_result(slot, result);
+  const std::uint64_t most = segment_->bootstrap.max_result;
+  const bool too_long = most != 0 && result.size() > most;
+  const auto content = too_long ? std::span<const std::byte>() : result.view();
+  if (kind != ResultKind::exception && !too_long) share(result.held());
+  const auto [place, where] = too_long ? Placement{Place::slot, result.size()} : place_result(slot, result);
+  if (too_long) kind = ResultKind::too_long;
   YOKE_FAULT_POINT(result_placed);
   slot.length = content.size();
   slot.where = where;
   slot.place = place;
   slot.kind = kind;
-  slot.shared = shared;
+  slot.shared = shared_;
   slot.elapsed_ns = elapsed_ns;
-  slot.seal = result_seal(position_, content.size(), where, place, kind, shared,
+  slot.seal = result_seal(position_, content.size(), where, place, kind, shared_,
                           place == Place::slot ? content : std::span<const std::byte>());
   YOKE_FAULT_POINT(result_written, &slot);
   slot.sequence.store(published(position_), std::memory_order_release);
+  shared_ = 0;
   YOKE_FAULT_POINT(result_sequenced, &slot);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // A thread that waits for results itself goes first; the watchdog need not wake for it too.

@@ -79,8 +79,8 @@ class WorkerChannel {
   void wait_for_collection() const;
   std::size_t arena_room_for(std::size_t length);
   void wait_for_descriptor_room(std::size_t count);
-  void hand_over(ControlKind kind, int descriptor);
-  std::uint32_t share(std::span<const detail::HeldMemory> held);
+  void hand_over(ControlKind kind, int descriptor, std::span<const std::byte> body = {});
+  void share(std::span<const detail::HeldMemory> held);
   struct Placement {
     Place place;
     std::uint64_t where;
@@ -104,6 +104,7 @@ class WorkerChannel {
   std::vector<KeptMemory> memory_;  // of arguments
   bool was_given_memory_ = false;   // which the parent may take back
   std::deque<std::uint64_t> handed_over_;  // positions of descriptors that went with results not yet collected
+  std::uint32_t shared_ = 0;  // pieces of shared memory sent for the result of the task that runs
   std::unique_ptr<ControlMessage> message_;
   ChunkProgress::Step kept_{};  // of the chunk that runs
 };

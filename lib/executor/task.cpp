@@ -98,6 +98,7 @@ bool Task::left_behind() const noexcept {
   const std::lock_guard lock(continuation_lock(this));
   if ((state_.load(std::memory_order_relaxed) & phase_mask) < phase_value) {
     static_cast<void>(continuations_.release());
+    last_continuation_ = nullptr;
     state_.store(phase_lost, std::memory_order_release);
   }
   return true;

@@ -92,6 +92,8 @@ void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough)
   // or that only the main thread has ended or called exec: no worker any more.
   if (worker.noticed_at && now - *worker.noticed_at >= notice_grace)
     doom(worker, Doom::misbehaved, "its main thread ended or replaced the program, and it was killed");
+  else if (thorough && !worker.channel.take_in_messages())
+    doom(worker, Doom::misbehaved, "it sent descriptors that no result of its can ask for, and was killed");
   else if (thorough && worker.channel.damaged())
     doom(worker, Doom::misbehaved, "it overwrote the memory that it shares with its parent, and was killed");
   else if (start_takes_too_long(worker, now))

@@ -1,4 +1,6 @@
 // Collection: results from the workers' rings into the tasks, by whoever looks.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -39,10 +41,18 @@ bool LocalPool::collect_from(Worker& worker) {
 }
 
 void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result) {
+  if (!result.lack.empty())
+    result.outcome = failed(std::make_shared<TextFailure<Error>>("its result could not be taken: " + result.lack));
+  if (result.too_long != 0)
+    result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
+        fmt::format("what it returned, or threw, has {} bytes, more than max_result allows ({})", result.too_long,
+                    *options_.max_result)));
   if (worker.initializer && result.task == worker.initializer) {
     worker.initializer.reset();
     if (!result.damage.empty())
       doom(worker, Doom::misbehaved, "its initializer left a result that cannot be, and it was killed");
+    else if (result.outcome.kind == Outcome::Kind::failure)
+      break_pool(result.outcome.failure);
     else if (result.outcome.kind == Outcome::Kind::exception)
       break_pool(std::make_shared<InitializerFailure>(std::move(result.outcome.bytes), worker.process.pid()));
     else

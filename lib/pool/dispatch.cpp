@@ -17,6 +17,8 @@ constexpr double most_ahead_ns = 2'000'000;           // the same, while more wa
 constexpr std::chrono::microseconds slow_after{500};  // a task that runs longer keeps no others waiting
 constexpr double handling_ns = 400;                   // what a task costs this process, about
 constexpr std::size_t most_ahead = channel::slot_count - 1;
+constexpr std::chrono::milliseconds try_again{10};
+constexpr std::chrono::seconds patience_with_lack{20};
 
 }  // namespace
 
@@ -81,6 +83,16 @@ std::uint32_t LocalPool::first_item(const Task& task) const {
   return static_cast<std::uint32_t>(past->second.parts->next());
 }
 
+/// Something that a task needs is not to be had now: it is tried again, for some time.
+bool LocalPool::waits_for_what_lacks() {
+  const auto now = Clock::now();
+  if (!lacks_since_) lacks_since_ = now;
+  if (now - *lacks_since_ >= patience_with_lack) return false;
+  dispatches_again_at_ = now + try_again;
+  watch_at_latest(*dispatches_again_at_);
+  return true;
+}
+
 /// True if the task has left the backlog: given to the worker, or failed for good.
 bool LocalPool::give(Worker& worker, Task& task) {
   wire::FunctionReference function = task.callable().token.load(std::memory_order_relaxed);
@@ -97,6 +109,9 @@ bool LocalPool::give(Worker& worker, Task& task) {
       case channel::ParentChannel::Push::outdated:
         ask_to_leave(worker);
         return false;
+      case channel::ParentChannel::Push::lack:
+        if (waits_for_what_lacks()) return false;
+        throw Error("its arguments could not be handed to a worker: this user has too many descriptors on their way");
       case channel::ParentChannel::Push::broken:
         if (worker.process.dying_or_dead())
           wake_watchdog();  // nothing to reproach it with
@@ -105,6 +120,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
         return false;
       case channel::ParentChannel::Push::done: break;
     }
+    lacks_since_.reset();
     task.pool_word = static_cast<std::uint64_t>(worker.rank + 1) << 48 | (position & 0xffff'ffff'ffff);
   } catch (const std::exception& error) {  // no code of a module, no memory for a large argument
     ++counts_.failed;
@@ -132,6 +148,7 @@ void LocalPool::ring(Worker& worker) {
 /// Gives waiting tasks to workers with room, and wakes each of them once.
 void LocalPool::dispatch() {
   if (options_.spare_workers != 0) fill_from_spares();
+  dispatches_again_at_.reset();
   Worker* last = nullptr;
   const std::size_t limit = depth();
   while (Task* task = backlog_.front()) {
@@ -141,6 +158,7 @@ void LocalPool::dispatch() {
     last = worker;
     if (!worker->watched) wake_watchdog();
     if (!give(*worker, *task)) {
+      if (dispatches_again_at_) break;  // others lack the same
       worker->full = true;  // others may have room
       continue;
     }

@@ -75,6 +75,7 @@ class LocalPool final : public Pool,
   bool room_for_more(const Worker& worker, std::size_t depth) const;
   bool give(Worker& worker, Task& task);
   std::uint32_t first_item(const Task& task) const;
+  bool waits_for_what_lacks();
   std::size_t depth() const;
   std::size_t most_awake() const;
   void take_back_unstarted(Worker& worker);
@@ -117,7 +118,7 @@ class LocalPool final : public Pool,
   // staffing.cpp: starting, retiring and dooming workers
   void start_worker(Lock& lock);
   void prepare(Worker& worker) const;
-  void launch_failed(const std::string& trouble);
+  void launch_failed(const std::string& trouble, bool passing);
   void retire_surplus(Clock::time_point now);
   Clock::time_point leaves_at(const Worker& worker) const;
   void ask_to_leave(Worker& worker);
@@ -191,6 +192,9 @@ class LocalPool final : public Pool,
   std::optional<Clock::time_point> next_start_;  // after a failed launch: not before
   std::optional<Clock::time_point> next_trim_;   // of warm memory
   int failed_launches_ = 0;
+  std::optional<Clock::time_point> launches_fail_since_;
+  std::optional<Clock::time_point> lacks_since_;  // something that a task needs to be handed over
+  std::optional<Clock::time_point> dispatches_again_at_;
   static constexpr std::chrono::milliseconds roll_call{100};
   Clock::time_point next_roll_call_{};       // when to look at every process again
   std::uint64_t submitted_at_roll_call_ = 0;

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <climits>
 #include <cstdlib>
+#include <new>
+#include <system_error>
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/log.hpp"
@@ -25,8 +28,15 @@ namespace yoke::pool {
 namespace {
 
 constexpr std::chrono::milliseconds first_start_delay{10};  // after a failed launch; doubles
-constexpr int most_failed_launches = 8;
-constexpr std::chrono::seconds kill_patience{60};  // from SIGKILL to the end of a worker that the kernel has busy
+constexpr int most_failed_launches = 8;                     // for what never will be had
+constexpr std::chrono::seconds launch_patience{20};         // without any worker, for what may yet be had
+constexpr std::chrono::seconds kill_patience{60};           // from SIGKILL to the end of a worker that the kernel has busy
+
+/// What a process may lack now and have later.
+bool may_end_well(const std::error_code& error) {
+  constexpr int lacks[] = {EMFILE, ENFILE, EAGAIN, ENOMEM, ENOBUFS, ENOSPC, ETXTBSY};
+  return error.category() == std::system_category() && std::ranges::find(lacks, error.value()) != std::end(lacks);
+}
 
 std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   std::vector<system::ResourceLimit> all;
@@ -98,8 +108,11 @@ void LocalPool::prepare(Worker& worker) const {
   worker.initializer = new detail::TaskOf<void>(call ? call.callable() : no_call, target, std::move(arguments));
   const auto function = call ? wire::refer_to(reinterpret_cast<const void*>(call.callable().trampoline)) : 0;
   const auto flags = static_cast<std::uint8_t>(channel::flag_initializer | (reduces ? channel::flag_reducers : 0));
-  if (!introduced || worker.channel.push(*worker.initializer, function, target ? wire::refer_to(target) : 0, flags) !=
-                         channel::ParentChannel::Push::done)
+  using Push = channel::ParentChannel::Push;
+  const Push pushed =
+      introduced ? worker.channel.push(*worker.initializer, function, target ? wire::refer_to(target) : 0, flags) : Push::broken;
+  if (pushed == Push::lack) throw std::system_error(ENOBUFS, std::system_category(), "handing over the initializer's arguments");
+  if (pushed != Push::done)
     throw Error("the initializer's arguments, or the reducers, could not be handed to the worker");
 }
 
@@ -112,12 +125,14 @@ void LocalPool::start_worker(Lock& lock) {
   lock.unlock();
   std::unique_ptr<Worker> worker;
   std::string trouble;
+  bool passing = false;
   try {
     renew_life_notices();
     worker = std::make_unique<Worker>(rank, this_worker::depth() + 1, system::home_module().identity);
     worker->spare = spare;
     worker->channel.set_spin(spin);
     worker->channel.set_recycle_limit(recycle_limit());
+    worker->channel.set_max_result(options_.max_result.value_or(0));
     worker->channel.watchdog_bell().arm();  // it rings when it is ready
     prepare(*worker);
     system::LaunchSpec spec;
@@ -140,15 +155,22 @@ void LocalPool::start_worker(Lock& lock) {
     worker->process = system::launch(spec);
     YOKE_FAULT_POINT(after_launch, worker->process.pid());
     worker->channel.close_worker_ends();
+  } catch (const std::system_error& error) {
+    trouble = error.what();
+    passing = may_end_well(error.code());
+  } catch (const std::bad_alloc& error) {
+    trouble = error.what();
+    passing = true;
   } catch (const std::exception& error) {
     trouble = error.what();
   }
   lock.lock();
   if (!trouble.empty()) {
-    launch_failed(trouble);
+    launch_failed(trouble, passing);
     return;
   }
   failed_launches_ = 0;
+  launches_fail_since_.reset();
   next_start_.reset();
   ++counts_.started;
   log(LogLevel::info, "started worker {} (pid {})", rank, worker->process.pid());
@@ -160,14 +182,24 @@ void LocalPool::start_worker(Lock& lock) {
   dispatch();
 }
 
-/// Tries again after a while; with no worker at all, gives up after a few times.
-void LocalPool::launch_failed(const std::string& trouble) {
+/// Tries again after a while. With no worker at all it gives up what waits, in the end; where the trouble may pass, the next
+/// submit is tried anew, and otherwise nothing can ever run.
+void LocalPool::launch_failed(const std::string& trouble, bool passing) {
   ++failed_launches_;
+  const auto now = Clock::now();
+  if (!launches_fail_since_) launches_fail_since_ = now;
   log(LogLevel::info, "could not start a worker (try {}): {}", failed_launches_, trouble);
-  next_start_ = Clock::now() + first_start_delay * (1 << std::min(failed_launches_, 10));
-  if (staff() == 0 && failed_launches_ >= most_failed_launches)
-    break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(
-        fmt::format("no worker process could be started in {} tries: {}", failed_launches_, trouble)));
+  next_start_ = now + first_start_delay * (1 << std::min(failed_launches_, 6));
+  if (staff() != 0) return;
+  const std::string text = fmt::format("no worker process could be started in {} tries: {}", failed_launches_, trouble);
+  if (!passing && failed_launches_ >= most_failed_launches) break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(text));
+  if (!passing || now - *launches_fail_since_ < std::min<Clock::duration>(launch_patience, options_.start_timeout)) return;
+  const auto failure = std::make_shared<TextFailure<Error>>(text);
+  for (const TaskPtr& task : backlog_.take_all()) {
+    history_of_.erase(task.get());
+    if (task->resolve(failed(failure))) ++counts_.failed;
+  }
+  launches_fail_since_.reset();
 }
 
 /// Workers beyond max_workers, idle for too long, or no longer needed, are asked to leave.

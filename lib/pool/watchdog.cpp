@@ -106,6 +106,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   std::optional<Clock::time_point> earliest;
   const auto at_latest = [&](Clock::time_point time) { earliest = earliest ? std::min(*earliest, time) : time; };
   if (next_start_) at_latest(*next_start_);
+  if (dispatches_again_at_) at_latest(*dispatches_again_at_);
   for (const Corpse& corpse : corpses_) at_latest(now + (now < corpse.waited_for_until ? look_again : roll_call));
   balance_is_watched_ = imbalanced();
   if (balance_is_watched_) at_latest(now + nap);

@@ -186,7 +186,10 @@ void Fleet::launch(Link& link, Lock& lock) {
   link.hopeless |= hopeless;
   pool::log(pool::LogLevel::info, "host {}: started {}", link.host.name, quote(command));
   link.command = std::move(command);
-  link.reader = FrameReader(marker_of(token));
+  // What an agent sends of any length is results and the failures of tasks.
+  constexpr std::size_t failure_text = std::size_t{1} << 20;
+  const std::optional<std::size_t>& most = options_.worker.max_result;
+  link.reader = FrameReader(marker_of(token), most ? std::max(*most, failure_text) : most_payload_bytes);
   link.token = std::move(token);
   link.output_held = link.output_taken = 0;
   link.may_need_program = options_.deploy;

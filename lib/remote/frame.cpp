@@ -67,7 +67,8 @@ class NoSigpipe {
 
 }  // namespace
 
-FrameReader::FrameReader(std::string marker) : marker_(std::move(marker)) {}
+FrameReader::FrameReader(std::string marker, std::size_t most_payload)
+    : marker_(std::move(marker)), most_payload_(std::min(most_payload, most_payload_bytes)) {}
 
 std::span<std::byte> FrameReader::room() {
   if (fills_payload()) make_payload_room();
@@ -75,7 +76,8 @@ std::span<std::byte> FrameReader::room() {
     return {payload_->data() + payload_read_, std::min(payload_->capacity(), payload_size_) - payload_read_};
   if (begin_ == end_) begin_ = end_ = 0;
   const std::size_t wanted = in_frame_ && !head_read_ && head_size_ > buffered() ? head_size_ - buffered() : 1;
-  const std::size_t needed = std::max(wanted, read_room / 2);
+  // No more than has come already: a head may claim what never comes.
+  const std::size_t needed = std::max(std::min(wanted, buffered()), read_room / 2);
   if (buffer_.size() - end_ < needed) {
     std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.begin() + static_cast<std::ptrdiff_t>(end_),
               buffer_.begin());
@@ -93,7 +95,7 @@ void FrameReader::filled(std::size_t bytes) {
     end_ += bytes;
 }
 
-/// Memory for a payload is taken as its bytes come, beyond what is taken at once.
+/// Memory for a payload is taken as its bytes come.
 void FrameReader::make_payload_room() {
   if (!payload_trouble_.empty() || payload_read_ < payload_->capacity()) return;
   const std::size_t wanted = std::max(payload_at_once, 2 * payload_->capacity());
@@ -139,9 +141,9 @@ bool FrameReader::read_header() {
   const auto payload = load<std::uint64_t>(at + 8);
   if (!is_known(type) || at[1] != std::byte{0} || at[2] != std::byte{0} || at[3] != std::byte{0})
     throw ProtocolError("what came is no frame: something else writes to the agent's stream, or it is no agent");
-  if (head > most_head_bytes || payload > most_payload_bytes)
+  if (head > most_head_bytes || payload > most_payload_)
     throw ProtocolError(fmt::format("a frame claims a head of {} and a payload of {} bytes; allowed are {} and {}", head,
-                                    payload, most_head_bytes, most_payload_bytes));
+                                    payload, most_head_bytes, most_payload_));
   begin_ += frame_header_size;
   in_frame_ = true;
   head_read_ = false;

@@ -4,7 +4,7 @@
 // as u64), a head, which is msgpack, and a payload of raw bytes, often none. Before the first frame the agent writes a
 // marker; what came before that, login banners and the like, is passed over.
 //
-// A reader trusts nothing: lengths are checked before memory is taken for them, and what is taken at once is bounded. A payload
+// A reader trusts nothing: lengths are checked, and memory is taken as the bytes come, at most twice of what has come. A payload
 // that there is no memory for is passed over, and costs its own frame alone. One thread at a time.
 #pragma once
 
@@ -69,7 +69,7 @@ inline constexpr std::size_t most_payload_bytes = std::size_t{8} << 30;
 class FrameReader {
  public:
   /// Empty marker: the stream begins with a frame.
-  explicit FrameReader(std::string marker = {});
+  explicit FrameReader(std::string marker = {}, std::size_t most_payload = most_payload_bytes);
 
   /// Where the next bytes of the stream go; never empty. Then tell how many came.
   std::span<std::byte> room();
@@ -91,9 +91,10 @@ class FrameReader {
   std::size_t buffered() const noexcept { return end_ - begin_; }
 
   static constexpr std::size_t most_banner_bytes = std::size_t{1} << 20;
-  static constexpr std::size_t payload_at_once = std::size_t{256} << 20;  // memory taken before bytes have come for it
+  static constexpr std::size_t payload_at_once = std::size_t{1} << 20;  // memory taken before bytes have come for it
 
   std::string marker_;
+  std::size_t most_payload_;
   std::string banner_;
   std::size_t banner_bytes_ = 0;
   std::vector<std::byte> buffer_;

@@ -269,6 +269,10 @@ void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes, const s
     if (failure.kind == FailureKind::no_block)
       for (const auto& held : memory_of(task->arguments())) link.blocks.erase(blocks_.number_of(*held.memory));
     outcome = pool::failed(failure_of(std::move(failure), link.host.name));
+  } else if (options_.worker.max_result && bytes.size() > *options_.worker.max_result) {  // the agent should have seen to it
+    outcome = pool::failed(failure_of({FailureKind::serialization,
+                                       fmt::format("what it returned, or threw, has {} bytes, more than max_result allows ({})",
+                                                   bytes.size(), *options_.worker.max_result), {}}, link.host.name));
   } else {
     if (note.kind == ResultKind::exception) outcome.kind = Outcome::Kind::exception;
     outcome.bytes = std::move(bytes);

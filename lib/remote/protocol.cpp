@@ -75,8 +75,9 @@ WorkerSettings settings_of(const ExecutorOptions& options) {
   settings.restart_deaths = options.restart_budget.deaths;
   settings.restart_within_s = options.restart_budget.within.count();
   settings.max_tasks_per_worker = options.max_tasks_per_worker;
-  settings.recycle_worker_memory = options.recycle_worker_memory;
-  settings.max_worker_memory = options.max_worker_memory;
+  settings.bounds.recycle_worker_memory = options.recycle_worker_memory;
+  settings.bounds.max_worker_memory = options.max_worker_memory;
+  settings.bounds.max_result = options.max_result;
   settings.limits = options.limits;
   settings.new_privileges = options.new_privileges;
   settings.spare_workers = options.spare_workers;
@@ -95,8 +96,9 @@ ExecutorOptions options_of(const WorkerSettings& settings) {
   options.on_crash = settings.on_crash == 0 ? CrashPolicy::fail_task : CrashPolicy::break_pool;
   options.restart_budget = {settings.restart_deaths, std::chrono::seconds(settings.restart_within_s)};
   options.max_tasks_per_worker = settings.max_tasks_per_worker;
-  if (settings.recycle_worker_memory) options.recycle_worker_memory = *settings.recycle_worker_memory;
-  if (settings.max_worker_memory) options.max_worker_memory = *settings.max_worker_memory;
+  if (settings.bounds.recycle_worker_memory) options.recycle_worker_memory = *settings.bounds.recycle_worker_memory;
+  if (settings.bounds.max_worker_memory) options.max_worker_memory = *settings.bounds.max_worker_memory;
+  if (settings.bounds.max_result) options.max_result = *settings.bounds.max_result;
   options.limits = settings.limits;
   options.new_privileges = settings.new_privileges;
   options.spare_workers = settings.spare_workers;

@@ -46,6 +46,12 @@ struct InitialCall {
   std::vector<std::uint8_t> arguments;
 };
 
+/// Of one worker, and of what it sends; bytes.
+struct Bounds {
+  std::optional<std::uint64_t> recycle_worker_memory;
+  std::optional<std::uint64_t> max_worker_memory;
+  std::optional<std::uint64_t> max_result;
+};
 /// What of ExecutorOptions an agent's pool needs.
 struct WorkerSettings {
   std::optional<int> max_workers;
@@ -56,8 +62,7 @@ struct WorkerSettings {
   int restart_deaths = 0;
   std::int64_t restart_within_s = 0;
   std::optional<int> max_tasks_per_worker;
-  std::optional<std::uint64_t> recycle_worker_memory;
-  std::optional<std::uint64_t> max_worker_memory;
+  Bounds bounds;
   Limits limits;
   bool new_privileges = false;
   int spare_workers = 0;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
 #include <algorithm>
 #include <atomic>
@@ -126,6 +127,12 @@ UniqueFd read_only(UniqueFd fd) {
   const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
   UniqueFd opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   return opened ? above_stdio(std::move(opened)) : std::move(fd);
+}
+
+bool has_usual_pages(int fd) noexcept {
+  constexpr long tmpfs = 0x01021994;
+  struct statfs system {};
+  return ::fstatfs(fd, &system) == 0 && system.f_type == tmpfs;
 }
 
 void punch_hole(int fd, std::size_t offset, std::size_t length) noexcept {

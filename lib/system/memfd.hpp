@@ -30,6 +30,9 @@ void seal_memfd(int fd, Seal seal);
 /// the memory from being written by who opens it anew.
 UniqueFd read_only(UniqueFd fd);
 
+/// Of pages of the usual size: such as lie in huge pages, where there may be none for a hole, can end their reader with SIGBUS.
+bool has_usual_pages(int fd) noexcept;
+
 /// Gives the memory of [offset, offset + length) back to the system; it reads as zeros afterwards.
 void punch_hole(int fd, std::size_t offset, std::size_t length) noexcept;
 

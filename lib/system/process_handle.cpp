@@ -52,6 +52,11 @@ int wait_without_blocking(idtype_t kind, id_t id, siginfo_t& info, int options) 
   return result;
 }
 
+ExitStatus status_in(const siginfo_t& info) noexcept {
+  if (info.si_code == CLD_EXITED) return Exited{info.si_status};
+  return Signaled{info.si_status, info.si_code == CLD_DUMPED};
+}
+
 // Somebody else reaped it. Since 6.15 the kernel keeps the status for those who hold a pidfd.
 ExitStatus status_after_reaping(int pidfd) noexcept {
   PidfdInfo info{};
@@ -143,8 +148,14 @@ std::optional<ExitStatus> ProcessHandle::early_status() const {
   if (status_) return status_;
   if (pid_ == 0) return {};
   const auto end = look_for_end(pid_);
-  if (reaped() || !end || !end->wait_status) return {};
-  return decode_wait_status(*end->wait_status);
+  if (!reaped() && end && end->wait_status) return decode_wait_status(*end->wait_status);
+  // Without /proc, for want of a descriptor perhaps: the process itself tells, once it is quite dead.
+  siginfo_t info{};
+  const int result = pidfd_ ? wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, WNOWAIT)
+                     : reaped() ? -1
+                                : wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, WNOWAIT);
+  if (result != 0 || info.si_pid == 0) return {};
+  return status_in(info);
 }
 
 std::optional<ExitStatus> ProcessHandle::try_reap() noexcept {
@@ -158,11 +169,7 @@ std::optional<ExitStatus> ProcessHandle::try_reap() noexcept {
   if (result != 0) {
     status_ = by_descriptor ? status_after_reaping(pidfd_.get()) : StatusTaken{};
   } else if (info.si_pid != 0) {
-    if (info.si_code == CLD_EXITED) {
-      status_ = Exited{info.si_status};
-    } else {
-      status_ = Signaled{info.si_status, info.si_code == CLD_DUMPED};
-    }
+    status_ = status_in(info);
   }
   return status_;
 }

@@ -26,7 +26,7 @@ std::string readable_time(std::chrono::nanoseconds time) {
 std::string cause(const WorkerDeath& death) {
   if (death.lives_on) return "was given up, and lives on: end it yourself";
   if (!death.status_known && death.signal == 0)
-    return "how is not known: its exit status was taken by another wait of this program";
+    return "how is not known: its exit status could not be had (another wait of this program may have taken it)";
   if (death.signal == 0) return fmt::format("exited with code {}", death.exit_code);
   std::string text = signal_name(death.signal);
   if (death.fault_address) {

@@ -382,6 +382,8 @@ void throw_serialization_error(const char* what, const char* deed) {
 }
 
 std::exception_ptr unpack_exception_object(const Object& object, int worker_pid, const std::string& task_name) {
+  const Bytes none;
+  const ResultScope scope(none);  // no shared memory comes with an exception
   const auto items = unpack_array(object, fields);
   RemoteException origin(wire::printable(unpack_string(items[0]), wire::Lines::one, wire::most_words), task_name,
                          worker_pid);

@@ -12,12 +12,12 @@
 namespace yoke {
 namespace {
 
-constexpr std::size_t max_depth = 512;
 constexpr std::size_t short_message = 256;  // bytes; what it claims, within its own length, costs 2 MB at most
 
 /// Checks that a message is whole before anything is allocated for it: afterwards what it claims to hold it does hold,
 /// so that unpacking takes memory in proportion to its length.
 struct DepthVisitor : msgpack::null_visitor {
+  static constexpr std::size_t max_depth = detail::max_depth;
   std::size_t depth = 0;
   bool start_array(std::uint32_t) { return ++depth <= max_depth; }
   bool end_array() { return depth-- > 0; }
@@ -73,7 +73,7 @@ Message::Message(std::span<const std::byte> bytes) : zone_(take_zone()) {
       bool referenced = false;
       object_ = msgpack::unpack(
           *zone_, data, size, end, referenced, [](msgpack::type::object_type, std::size_t, void*) { return true; },
-          nullptr, msgpack::unpack_limit(size, size, size, size, size, max_depth));
+          nullptr, msgpack::unpack_limit(size, size, size, size, size, detail::max_depth));
     }
     if (end != size) throw SerializationError("a packed message is nested too deeply or is followed by something else");
   } catch (const msgpack::unpack_error& error) {
@@ -130,6 +130,16 @@ std::span<const std::byte> unpack_plain(const Object& object, std::size_t elemen
   const auto elements = all.subspan(1 + static_cast<std::size_t>(all[0]));
   if (elements.size() % element_size != 0) throw_mismatch("an array of elements of another size", object);
   return elements;
+}
+
+void throw_nested_too_deeply() {
+  throw SerializationError(fmt::format("values nest deeper than {} levels: send a chain or a tree as a sequence of its nodes",
+                                       max_depth));
+}
+
+void throw_colliding_keys(std::size_t keys) {
+  throw SerializationError(fmt::format("too many of the first {} keys of an unordered container fall into one bucket: they may "
+                                       "have been chosen for it; a type of the program's own needs a better hash", keys));
 }
 
 void throw_mismatch(const char* expected, const Object& object) {

@@ -87,6 +87,7 @@ bool has_reducer(const Reducers& reducers, const std::type_info& type) noexcept 
 bool pack_reduced(Packer& packer, const std::type_info& type, const void* value) {
   const Reducers::Entry* entry = packer.reducers()->find(type);
   if (!entry) return false;
+  const Packer::Level level(packer);
   packer.pack_array(2);
   packer.pack_ext(sizeof entry->id, reduced_type);
   packer.pack_ext_body(reinterpret_cast<const char*>(&entry->id), sizeof entry->id);

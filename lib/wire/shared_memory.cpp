@@ -19,6 +19,9 @@
 
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/warm_memory.hpp"
+#include "lib/wire/holding_buffer.hpp"
+#include "lib/wire/large_buffer.hpp"
+#include "yoke/call.hpp"
 #include "yoke/callable.hpp"
 #include "yoke/error.hpp"
 #include "yoke/pack_buffer.hpp"
@@ -51,7 +54,8 @@ SharedMemory::Identity identify(const system::UniqueFd& descriptor) {
   constexpr std::uint64_t block = 512;
   struct stat status {};
   const int seals = ::fcntl(descriptor.get(), F_GET_SEALS);
-  if (seals < 0 || (seals & sealed) != sealed || ::fstat(descriptor.get(), &status) != 0 ||
+  if (seals < 0 || (seals & sealed) != sealed || !system::has_usual_pages(descriptor.get()) ||
+      ::fstat(descriptor.get(), &status) != 0 ||
       static_cast<std::uint64_t>(status.st_blocks) * block < static_cast<std::uint64_t>(status.st_size))
     throw SerializationError("a descriptor that came for a shared array is none of a shared array");
   return {status.st_ino, static_cast<std::size_t>(status.st_size), (seals & F_SEAL_FUTURE_WRITE) != 0};
@@ -82,6 +86,20 @@ std::uint64_t random_number() {
 }
 
 std::atomic<std::uint64_t> own_tree{0};
+
+thread_local const detail::ResultScope* result_scope = nullptr;
+
+/// Among what came with the result that this thread unpacks.
+std::shared_ptr<SharedMemory> find_in_result(const detail::SharedPlace& place) {
+  const Bytes& result = result_scope->result();
+  if (const auto* came = dynamic_cast<const HoldingBuffer*>(result.buffer())) {
+    for (const auto& [inode, memory] : came->held())
+      if (inode == place.inode && memory->size() == place.bytes) return memory;
+  }
+  for (const auto& held : memory_of(result))  // packed by this process
+    if (held.memory->place() == place) return held.memory;
+  throw_gone(place, "it did not come with the result. Let a task return the SharedArray itself");
+}
 
 }  // namespace
 
@@ -158,6 +176,7 @@ std::shared_ptr<SharedMemory> SharedMemory::find_here(const detail::SharedPlace&
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& place) {
+  if (result_scope) return find_in_result(place);
   if (auto memory = find_here(place)) return memory;
   if (place.tree != tree()) throw_gone(place, "there is on another machine, or in another program. Pass it the array itself");
   if (this_worker::is_worker()) throw_gone(place, not_given);
@@ -166,16 +185,34 @@ std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& plac
              "return the SharedArray, not a view of it");
 }
 
-std::shared_ptr<SharedMemory> SharedMemory::adopt(system::UniqueFd descriptor) {
+std::shared_ptr<SharedMemory> SharedMemory::adopt(system::UniqueFd descriptor, const detail::SharedPlace& spoken_of,
+                                                  const std::function<bool(std::uint64_t)>& was_given) {
   const Identity identity = identify(descriptor);
-  const std::lock_guard lock(record().mutex);
-  if (auto memory = held_here(identity.inode)) return memory;
-  return hold(std::move(descriptor), identity);
+  if (identity.inode != spoken_of.inode || identity.bytes != spoken_of.bytes || identity.bytes == 0)
+    throw SerializationError("a descriptor came for a shared array that the result does not speak of");
+  {
+    const std::lock_guard lock(record().mutex);
+    if (auto memory = held_here(identity.inode)) {
+      if (was_given(identity.inode)) return memory;
+      throw SerializationError("a shared array came that its sender was never given");
+    }
+    if (!identity.constant) return hold(std::move(descriptor), identity);
+  }
+  // Who made it may have kept a way to write to it.
+  std::vector<std::byte> content(identity.bytes);
+  for (std::size_t done = 0; done < content.size();) {
+    const ssize_t n = ::pread(descriptor.get(), content.data() + done, content.size() - done, static_cast<off_t>(done));
+    if (n <= 0) throw std::system_error(errno, std::system_category(), "copying constant memory");
+    done += static_cast<std::size_t>(n);
+  }
+  return create_constant(content);
 }
 
 void SharedMemory::keep(system::UniqueFd descriptor) {
-  auto memory = adopt(std::move(descriptor));
+  const Identity identity = identify(descriptor);
   const std::lock_guard lock(record().mutex);
+  auto memory = held_here(identity.inode);
+  if (!memory) memory = hold(std::move(descriptor), identity);
   if (std::ranges::find(record().kept, memory) == record().kept.end()) record().kept.push_back(std::move(memory));
 }
 
@@ -212,9 +249,16 @@ void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& mem
   if (memory) packer.buffer().hold(memory, packer.buffer().size() - sizeof place);
 }
 
-std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object) {
+std::shared_ptr<SharedMemory> unpack_shared_memory(const Object& object, SharedKind kind) {
   const SharedPlace place = unpack_shared_place(object);
-  return place.bytes == 0 ? nullptr : SharedMemory::find(place);
+  if (place.bytes == 0) return nullptr;
+  auto memory = SharedMemory::find(place);
+  if (kind == SharedKind::constant && !memory->constant())
+    throw SerializationError("a shared array, which others may write to, came for a broadcast value");
+  // Arrays of arguments may be constant, where they came from another machine.
+  if (kind == SharedKind::array && memory->constant() && result_scope)
+    throw SerializationError("constant memory, which nobody may write to, came for a shared array");
+  return memory;
 }
 
 void find_again(FoundPlace& found, const SharedPlace& place) {
@@ -227,7 +271,11 @@ void find_again(FoundPlace& found, const SharedPlace& place) {
 }
 
 std::byte* address_of(const SharedPlace& place) {
-  return place.bytes == 0 ? nullptr : SharedMemory::find(place)->data();
+  if (place.bytes == 0) return nullptr;
+  const auto memory = SharedMemory::find(place);
+  if (memory->constant() && !this_worker::is_worker())
+    throw_gone(place, "it is none, but memory that nobody may write to");
+  return memory->data();
 }
 
 void pack_shared_place(Packer& packer, const SharedPlace& place) {
@@ -257,6 +305,9 @@ void hold_captured_views(PackBuffer& out, std::size_t begin, std::span<const std
   }
 }
 
+ResultScope::ResultScope(const Bytes& result) noexcept : result_(&result), outer_(std::exchange(result_scope, this)) {}
+ResultScope::~ResultScope() { result_scope = outer_; }
+
 std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, const std::shared_ptr<const void>& value,
                                             const std::type_info& type) {
   if (!packed.held().empty())
@@ -271,6 +322,14 @@ std::shared_ptr<const void> constant_in(SharedMemory& memory, const std::type_in
 }
 
 }  // namespace detail
+
+detail::SharedPlace shared_place::read(std::span<const std::byte> message, std::size_t at) {
+  detail::SharedPlace place;
+  if (message.size() < size || at > message.size() - size)
+    throw SerializationError("a message has no place for shared memory where it should be");
+  std::memcpy(&place, message.data() + at, size);
+  return place;
+}
 
 void shared_place::write(std::span<std::byte> message, std::size_t at, const detail::SharedPlace& place) {
   if (message.size() < size || at > message.size() - size)

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -30,10 +31,13 @@ class SharedMemory {
   static std::shared_ptr<SharedMemory> find(const detail::SharedPlace& place);
   /// The same, or null, also where it was never held.
   static std::shared_ptr<SharedMemory> find_here(const detail::SharedPlace& place) noexcept;
-  /// What came with a result. Throws SerializationError if it is no memory made by create().
-  static std::shared_ptr<SharedMemory> adopt(system::UniqueFd descriptor);
+  /// What came with a result. `was_given`: whether who sent it was given the memory of that inode, or sent it before; what
+  /// this process holds is nobody else's to send. Throws SerializationError if it is none of create() and create_constant();
+  /// of the latter it makes a copy, which nobody can change. Throws std::system_error.
+  static std::shared_ptr<SharedMemory> adopt(system::UniqueFd descriptor, const detail::SharedPlace& spoken_of,
+                                             const std::function<bool(std::uint64_t inode)>& was_given);
 
-  /// Of a worker: what its parent gives it, and takes back. Throws as adopt().
+  /// Of a worker: what its parent gives it, and takes back. Throws SerializationError, std::system_error.
   static void keep(system::UniqueFd descriptor);
   static void drop(std::uint64_t inode) noexcept;
 
@@ -59,9 +63,8 @@ class SharedMemory {
   std::span<const std::byte> view() const noexcept { return {data(), size()}; }
   bool constant() const noexcept { return identity_.constant; }
   int descriptor() const noexcept { return descriptor_.get(); }
-  detail::SharedPlace place() const noexcept;
-
   std::uint64_t inode() const noexcept { return identity_.inode; }
+  detail::SharedPlace place() const noexcept;
 
   /// What constant memory stands for: unpacked once, and in a worker kept with it; elsewhere there for as long as a handle is.
   std::shared_ptr<const void> value(const std::type_info& type, detail::UnpackConstant unpack);
@@ -81,6 +84,7 @@ class SharedMemory {
 namespace shared_place {
 inline constexpr std::size_t size = sizeof(detail::SharedPlace);
 /// Throws SerializationError where there is none.
+detail::SharedPlace read(std::span<const std::byte> message, std::size_t at);
 void write(std::span<std::byte> message, std::size_t at, const detail::SharedPlace& place);
 }  // namespace shared_place
 

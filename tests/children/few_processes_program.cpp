@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -52,7 +53,7 @@ bool refuse_processes(int error) {
 }
 
 int run(int error, int workers) {
-  yoke::ProcessPoolExecutor pool(2);
+  yoke::ProcessPoolExecutor pool({.max_workers = 2, .start_timeout = std::chrono::seconds(10)});
   if (workers == 1) pool.submit(add_one, 0).get();
   if (!refuse_processes(error)) {
     std::printf("no filter\n");

@@ -27,7 +27,7 @@ yoke::Callable callable{&nothing, &typeid(void)};
 template <class T>
 void unpack_as(std::span<const std::byte> bytes) {
   try {
-    yoke::detail::unpack_result<T>(bytes);
+    yoke::detail::unpack_result<T>(yoke::Bytes(bytes));
   } catch (const std::exception&) {
   }
 }

@@ -119,7 +119,18 @@ TEST(Frames, what_is_no_frame_is_refused) {
 TEST(Frames, a_claim_alone_takes_bounded_memory) {
   FrameReader reader;
   EXPECT_TRUE(read_all(reader, header(5, 0, most_payload_bytes), frame_header_size).empty());
-  EXPECT_LE(reader.room().size(), std::size_t{256} << 20);
+  EXPECT_LE(reader.room().size(), std::size_t{1} << 20);
+}
+
+TEST(Frames, U8_memory_is_taken_as_bytes_come) {
+  const std::string part(100'000, 'x');
+  for (const std::string& claim : {header(5, 0, most_payload_bytes), header(4, most_head_bytes, 0)}) {
+    FrameReader reader;
+    EXPECT_TRUE(read_all(reader, claim + part, 1000).empty());
+    EXPECT_LE(reader.room().size(), std::size_t{1} << 20);
+  }
+  FrameReader limited({}, 1000);
+  EXPECT_THROW(read_all(limited, header(67, 0, 1001), frame_header_size), ProtocolError);
 }
 
 TEST(Frames, a_payload_without_memory_costs_its_own_frame) {

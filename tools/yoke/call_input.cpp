@@ -14,9 +14,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int deepest = 500;  // what can be packed
+
 Json parse(const std::string& text) {
   try {
-    return Json::parse(text);
+    return Json::parse(text, [](int depth, Json::parse_event_t, Json&) {
+      if (depth > deepest) throw InvalidJson(fmt::format("it nests deeper than {}", deepest));
+      return true;
+    });
   } catch (const Json::exception& error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error ..."
     std::string reason = error.what();
