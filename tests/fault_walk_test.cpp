@@ -241,7 +241,7 @@ const std::vector<Step> steps{
     {bell_armed, Cost::nothing, {1}},
     {before_claim, Cost::nothing, {1, 5}},
     {after_claim, Cost::its_task, {1, 5}},
-    {argument_memory_received, Cost::its_task, {1}},
+    {argument_memory_received, Cost::perhaps, {1}},  // also while it waits
     {before_decode, Cost::its_task, {1, 5}},
     {in_decode, Cost::its_task, {1, 4}},
     {in_function, Cost::its_task, {2, 5}},

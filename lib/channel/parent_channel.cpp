@@ -253,6 +253,10 @@ bool ParentChannel::collect(Collected& result) {
     result.lack = error.what();
   }
   if (!result.damage.empty() || !result.lack.empty()) result.outcome.bytes.clear();
+  if (!result.damage.empty()) {  // what came with it would be damage to the next
+    take_in_messages();
+    std::erase_if(received_, [&](const Received& each) { return each.position <= position; });
+  }
   YOKE_FAULT_POINT(after_fetch, segment().status.pid.load(std::memory_order_relaxed));
   --outstanding_;
   skip_revoked();

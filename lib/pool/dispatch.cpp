@@ -234,6 +234,8 @@ void LocalPool::take_back_unstarted(Worker& worker) {
   for (std::uint64_t position = channel.next_position(); position-- > channel.first_uncollected();) {
     TaskPtr task = channel.task_at(position);
     if (!task || task == worker.initializer) continue;
+    // What was seen to run is not taken back, whatever its slot says now.
+    if (worker.progress.of(position) && !worker.progress.unbegun()) continue;
     if (!channel.revoke(position)) continue;
     if (position == first) note_unbegun(worker, *task, position);
     tasks.push_front(std::move(task));
