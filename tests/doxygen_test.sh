@@ -12,6 +12,6 @@ says() {
   grep -qF -- "$2" "$out/html/$1" || { printf '%s does not say: %s\n' "$1" "$2"; exit 1; }
 }
 says structyoke_1_1ExecutorOptions.html 'idle time after which a worker leaves'
-says structyoke_1_1RestartBudget.html 'So many unexpected deaths within so much time break the pool'
+says structyoke_1_1RestartBudget.html 'So many unexpected deaths within so much time, and no task finished between them'
 says classyoke_1_1Future.html 'Calls fn(Future'
 says parallel__for_8hpp.html 'the turns of a loop, in worker processes'

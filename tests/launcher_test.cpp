@@ -22,6 +22,7 @@
 #include <system_error>
 #include <thread>
 
+#include "lib/system/environment.hpp"
 #include "lib/system/modules.hpp"
 
 namespace {
@@ -352,6 +353,7 @@ TEST(ChildEnvironment, SetsAndUnsets) {
   ::setenv("YOKE_TEST_OLD", "old", 1);
   ::setenv("YOKE_TEST_OLDER", "older", 1);
   ::setenv("YOKE_TEST_GONE", "gone", 1);
+  look_at_environment();
   const auto environment = child_environment({{"YOKE_TEST_OLD", "new"}, {"YOKE_TEST_NEW", ""}}, {"YOKE_TEST_GONE"});
   const auto count = [&](const char* variable) {
     return std::count(environment.begin(), environment.end(), std::string(variable));

@@ -255,7 +255,7 @@ class SharedFuture {
   const Future<T>& future() const noexcept { return future_; }
   bool operator==(const SharedFuture&) const noexcept = default;
 
-  /// `std::shared_future<int> f = pool.submit(work).share();`
+  // std::shared_future<int> f = pool.submit(work).share();
   operator std::shared_future<T>() && { return std::future<T>(std::move(future_)).share(); }
 
  private:

@@ -405,3 +405,99 @@ struct BuiltinCodec<std::bitset<N>> {
 
 }  // namespace detail
 }  // namespace yoke
+
+// So that a class with MSGPACK_DEFINE may hold what msgpack-c has no adaptor for: plain aggregates and types with a Codec; and
+// so that what nests or collides within it is bounded as elsewhere.
+namespace yoke::detail {
+template <class T>
+concept UnknownToMsgpack =
+    std::is_class_v<T> && !requires(const T& t, msgpack::packer<PackBuffer>& p) { t.msgpack_pack(p); } &&
+    !requires(T& t, const Object& o) { t.msgpack_unpack(o); } &&
+    (OwnCodec<T> || (!HasBuiltinCodec<T> && PlainAggregate<T>));
+template <class T>
+concept Any = true;  // makes a specialisation go before msgpack-c's own
+
+template <class T>
+void unpack_unordered(const Object& object, T& into) {
+  into.clear();
+  if constexpr (requires { typename T::mapped_type; }) {
+    if (object.type != msgpack::type::MAP) throw msgpack::type_error();
+    UnorderedFilling<T> filling(into, object.via.map.size);
+    for (const auto& [key, value] : std::span(object.via.map.ptr, object.via.map.size))
+      filling.add(key.template as<typename T::key_type>(), value.template as<typename T::mapped_type>());
+  } else {
+    if (object.type != msgpack::type::ARRAY) throw msgpack::type_error();
+    UnorderedFilling<T> filling(into, object.via.array.size);
+    for (const auto& key : std::span(object.via.array.ptr, object.via.array.size))
+      filling.add(key.template as<typename T::key_type>());
+  }
+}
+}  // namespace yoke::detail
+namespace msgpack {
+MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
+  namespace adaptor {
+  template <class T>
+    requires yoke::detail::UnknownToMsgpack<T>
+  struct pack<T, void> {  // an adaptor for a template of the program's own goes before it
+    msgpack::packer<yoke::PackBuffer>& operator()(msgpack::packer<yoke::PackBuffer>& packer, const T& value) const {
+      yoke::pack_value(static_cast<yoke::Packer&>(packer), value);  // nobody else makes one for a PackBuffer
+      return packer;
+    }
+  };
+  template <class T>
+    requires yoke::detail::UnknownToMsgpack<T>
+  struct convert<T, void> {
+    const msgpack::object& operator()(const msgpack::object& object, T& value) const {
+      value = yoke::unpack_value<T>(object);
+      return object;
+    }
+  };
+  template <class T>
+    requires yoke::detail::MsgpackDefined<T>
+  struct pack<T, void> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& packer, const T& value) const {
+      if constexpr (std::is_same_v<Stream, yoke::PackBuffer>) {
+        const yoke::Packer::Level level(static_cast<yoke::Packer&>(packer), yoke::Packer::Level::Of::codec);
+        value.msgpack_pack(packer);
+      } else {
+        value.msgpack_pack(packer);
+      }
+      return packer;
+    }
+  };
+  template <class K, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_set<K, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_set<K, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
+      return object;
+    }
+  };
+  template <class K, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_multiset<K, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_multiset<K, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
+      return object;
+    }
+  };
+  template <class K, class V, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_map<K, V, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_map<K, V, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
+      return object;
+    }
+  };
+  template <class K, class V, class H, class E, class A>
+    requires yoke::detail::Any<K>
+  struct convert<std::unordered_multimap<K, V, H, E, A>> {
+    const msgpack::object& operator()(const msgpack::object& object, std::unordered_multimap<K, V, H, E, A>& value) const {
+      yoke::detail::unpack_unordered(object, value);
+      return object;
+    }
+  };
+  }  // namespace adaptor
+}
+}  // namespace msgpack

@@ -173,7 +173,8 @@ Module describe(const dl_phdr_info& info, bool is_executable) {
     path = file_of(info);
   } else if (is_executable) {
     std::error_code error;
-    const auto program = std::filesystem::read_symlink("/proc/thread-self/exe", error);
+    auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (error) program = std::filesystem::read_symlink("/proc/thread-self/exe", error);  // main has ended
     if (!error) path = program.string();
   }
   const auto base = static_cast<std::uintptr_t>(info.dlpi_addr);

@@ -1,5 +1,6 @@
 // This process as the kernel knows it: its program file, arguments and environment (declared in launcher.hpp).
-// By thread-self, as /proc/self tells nothing more once main has ended by pthread_exit.
+// By thread-self where /proc/self tells nothing more, once main has ended by pthread_exit; not before, as it is /proc/self for
+// which Valgrind tells of the program and not of itself.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,9 +36,12 @@ struct OpenProgram {
   }
 
   void open() {
-    UniqueFd opened(::open("/proc/thread-self/exe", O_RDONLY | O_CLOEXEC));
-    // A program may be executable without being readable.
-    if (!opened && errno == EACCES) opened.reset(::open("/proc/thread-self/exe", O_PATH | O_CLOEXEC));
+    UniqueFd opened;
+    for (const char* path : {"/proc/self/exe", "/proc/thread-self/exe"}) {
+      if (!opened) opened.reset(::open(path, O_RDONLY | O_CLOEXEC));
+      // A program may be executable without being readable.
+      if (!opened && errno == EACCES) opened.reset(::open(path, O_PATH | O_CLOEXEC));
+    }
     if (!opened) throw_errno("opening /proc/thread-self/exe");
     opened = above_stdio(std::move(opened));
     struct stat status {};
@@ -70,7 +74,8 @@ int own_executable_fd() {
 }
 
 std::vector<std::string> own_arguments() {
-  const std::string text = read_text("/proc/thread-self/cmdline");
+  std::string text = read_text("/proc/self/cmdline");
+  if (text.empty()) text = read_text("/proc/thread-self/cmdline");
   if (text.empty()) throw_errno("/proc/thread-self/cmdline");
   std::vector<std::string> arguments;
   for (std::size_t begin = 0; begin < text.size();) {

@@ -826,7 +826,7 @@ TEST_P(Conformance, R11_a_host_without_room_fails_the_task_alone) {
   }
   const auto values = thrown_by<yoke::Error>([&] { soon(executor->submit(sum, std::vector<double>(100'000, 1))).get(); });
   ASSERT_TRUE(values);
-  EXPECT_NE(std::string(values->what()).find("arguments cannot be had on the host"), std::string::npos) << values->what();
+  EXPECT_NE(std::string(values->what()).find("Too many open files"), std::string::npos) << values->what();
   EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
   ASSERT_EQ(::prlimit(agent, RLIMIT_NOFILE, &former, nullptr), 0);
   EXPECT_EQ(soon(executor->submit(sum_of, small)).get(), 1000) << "it is sent again";

@@ -5,3 +5,5 @@
 s#([;,{}]|[a-z_]) +// #\1  ///< #
 s#^( {20,})// #\1///< #
 s#^(///.*)<([A-Za-z_:, ]+)>#\1\&lt;\2\&gt;#g
+# A specialisation of a template of namespace std, which this doxygen has no scope for.
+/^\/\/\/ So that futures can be keys/,$d

@@ -215,13 +215,13 @@ void MapJob::write(Chunk& chunk) {
   std::exception_ptr error = chunk.error;
   if (chunk.submitted > 0 && !error) {
     try {
-      const PackedValue& packed = chunk.future.result();
       if (options_.chunksize > 1) {
+        if (const auto failure = chunk.future.exception()) std::rethrow_exception(failure);
         reader.emplace(chunk.future.task(), chunk.submitted);
         message.emplace(reader->values());
         values = detail::unpack_array(message->object(), chunk.submitted);
       } else {
-        message.emplace(packed.bytes.view());
+        message.emplace(chunk.future.result().bytes.view());
         values = {&message->object(), 1};
       }
     } catch (...) {
