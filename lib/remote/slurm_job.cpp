@@ -21,10 +21,11 @@ constexpr std::chrono::milliseconds exit_look{100};  // for the end of a command
 constexpr std::chrono::seconds release_patience{10};
 
 /// Tells the job, how many processors it has on each node, and the nodes, one a line, and then a dot. Waits for the end of its
-/// stdin, and ends the job, for a salloc that was killed does not.
+/// stdin, and ends the job where salloc was killed, which would have done so: one that lives may loop for ever when its job is
+/// ended under it.
 constexpr char tell_and_last[] =
     "echo \"$SLURM_JOB_ID\" && echo \"$SLURM_JOB_CPUS_PER_NODE\" && scontrol show hostnames \"$SLURM_JOB_NODELIST\" && echo . && "
-    "cat >/dev/null; scancel \"$SLURM_JOB_ID\"";
+    "cat >/dev/null; kill -0 $PPID 2>/dev/null || scancel \"$SLURM_JOB_ID\"";
 
 /// Whether these arguments say how much of a node is wanted.
 bool sizes_nodes(const std::vector<std::string>& arguments) {
