@@ -16,7 +16,7 @@
 namespace yoke {
 namespace {
 
-using ContinuationLocks = std::array<std::mutex, 16>;  // few, as a fork holds them all
+using ContinuationLocks = std::array<std::mutex, 8>;  // few, as a fork holds them all
 ContinuationLocks& continuation_locks() {
   static auto* const locks = [] {
     auto* const made = new ContinuationLocks;

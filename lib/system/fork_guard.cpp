@@ -38,7 +38,9 @@ struct Entry {
 
 struct Table {
   std::mutex mutex;
-  std::array<Entry, 64> entries{};  // sorted; not more, as ThreadSanitizer stops a program that holds more locks at once
+  // Sorted. Not more, as ThreadSanitizer stops a program whose thread holds more than 64 locks, and a pool's watchdog, which
+  // forks, holds the pool's life notices besides.
+  std::array<Entry, 44> entries{};
   std::size_t count = 0;
 
   [[nodiscard]] std::span<Entry> all() { return std::span(entries).first(count); }
