@@ -288,6 +288,7 @@ int die_at_every_fortieth(const Board& board, int i) {
 const std::set<int> every_fortieth{39, 79, 119, 159, 199};
 
 TEST_P(MapCrashTest, B12_a_crash_costs_the_item_that_ran) {
+  may_write_stderr();  // a sanitizer reports the crashes
   for (const std::optional<std::size_t> chunk : {std::optional<std::size_t>(), std::optional<std::size_t>(40), std::optional<std::size_t>(200)}) {
     expect_lost(executor->map({.chunksize = chunk}, with_board(die_at_every_fortieth), numbers(200)), every_fortieth, 1,
                 [](int i) { return -i; });
@@ -297,6 +298,7 @@ TEST_P(MapCrashTest, B12_a_crash_costs_the_item_that_ran) {
 }
 
 TEST_P(MapCrashTest, B12_retries_count_for_items) {
+  may_write_stderr();  // as above
   expect_lost(executor->map({.chunksize = 50, .task = {.retries = 1}}, with_board(die_at_every_fortieth), numbers(200)),
               every_fortieth, 2, [](int i) { return -i; });
 }
@@ -342,6 +344,7 @@ TEST_P(MapCrashTest, B12_whatever_the_others_gave_is_kept) {
 
 void nothing_or_lost(const Board& board, int i) { die_at_every_fortieth(board, i); }
 TEST_P(MapCrashTest, B12_of_tasks_without_results_too_read_lazily) {
+  may_write_stderr();  // as above
   auto results = executor->map({.chunksize = 30, .buffersize = 45}, with_board(nothing_or_lost), numbers(200));
   std::set<int> lost;
   int i = 0;

@@ -45,7 +45,7 @@ TEST_F(Retirement, D11_idle_workers_leave_and_come_back) {
     prime(*pool, 3, board);
     wait_until([&] { return pool->stats().workers.empty(); }, "idle workers to leave");
   }
-  EXPECT_EQ(pool->stats().started, 9U);
+  EXPECT_GE(pool->stats().started, 9U);  // more, where one left before the last of a round had started
   EXPECT_EQ(pool->stats().deaths, 0U);
   EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
 }

@@ -211,7 +211,8 @@ bool LocalPool::cancel(Task& task, CancelMode mode) {
   if (task.done()) return false;
   if (Worker* worker = worker_of(task)) {
     const std::uint64_t position = position_of(task);
-    // A ready worker may be running its first task, whatever the slot says.
+    // A ready worker may be running its first task, whatever the slot says. That it is may have come since the last look.
+    note_ready(*worker, Clock::now());
     const bool may_run = worker->was_ready && worker->channel.first_uncollected() == position;
     const bool taken_back = worker->channel.revoke(position);
     if (!taken_back && (mode != CancelMode::kill || !left_alone(*worker, task))) {

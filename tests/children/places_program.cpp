@@ -401,6 +401,7 @@ int descriptors_closed() {
   int lost = 0;
   for (const int fd : own) lost += ::fcntl(fd, F_GETFD) < 0 ? 1 : 0;
   say("closed of the program's " + std::to_string(lost));
+  delete pool;
   return 0;
 }
 

@@ -657,7 +657,9 @@ TEST_P(Conformance, U12_who_prints_waits_for_a_slow_reader_and_results_do_not) {
   board.add(gate);
   soon(printer).get();
   wait_until([&] { return lines == most_lines; }, "the last line");
-  EXPECT_LT(most - before, 50);
+  if (!yoke_test::sanitized) {
+    EXPECT_LT(most - before, 50);  // AddressSanitizer keeps what was given back
+  }
 }
 
 TEST_P(Conformance, U12_a_line_without_an_end_comes_in_pieces) {
