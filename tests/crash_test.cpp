@@ -93,6 +93,23 @@ TEST_F(CrashTest, C8_a_destructor_that_hangs_keeps_no_other_task_waiting) {
   EXPECT_EQ(pool->stats().deaths, 0U);
 }
 
+int rest(int milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  return milliseconds;
+}
+TEST_F(CrashTest, C8_who_did_not_begin_a_task_within_its_limit_is_given_no_other) {
+  restart({.max_workers = 2, .kill_grace = 200ms});
+  prime(*pool, 2, board);
+  EXPECT_EQ(soon(pool->submit(pass, Clinging(board))).get(), 1);
+  board.wait_for(entered);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(pool->submit({.timeout = 200ms}, add_one, i)).get(), i + 1);
+  board.add(gate);
+  std::vector<yoke::Future<int>> long_ones;
+  for (int i = 0; i < 4; ++i) long_ones.push_back(pool->submit(rest, 1000));
+  for (auto& one : long_ones) EXPECT_EQ(soon(one).get(), 1000);
+  EXPECT_EQ(pool->stats().deaths, 0U);
+}
+
 /// An argument whose destructor throws in the worker, when the result has been published.
 struct Spiteful {
   bool with_number = false;

@@ -387,8 +387,10 @@ TEST_F(HostileWorkerTest, U2_a_time_limit_ends_a_worker_that_denies_its_start) {
   for (const int workers : {1, 3})
     for (const bool always : {true, false}) {
       restart({.max_workers = workers, .kill_grace = 300ms});
+      const std::uint32_t before = board.get(writing);
       auto hostile = pool->submit({.timeout = 200ms}, deny_its_start, board, always);
       EXPECT_THROW(soon(hostile).result(), yoke::TimeoutError);
+      EXPECT_LE(board.get(writing) - before, 8U) << "it went from worker to worker";
       wait_until([&] { return has_ended(board); }, "the hostile worker to end");
       for (int i = 0; i < 20; ++i) EXPECT_EQ(soon(pool->submit(add_one, i)).get(), i + 1);
     }

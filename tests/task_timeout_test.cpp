@@ -198,6 +198,19 @@ TEST_F(TaskTimeout, A4_cancel_kill_of_a_task_that_ends_just_then_does_not_hit_th
   EXPECT_EQ(pool->stats().deaths, 0U);
 }
 
+TEST_F(TaskTimeout, A4_cancel_kill_of_a_task_that_begins_just_then_does_not_hit_the_next) {
+  restart({.max_workers = 1});
+  for (int round = 0; round < 200; ++round) {
+    auto one = pool->submit(add_one, round);
+    auto next = pool->submit(rest_a_little, round);
+    volatile int spins = round * 149 % 4000;
+    while (spins > 0) spins = spins - 1;
+    one.cancel(yoke::CancelMode::kill);
+    ASSERT_EQ(soon(next).get(), round);
+  }
+  EXPECT_EQ(pool->stats().deaths, 0U);
+}
+
 TEST_F(TaskTimeout, A4_cancel_kill_of_a_pending_task_kills_nobody) {
   restart({.max_workers = 1});
   const auto first = pool->submit(pass_gate, board, entered, gate);

@@ -74,10 +74,13 @@ void LocalPool::take_roll_call(Worker& worker, Clock::time_point now) {
   const auto first = worker.channel.oldest_position();
   Progress& progress = worker.progress;
   progress.look_at_roll_call(first, first && worker.channel.started(*first), now);
-  if (progress.unbegun())
-    worker.hangs = worker.hangs || progress.unbegun_for_long();
-  else if (progress.any() || (worker.was_ready && worker.channel.phase() != Phase::finish))
+  if (progress.unbegun_for_long()) {
+    worker.hangs = true;
+    worker.look_at = now;  // where the time of its task is over, that ends here, and does not go on to the next
+  } else if (!progress.unbegun() &&
+             (progress.any() || (worker.was_ready && worker.channel.phase() != Phase::finish))) {
     worker.hangs = false;
+  }
   const bool before = worker.seen_stopped;
   worker.seen_stopped = worker.was_ready && progress.unbegun() && worker.process.stopped();
   if (!before || !worker.seen_stopped) return;
@@ -102,8 +105,6 @@ void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough)
   else if (begins_nothing(worker, now))
     doom(worker, Doom::misbehaved, fmt::format("it did not begin the task that it was given within start_timeout ({} ms), "
                                                "and was killed", options_.start_timeout.count()));
-  else if (worker.answers_by && now >= *worker.answers_by)
-    doom(worker, Doom::misbehaved, "it did not begin a task that it had, within the task's time limit, and was killed");
   else if (thorough)
     take_roll_call(worker, now);
 }
@@ -142,7 +143,7 @@ void LocalPool::blame_first(Worker& worker) {
   if (!first || !worker.was_ready || worker.channel.started(*first)) return;
   TaskPtr task = worker.channel.oldest();
   if (task == worker.initializer || ++history_of_[task.get()].deaths_before < most_deaths_before) return;
-  if (worker.channel.revoke(*first)) worker.blamed = std::move(task);
+  if (take_back_first(worker, *first)) worker.blamed = std::move(task);
 }
 
 /// Everything but names and lines.

@@ -31,7 +31,6 @@ bool LocalPool::collect_from(Worker& worker) {
   channel::ParentChannel::Collected result;
   while (worker.channel.collect(result)) finish(worker, result);
   worker.slow = worker.full = false;
-  worker.answers_by.reset();
   if (worker.idle()) may_be_imbalanced_ = true;  // it can run what waits elsewhere
   if (worker.idle() && options_.timeout) {
     worker.idle_since = Clock::now();

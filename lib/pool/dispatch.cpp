@@ -224,14 +224,14 @@ void LocalPool::fill_from_spares() {
   }
 }
 
-/// Takes back what a worker has not started: to the front of the backlog, in order.
-void LocalPool::take_back_unstarted(Worker& worker) {
+/// Takes back what a worker has not started, from that position on: to the front of the backlog, in order.
+void LocalPool::take_back_unstarted(Worker& worker, std::uint64_t from) {
   std::deque<TaskPtr> tasks;
   worker.full = false;
   channel::ParentChannel& channel = worker.channel;
   const auto first = channel.oldest_position();
   // from the last to the first, so that the worker does not start one of them meanwhile and run out of order
-  for (std::uint64_t position = channel.next_position(); position-- > channel.first_uncollected();) {
+  for (std::uint64_t position = channel.next_position(); position-- > std::max(from, channel.first_uncollected());) {
     TaskPtr task = channel.task_at(position);
     if (!task || task == worker.initializer) continue;
     // What was seen to run is not taken back, whatever its slot says now.
@@ -245,14 +245,24 @@ void LocalPool::take_back_unstarted(Worker& worker) {
 }
 
 /// Where a task with a time limit is the first in line again and again, and never begun, the limit counts from the first time.
-/// And the worker, which may be running it all the same, has no longer for a sign of life.
+/// And the worker, which may be running it all the same, is asked to leave and has no longer for that: whatever else it
+/// were given would be hit.
 void LocalPool::note_unbegun(Worker& worker, const Task& task, std::uint64_t position) {
   const Progress& progress = worker.progress;
   if (!worker.was_ready || !progress.of(position) || !progress.unbegun() || !task.options().timeout) return;
   auto& first_in_line = history_of_[&task].first_in_line;
   first_in_line = std::min(first_in_line.value_or(progress.first_since()), progress.first_since());
   const auto end = *first_in_line + *task.options().timeout + options_.kill_grace;
-  worker.answers_by = std::min(worker.answers_by.value_or(end), end);
+  if (worker.mode != WorkerMode::serving) return;
+  ask_to_leave(worker);
+  worker.kill_at = end;
+}
+
+/// Takes back the first in line, from a worker that is to be ended for its sake. Those behind it go before: the moment that
+/// it is gone, the worker would begin one of them, and that would be hit.
+bool LocalPool::take_back_first(Worker& worker, std::uint64_t first) {
+  take_back_unstarted(worker, first + 1);
+  return worker.channel.revoke(first);
 }
 
 /// Leaves a worker that is to be ended for the sake of its task that task alone, so that no other is hit. False if it

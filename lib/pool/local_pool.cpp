@@ -211,15 +211,20 @@ bool LocalPool::cancel(Task& task, CancelMode mode) {
   if (task.done()) return false;
   if (Worker* worker = worker_of(task)) {
     const std::uint64_t position = position_of(task);
-    // A ready worker may be running its first task, whatever the slot says. That it is may have come since the last look.
-    note_ready(*worker, Clock::now());
-    const bool may_run = worker->was_ready && worker->channel.first_uncollected() == position;
-    const bool taken_back = worker->channel.revoke(position);
-    if (!taken_back && (mode != CancelMode::kill || !left_alone(*worker, task))) {
-      if (mode == CancelMode::kill) dispatch();
-      return false;
+    note_ready(*worker, Clock::now());  // it may have become so since the last look
+    // A ready worker may be running its first task, whatever the slot says.
+    const bool may_run =
+        mode == CancelMode::kill && worker->was_ready && worker->channel.first_uncollected() == position;
+    bool runs = may_run;
+    if (!(may_run ? take_back_first(*worker, position) : worker->channel.revoke(position))) {
+      if (mode != CancelMode::kill) return false;
+      runs = left_alone(*worker, task) || may_run;
+      if (task.done()) {
+        dispatch();
+        return false;
+      }
     }
-    if (mode == CancelMode::kill && (may_run || !taken_back)) doom(*worker, Doom::cancelled);
+    if (runs) doom(*worker, Doom::cancelled);
   }
   const bool waits = task.pool_word == 0;
   if (!task.resolve_cancelled()) return false;

@@ -78,7 +78,8 @@ class LocalPool final : public Pool,
   bool waits_for_what_lacks();
   std::size_t depth() const;
   std::size_t most_awake() const;
-  void take_back_unstarted(Worker& worker);
+  void take_back_unstarted(Worker& worker, std::uint64_t from = 0);
+  bool take_back_first(Worker& worker, std::uint64_t first);
   void note_unbegun(Worker& worker, const Task& task, std::uint64_t position);
   bool left_alone(Worker& worker, const Task& task);
   bool imbalanced() const;

@@ -118,7 +118,6 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   for (const auto& worker : workers_) {
     if (worker->kill_at) at_latest(*worker->kill_at);
     if (worker->look_at) at_latest(*worker->look_at);
-    if (worker->answers_by) at_latest(*worker->answers_by);
     if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
     if (!worker->idle() || worker->hangs || !quiet_) at_latest(next_roll_call_);
     if (!worker->idle() && options_.max_worker_memory) at_latest(next_memory_look_);
@@ -265,7 +264,7 @@ void LocalPool::check_task_timeouts(Worker& worker, Clock::time_point now) {
 /// and then cannot be begun any more; whatever it says, the task is settled with the worker.
 void LocalPool::end_late(Worker& worker, std::uint64_t position, const TaskPtr& late) {
   const bool begun = worker.progress.begun_since().has_value();
-  if (worker.channel.revoke(position)) {
+  if (take_back_first(worker, position)) {
     worker.blamed = late;
   } else if (!begun || !left_alone(worker, *late)) {
     worker.look_at = Clock::now() + *late->options().timeout;  // it has begun just now, or is over

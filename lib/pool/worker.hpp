@@ -48,7 +48,6 @@ struct Worker {
   std::optional<Clock::time_point> kill_at;  // when SIGTERM, or asking, has had its time
   std::optional<Clock::time_point> look_at;  // when the time of a task that it has may be over
   Progress progress;
-  std::optional<Clock::time_point> answers_by;  // a result is to come by then: it did not begin a task with a time limit
   struct {
     std::uint64_t position = 0;  // + 1, of the chunk with a time limit
     std::uint64_t done = 0;      // its items

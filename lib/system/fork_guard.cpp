@@ -38,9 +38,7 @@ struct Entry {
 
 struct Table {
   std::mutex mutex;
-  // Sorted. Not more, as ThreadSanitizer stops a program whose thread holds more than 64 locks, and a pool's watchdog, which
-  // forks, holds the pool's life notices besides.
-  std::array<Entry, 44> entries{};
+  std::array<Entry, most_held_over_forks> entries{};  // sorted
   std::size_t count = 0;
 
   [[nodiscard]] std::span<Entry> all() { return std::span(entries).first(count); }

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <mutex>
 
 namespace yoke::system {
@@ -38,6 +39,9 @@ enum class ForkOrder : unsigned char {
   keepers,
   modules
 };
+
+/// ThreadSanitizer stops a program whose thread holds more than 64 locks: a fork may take so many of them.
+inline constexpr std::size_t most_held_over_forks = 44;
 
 /// From now on the lock is held while the process forks. `in_child` then puts right in the child, before the lock is free
 /// there, what has to do with threads that are not in it.

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/futex.hpp"
 #include "lib/system/unique_fd.hpp"
 
@@ -13,8 +14,9 @@ namespace yoke::worker {
 
 /// Life notices of the parent's watchdog thread. For each the kernel wakes one sleeper alone, which may be stopped or dying
 /// itself: so workers with different ranks sleep on different ones, as far as they go. One thread holds them all, and
-/// ThreadSanitizer allows a thread 64 locks, of which a fork takes most (system/fork_guard.cpp).
+/// forks besides.
 using ParentLife = std::array<pthread_mutex_t, 16>;
+static_assert(std::tuple_size_v<ParentLife> + system::most_held_over_forks < 64);
 
 /// `parent_life`: a memfd with a ParentLife. `end`: not 0 once the parent wants the process to end; it wakes who sleeps on
 /// its notices then, again and again. Throws std::system_error.
