@@ -75,7 +75,10 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
       shared->broken = std::make_shared<InitializerFailure>(std::move(outcome.bytes), ::getpid());
   }
   for (;;) {
-    shared->changed.wait(lock, [&] { return !shared->accepting || (!shared->paused && !shared->backlog.empty()); });
+    shared->changed.wait(lock, [&] {
+      const bool none = shared->backlog.empty();  // first: it drops cancelled tasks, and one of them may be the last handle
+      return !shared->accepting || (!shared->paused && !none);
+    });
     const TaskPtr task = shared->backlog.front();
     if (!task) break;
     shared->backlog.pop();
