@@ -55,9 +55,10 @@ constexpr char script[] =
     "if good \"$1\"; then :; else "
     "mkdir \"$t\" \"$t/lib\" && printf \"\\nyoke-needs %s\\n\" \"$3\" && head -c \"$2\" | tar -xf - -C \"$t\" || "
     "{ rm -rf \"$t\"; exit 1; }; "
-    "good \"$1\" || mv -T \"$c\" \"$t.old\" 2>/dev/null; "
-    "mv -T \"$t\" \"$c\" 2>/dev/null; rm -rf \"$t\" \"$t.old\"; "  // another agent may have been first
-    "good \"$1\" || fail \"what lies in $c is not what was sent\"; fi; "
+    // Fails where another agent was first; its copy is moved away only if it is not what was sent. Or is being replaced now.
+    "mv -T \"$t\" \"$c\" 2>/dev/null || good \"$1\" || { mv -T \"$c\" \"$t.old\"; mv -T \"$t\" \"$c\"; } 2>/dev/null; "
+    "rm -rf \"$t\" \"$t.old\"; "
+    "good \"$1\" || { sleep 1; good \"$1\"; } || fail \"what lies in $c is not what was sent\"; fi; "
     "LD_LIBRARY_PATH=$c/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; export LD_LIBRARY_PATH; umask \"$m0\"; "
     "exec env YOKE_AGENT=\"$3\" YOKE_AGENT_LIBRARIES=\"$c/lib\" \"$c/$4\"";
 

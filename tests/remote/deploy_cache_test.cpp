@@ -74,6 +74,24 @@ TEST_F(DeployCache, U10_a_planted_program_is_not_run_but_sent_again) {
   EXPECT_GT(std::filesystem::file_size(program()), 100'000U);
 }
 
+TEST_F(DeployCache, R7_many_agents_fill_it_at_once) {
+  for (const bool planted : {false, true}) {
+    for (int round = 0; round < 4; ++round) {
+      if (planted)
+        plant();
+      else
+        std::filesystem::remove_all(yokes());
+      yoke::RemoteOptions with;
+      with.deploy = true;
+      with.hosts.assign(6, {"here", {"env", "XDG_CACHE_HOME=" + cache().string(), "{agent}"}, {}});
+      const auto pool = std::make_shared<yoke::RemotePool>(std::move(with));
+      yoke::Executor executor(pool);
+      EXPECT_EQ(pool->connect(hang_guard), 6) << planted;
+      executor.shutdown();
+    }
+  }
+}
+
 TEST_F(DeployCache, U10_a_byte_that_was_changed_is_noticed) {
   ASSERT_EQ(trouble(), "");
   {
