@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,6 +69,36 @@ struct Pair {
     return text_of(result.outcome.bytes.view());
   }
 };
+
+/// Open sockets, by their numbers.
+std::vector<int> sockets() {
+  std::vector<int> found;
+  struct stat file {};
+  for (int fd = 3; fd < 1024; ++fd) {
+    if (::fstat(fd, &file) == 0 && S_ISSOCK(file.st_mode)) found.push_back(fd);
+  }
+  return found;
+}
+
+TEST(Channel, I21_a_worker_is_ready_though_its_word_was_lost_with_the_socket) {
+  const std::vector<int> before = sockets();
+  ParentChannel parent{0, 1, {}};
+  WorkerChannel worker(system::UniqueFd(::fcntl(parent.segment_fd(), F_DUPFD_CLOEXEC, 3)),
+                       system::UniqueFd(::fcntl(parent.worker_socket(), F_DUPFD_CLOEXEC, 500)));
+  parent.close_worker_ends();
+  EXPECT_FALSE(parent.ready());
+  worker.announce_ready();
+  std::vector<int> own;  // the parent's
+  for (const int fd : sockets()) {
+    if (fd < 500 && std::ranges::find(before, fd) == before.end()) own.push_back(fd);
+  }
+  ASSERT_EQ(own.size(), 1U);
+  const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::dup2(file, own.front());
+  EXPECT_TRUE(parent.ready());
+  EXPECT_EQ(::fcntl(own.front(), F_GETFD), 0);
+  ::close(file);
+}
 
 TEST(Channel, tasks_and_results_of_every_size) {
   Pair pair;

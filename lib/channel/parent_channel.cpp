@@ -400,9 +400,11 @@ void ParentChannel::know_shared(const std::shared_ptr<SharedMemory>& memory) {
   known_shared_.insert_or_assign(memory->inode(), memory);
 }
 
-/// What the worker has sent it cannot take back: its word in the segment a task could overwrite before it is seen.
+/// What the worker has sent it cannot take back: its word in the segment a task could overwrite before it is seen. That word
+/// has to do where the program has closed the socket before what was sent had been read.
 bool ParentChannel::ready() {
   if (!ready_ && received_.empty()) read_message();
+  if (!ready_ && says_ready() && !socket_.is_own()) ready_ = true;
   return ready_;
 }
 
