@@ -1,5 +1,4 @@
 // G7: by_value refuses what looks like a captured pointer, and nothing else.
-#define YOKE_CHECK_CAPTURES 1
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>

@@ -31,7 +31,7 @@
 
 #include "yoke/call.hpp"
 #include "yoke/codec.hpp"
-#include "yoke/callable.hpp"
+#include "yoke/task_type.hpp"
 
 namespace {
 

@@ -306,6 +306,15 @@ TEST_F(CommandTest, R12_a_memory_limit_is_taken_or_refused) {
   }
 }
 
+TEST_F(CommandTest, R12_a_worker_above_the_memory_limit_is_killed) {
+  const auto ended = map_of("fill_memory", {"a", "fill", "b", "--max-memory", "200M", "-j", "2"});
+  EXPECT_EQ(ended.status, 1) << ended.err;
+  EXPECT_HOLDS(ended.err, "1 of 3 inputs failed");
+  EXPECT_HOLDS(ended.out, "{\"input\":\"a\",\"value\":\"a\"}\n");
+  EXPECT_HOLDS(ended.out, "{\"input\":\"b\",\"value\":\"b\"}\n");
+  EXPECT_HOLDS(ended.out, "more than max_worker_memory allows (209.7 MB), and was killed");
+}
+
 TEST_F(CommandTest, R10_places_that_cannot_be_used_are_told) {
   const auto refused = [](const std::vector<std::string>& arguments) {
     const auto ended = map_of("length", arguments);

@@ -32,6 +32,7 @@
 #include <utility>
 
 #include "yoke/error.hpp"
+#include "yoke/obstacle.hpp"
 #include "yoke/pack_buffer.hpp"
 #include "yoke/plain.hpp"
 #include "yoke/reflect.hpp"
@@ -145,6 +146,29 @@ struct MemberTypes {
     return std::type_identity<std::tuple<Member...>>();
   }
 };
+/// Of a T without a codec: of an aggregate, that of its first member with another one than having no codec.
+template <class T>
+constexpr Obstacle obstacle_within() {
+  if constexpr (obstacle_of<T>() != Obstacle::no_codec || !PlainAggregate<T>) {
+    return obstacle_of<T>();
+  } else {
+    return []<class... M>(std::type_identity<std::tuple<M...>>) {
+      Obstacle first = Obstacle::no_codec;
+      const auto look = [&]<class Member>(std::type_identity<Member>) {
+        if constexpr (!packable<Member>())
+          if (first == Obstacle::no_codec) first = obstacle_within<Member>();
+      };
+      (look(std::type_identity<std::remove_cv_t<M>>()), ...);
+      return first;
+    }(decltype(with_members(std::declval<T&>(), MemberTypes()))());
+  }
+}
+/// Does not compile where a T cannot cross, and says why.
+template <class T>
+constexpr auto check_type() {
+  if constexpr (!packable<T>()) static_assert(sizeof(CheckedType<T, obstacle_within<T>()>) != 0);
+}
+
 /// Whether a reducer is to pack values of this plain type, or of one within it.
 template <class T>
 bool reduced_within(const Packer& packer) {
@@ -241,10 +265,7 @@ std::span<const T> unpack_plain_as(const Object& object) {
 /// Packs one value by its codec.
 template <class T>
 void pack_value(Packer& packer, const T& value) {
-  static_assert(detail::packable<T>(),
-                "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate (up to 20 members, none in a base class), specialise yoke::Codec for it, or pass it "
-                "in yoke::wrap_non_serializable()");
+  detail::check_type<T>();
   if constexpr (detail::reducible<T>)
     if (packer.reducers() && detail::pack_reduced(packer, typeid(T), &value)) return;
   if constexpr (detail::OwnCodec<T>) {
@@ -255,7 +276,7 @@ void pack_value(Packer& packer, const T& value) {
     value.msgpack_pack(packer);
   } else if constexpr (detail::HasBuiltinCodec<T>) {
     detail::BuiltinCodec<T>::pack(packer, value);
-  } else {
+  } else if constexpr (detail::packable<T>()) {
     const Packer::Level level(packer);
     detail::with_members(value, [&](const auto&... member) {
       packer.pack_array(static_cast<std::uint32_t>(sizeof...(member)));
@@ -267,10 +288,7 @@ void pack_value(Packer& packer, const T& value) {
 /// Unpacks one value by its codec. Throws SerializationError, msgpack::type_error, or what the codec throws.
 template <class T>
 T unpack_value(const Object& object) {
-  static_assert(detail::packable<T>(),
-                "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate (up to 20 members, none in a base class), specialise yoke::Codec for it, or pass it "
-                "in yoke::wrap_non_serializable()");
+  detail::check_type<T>();
   if constexpr (detail::reducible<T>)
     if (detail::is_reduced(object)) return detail::unpack_reduced<T>(object);
   if constexpr (detail::OwnCodec<T>) {
@@ -281,7 +299,7 @@ T unpack_value(const Object& object) {
     return value;
   } else if constexpr (detail::HasBuiltinCodec<T>) {
     return detail::BuiltinCodec<T>::unpack(object);
-  } else {
+  } else if constexpr (detail::packable<T>()) {
     T value{};
     detail::with_members(value, [&](auto&... member) {
       const auto items = detail::unpack_array(object, sizeof...(member));

@@ -12,11 +12,11 @@
 #include <memory>
 #include <utility>
 
-#include "yoke/callable.hpp"
 #include "yoke/future.hpp"
 #include "yoke/map.hpp"
 #include "yoke/options.hpp"
 #include "yoke/pool.hpp"
+#include "yoke/task_type.hpp"
 
 namespace yoke {
 
@@ -35,6 +35,7 @@ class ExecutorFace {
   auto submit(const TaskOptions& options, F&& fn, Args&&... args) {
     return submit_task(&options, std::forward<F>(fn), std::forward<Args>(args)...);
   }
+  YOKE_REFUSE_OVERLOADED(submit, ...)
 
   /// fn over the zipped ranges, up to the end of the shortest; results in order.
   template <class F, class... Ranges>
@@ -44,10 +45,15 @@ class ExecutorFace {
   }
   template <class F, class... Ranges>
   auto map(const MapOptions& options, F&& fn, Ranges&&... ranges) {
-    if constexpr (requires { self().follow(); }) self().follow();
-    Self sender = self().sender();
-    return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, *self().pool(), options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
+    if constexpr (detail::is_map<F, Ranges...>()) {
+      if constexpr (requires { self().follow(); }) self().follow();
+      Self sender = self().sender();
+      return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, *self().pool(), options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
+    } else {
+      detail::refuse_map<F, Ranges...>();
+    }
   }
+  YOKE_REFUSE_OVERLOADED(map, ...)
 
  private:
   Self& self() { return static_cast<Self&>(*this); }
@@ -55,19 +61,22 @@ class ExecutorFace {
   template <class F, class... Args>
   auto submit_task(const TaskOptions* options, F&& fn, Args&&... args) {
     using C = detail::CallableType<F>;
-    detail::check_callable<C>();
-    using Type = detail::TaskType<C, Args...>;
-    using Result = typename Type::Result;
-    const C& callable = fn;
-    if constexpr (requires { self().follow(); }) self().follow();
-    PackBuffer packed;
-    const auto form = Type::form_for(*self().pool());
-    Type::pack_arguments(packed, form ? &*form : nullptr, callable, std::forward<Args>(args)...);
-    boost::intrusive_ptr<detail::TaskOf<Result>> task(
-        new detail::TaskOf<Result>(Type::callable_for(form), detail::Crossing<C>::target(callable), packed.take()));
-    if (options) task->set_options(*options);
-    self().send(task);
-    return Future<Result>(std::move(task));
+    if constexpr (detail::is_task<C, Args...>()) {
+      using Type = detail::TaskType<C, Args...>;
+      using Result = typename Type::Result;
+      const C& callable = fn;
+      if constexpr (requires { self().follow(); }) self().follow();
+      PackBuffer packed;
+      const auto form = Type::form_for(*self().pool());
+      Type::pack_arguments(packed, form ? &*form : nullptr, callable, std::forward<Args>(args)...);
+      boost::intrusive_ptr<detail::TaskOf<Result>> task(
+          new detail::TaskOf<Result>(Type::callable_for(form), detail::Crossing<C>::target(callable), packed.take()));
+      if (options) task->set_options(*options);
+      self().send(task);
+      return Future<Result>(std::move(task));
+    } else {
+      detail::refuse_task<C, Args...>();
+    }
   }
 };
 

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "yoke/callable.hpp"
+#include "yoke/task_type.hpp"
 #include "yoke/pool.hpp"
 
 namespace yoke {

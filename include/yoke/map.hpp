@@ -16,9 +16,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "yoke/callable.hpp"
 #include "yoke/future.hpp"
 #include "yoke/pool.hpp"
+#include "yoke/task_type.hpp"
 
 namespace yoke {
 namespace wire {
@@ -332,9 +332,7 @@ std::optional<std::size_t> known_size(R& range) {
 template <class F, class... Ranges>
 auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOptions& options, F&& f,
                Ranges&&... ranges) {
-  static_assert(sizeof...(Ranges) > 0, "yoke: map needs at least one range");
   using C = CallableType<F>;
-  check_callable<C>();
   using Type = ChunkType<C, std::ranges::range_reference_t<Ranges>...>;
   const C callable = f;
   // The ranges, and a cursor into each, live as long as the source.
@@ -387,6 +385,23 @@ auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOpt
   return MapResults<typename Type::Result>(
       std::make_unique<MapRun>(std::move(send), Type::callable_for(form), Type::Cross::target(callable), std::move(source), options, items,
                                pool.max_workers()));
+}
+
+/// Whether there can be a map of an F over these ranges.
+template <class F, class... Ranges>
+constexpr bool is_map() {
+  if constexpr (sizeof...(Ranges) > 0 && (std::ranges::input_range<Ranges> && ...))
+    return is_task<CallableType<F>, std::ranges::range_reference_t<Ranges>...>();
+  else
+    return false;
+}
+/// Does not compile, and says why there is none.
+template <class F, class... Ranges>
+constexpr auto refuse_map() {
+  constexpr bool ranges = (std::ranges::input_range<Ranges> && ...);
+  static_assert(sizeof...(Ranges) > 0, "yoke: map needs at least one range");
+  static_assert(ranges, "yoke: map takes the function, and then ranges, an item of each for a call: for one call there is submit()");
+  if constexpr (sizeof...(Ranges) > 0 && ranges) refuse_task<CallableType<F>, std::ranges::range_reference_t<Ranges>...>();
 }
 
 }  // namespace detail

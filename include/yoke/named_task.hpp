@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "yoke/callable.hpp"
+#include "yoke/task_type.hpp"
 #include "yoke/executor.hpp"
 #include "yoke/future.hpp"
 #include "yoke/join.hpp"

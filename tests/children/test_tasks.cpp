@@ -10,6 +10,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <vector>
 #include <yoke/yoke.hpp>
 
 namespace {
@@ -88,6 +89,16 @@ std::string wait_for_gate(const std::string& path) {
   return "open";
 }
 
+/// "fill" fills memory, slowly enough to be looked at, and keeps it.
+std::string fill_memory(const std::string& text) {
+  std::vector<std::string> all;
+  while (text == "fill") {
+    if (all.size() < 400) all.emplace_back(1'000'000, 'x');
+    ::usleep(1000);
+  }
+  return text;
+}
+
 }  // namespace
 
 YOKE_TASK(echo)
@@ -108,3 +119,4 @@ YOKE_TASK(hang_when_told)
 YOKE_TASK(die_once)
 YOKE_TASK(tell_and_hang)
 YOKE_TASK(wait_for_gate)
+YOKE_TASK(fill_memory)

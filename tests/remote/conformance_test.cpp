@@ -596,6 +596,36 @@ TEST_P(Conformance, R13_a_server_that_turns_bursts_away_is_asked_again) {
   other.shutdown();
 }
 
+TEST_P(Conformance, R14_what_the_users_configuration_wants_of_sessions_is_left_aside) {
+  if (!is("Ssh")) GTEST_SKIP() << "only ssh has such a configuration";
+  const auto made = std::filesystem::temp_directory_path() / ("yoke-ssh-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(made);
+  const std::string folder = made;
+  const std::string config = folder + "/config";
+  auto with = options();
+  const std::string servers = *std::next(std::ranges::find(with.hosts.front().launcher, "-F"));
+  std::ofstream(config) << "Host *\n  ControlMaster auto\n  ControlPath " << folder << "/%n\n  ControlPersist 60\n"
+                        << "  RemoteCommand echo a word; cat\n  RequestTTY force\n  SessionType none\n  StdinNull yes\n"
+                        << "  ForkAfterAuthentication yes\n  LocalForward 127.0.0.1:4711 127.0.0.1:1\n  DynamicForward 127.0.0.1:4712\n"
+                        << "  ExitOnForwardFailure yes\n  PermitLocalCommand yes\n  LocalCommand touch " << folder << "/called\n"
+                        << "  ForwardAgent yes\n  ForwardX11 yes\n  Tunnel no\nInclude " << servers << "\n";
+  const std::string host = with.hosts.front().name;
+  // A session of the user's own, which others may share.
+  ChildProgram own("/usr/bin/ssh", {"-F", config, "-T", "-n", "-o", "RemoteCommand=none", "-o", "SessionType=default", "-o",
+                                    "ForkAfterAuthentication=no", "-o", "PermitLocalCommand=no", host, "echo on; exec sleep 600"});
+  EXPECT_EQ(own.read_line(), "on");
+  for (auto& each : with.hosts) std::ranges::replace(each.launcher, servers, config);
+  begin(with);
+  connect_all();
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+  executor->shutdown({.kill_workers = true});
+  EXPECT_EQ(::kill(own.pid(), 0), 0);
+  EXPECT_EQ(std::system(("ssh -F " + config + " -O check " + host + " 2>&1 | grep -q 'Master running'").c_str()), 0);
+  EXPECT_FALSE(std::filesystem::exists(folder + "/called"));
+  EXPECT_EQ(std::system(("ssh -F " + config + " -O exit " + host + " 2>/dev/null").c_str()), 0);
+  std::filesystem::remove_all(made);
+}
+
 TEST_P(Conformance, R8_what_a_task_prints_disturbs_nothing) {
   begin();
   EXPECT_EQ(soon(executor->submit(print_and_close_all)).get(), 17);

@@ -1,5 +1,4 @@
-// A captured pointer is refused when the task is submitted. On by itself in builds without NDEBUG.
-#define YOKE_CHECK_CAPTURES 1
+// A captured pointer is refused when the task is submitted.
 #include <cstdio>
 #include <yoke/yoke.hpp>
 
