@@ -21,6 +21,7 @@
 #include "lib/channel/slot.hpp"
 #include "lib/channel/worker_channel.hpp"
 #include "lib/system/warm_memory.hpp"
+#include "lib/wire/chunk.hpp"
 #include "lib/wire/large_buffer.hpp"
 #include "tests/support/sanitized.hpp"
 #include "yoke/yoke.hpp"
@@ -69,6 +70,62 @@ struct Pair {
     return text_of(result.outcome.bytes.view());
   }
 };
+
+/// The call of a chunk, as the worker's task loop makes it.
+class ChunkCall final : public Call {
+ public:
+  ChunkCall(WorkerChannel& channel, PackBuffer& result, std::atomic<std::uint8_t>& phase)
+      : Call({}, nullptr, result, phase), channel_(channel) {}
+  void publish() override {}
+  void begin_items(std::uint32_t value_size) override {
+    channel_.begin_items(value_size);
+    keep_values_at(channel_.keeping());
+  }
+  bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error) override {
+    const bool room = channel_.keep_item(value, error);
+    keep_values_at(channel_.keeping());
+    return room;
+  }
+
+ private:
+  WorkerChannel& channel_;
+};
+
+TEST(Channel, B12_each_item_is_seen_once_it_is_done) {
+  Pair pair;
+  EXPECT_EQ(pair.push("chunk"), ParentChannel::Push::done);
+  ASSERT_TRUE(pair.worker->next());
+  PackBuffer result;
+  std::atomic<std::uint8_t> phase{0};
+  ChunkCall call(*pair.worker, result, phase);
+  constexpr std::uint64_t room = ChunkProgress::capacity / sizeof(std::uint64_t);
+  detail::ChunkResult chunk(call, room + 10, sizeof(std::uint64_t));
+  std::uint64_t errors = 0;
+  std::uint64_t done = 0;
+  for (bool goes_on = true; goes_on; ++done) {
+    ASSERT_EQ(pair.parent.chunk_progress(0).items, done);
+    std::memcpy(result.extend(sizeof done), &done, sizeof done);
+    const bool throws = done % 1000 == 2 || done % 1000 == 3;
+    if (throws) try {
+        throw std::runtime_error("no");
+      } catch (...) {
+        chunk.item_threw(done, Phase::run);
+        ++errors;
+      }
+    goes_on = throws ? chunk.item_done() : chunk.value_done<sizeof(std::uint64_t)>();
+  }
+  const wire::ChunkPart kept = pair.parent.chunk_progress(0);
+  EXPECT_EQ(kept.items, done - 1) << "the last one had no room";
+  EXPECT_LT(kept.items, room);
+  EXPECT_EQ(kept.error_count, errors);
+  EXPECT_FALSE(kept.errors.empty());
+  ASSERT_EQ(kept.values.size(), kept.items * sizeof(std::uint64_t));
+  for (std::uint64_t i = 0; i < kept.items; ++i) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, kept.values.data() + i * sizeof value, sizeof value);
+    ASSERT_EQ(value, i);
+  }
+}
 
 /// Open sockets, by their numbers.
 std::vector<int> sockets() {

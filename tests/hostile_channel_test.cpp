@@ -411,6 +411,32 @@ TEST(HostileChannel, C9_times_that_cannot_be) {
   EXPECT_EQ(hostile.parent.heartbeat_ns(), 0);
 }
 
+TEST(HostileChannel, C9_more_items_of_a_chunk_than_there_is_room_for) {
+  Hostile hostile;
+  ChunkProgress& progress = hostile.segment().chunk;
+  const auto seen = [&](std::uint32_t value_size, std::uint64_t values, std::uint64_t errors, std::uint64_t before, std::uint64_t more) {
+    progress.value_size = value_size;
+    progress.steps[0] = {.items = 1, .values = values, .errors = errors, .error_count = 0, .values_before = before};
+    progress.current.store(0);
+    progress.more_values.store(more);
+    progress.position.store(1);
+    return hostile.parent.chunk_progress(0);
+  };
+  constexpr std::uint64_t room = ChunkProgress::capacity;
+  EXPECT_EQ(seen(8, 8, 0, 0, 3).items, 4U);
+  EXPECT_EQ(seen(8, 8, 0, 0, 3).values.size(), 32U);
+  EXPECT_EQ(seen(8, 0, 0, 0, room / 8).values.size(), room);
+  EXPECT_EQ(seen(8, 0, 0, 0, room / 8 + 1).items, 0U);
+  EXPECT_EQ(seen(8, 8, 0, 0, room / 8).items, 0U);
+  EXPECT_EQ(seen(8, 0, 8, 0, room / 8).items, 0U);
+  EXPECT_EQ(seen(8, 8, 0, 3, 2).items, 0U) << "fewer than before";
+  EXPECT_EQ(seen(UINT32_MAX, 8, 0, 0, 1).items, 0U) << "packed values have no such size";
+  EXPECT_EQ(seen(8, room + 1, 0, 0, 0).items, 0U);
+  EXPECT_EQ(seen(8, 0, UINT64_MAX, 0, 0).items, 0U);
+  EXPECT_EQ(seen(0, 0, 0, 0, 1000).items, 1001U);
+  EXPECT_EQ(seen(0, 0, 0, 0, 1000).values.size(), 0U);
+}
+
 TEST(HostileChannel, C9_a_segment_of_ones_or_of_noise) {
   std::mt19937_64 random(1);
   for (int round = 0; round < 200; ++round) {
@@ -430,6 +456,7 @@ TEST(HostileChannel, C9_a_segment_of_ones_or_of_noise) {
     hostile.parent.ready();
     hostile.parent.phase();
     for (std::uint64_t p = 0; p < 5; ++p) hostile.parent.started(p);
+    hostile.parent.chunk_progress(0);
     hostile.push("y");
     hostile.parent.ring();
     hostile.parent.ask_to_stop();

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <msgpack.hpp>
 #include <span>
@@ -55,6 +56,13 @@ class YOKE_API ResultScope {
 
 class YOKE_API Call {
  public:
+  /// Where keep_value() keeps values, and counts them. Null: nowhere.
+  struct Keeping {
+    std::byte* next = nullptr;
+    std::byte* end = nullptr;
+    std::atomic<std::uint64_t>* items = nullptr;
+  };
+
   Call(std::span<const std::byte> arguments, const void* target, PackBuffer& result, std::atomic<std::uint8_t>& phase,
        const Reducers* result_reducers = nullptr)
       : arguments_(arguments),
@@ -77,12 +85,22 @@ class YOKE_API Call {
   virtual void begin_items(std::uint32_t value_size);
   /// What an item brought, kept where this process's end does not reach it. False: there is no room for another.
   virtual bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error);
+  /// The same of an item that has brought a plain value and no error, where that costs no call; false: keep_item() is to be asked.
+  template <std::size_t size>
+  bool keep_value(const std::byte* value) noexcept {
+    if (!keeping_.items || static_cast<std::size_t>(keeping_.end - keeping_.next) < size) return false;
+    if constexpr (size != 0) std::memcpy(keeping_.next, value, size);
+    keeping_.next += size;
+    keeping_.items->store(keeping_.items->load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    return true;
+  }
   /// The result that is published next is of some items only; the others are left to a further call.
   void leave_rest() noexcept { leaves_rest_ = true; }
 
  protected:
   void begin_at(std::uint64_t item) noexcept { first_item_ = item; }
   bool leaves_rest() const noexcept { return leaves_rest_; }
+  void keep_values_at(const Keeping& keeping) noexcept { keeping_ = keeping; }
 
  private:
   std::span<const std::byte> arguments_;
@@ -92,6 +110,7 @@ class YOKE_API Call {
   const Reducers* result_reducers_;
   std::uint64_t first_item_ = 0;
   bool leaves_rest_ = false;
+  Keeping keeping_;
 };
 
 }  // namespace yoke

@@ -41,6 +41,15 @@ class YOKE_API ChunkResult {
   void item_threw(std::size_t index, Phase phase);  // in a catch block
   /// After each item, whose value is in the call's result. False: the others are left for later.
   bool item_done();
+  /// The same of one whose value, if it has one, is the last `size` bytes of the result, as they are.
+  template <std::size_t size>
+  bool value_done() {
+    const bool last = done_ + 1 + call_.first_item() == count_;  // the result comes at once
+    if (last || errors_.size() != kept_errors_ || !call_.keep_value<size>(out().data() + kept_)) return item_done();
+    ++done_;
+    kept_ += size;
+    return true;
+  }
   void finish();
 
  private:
@@ -60,11 +69,15 @@ class YOKE_API ChunkResult {
 class YOKE_API ChunkReader {
  public:
   ChunkReader(const Task& task, std::size_t count);
+  bool all_have_values() const noexcept { return !errors_ && !lost_; }
   /// Null if the item returned a value.
   std::exception_ptr error(std::size_t index) const;
   std::span<const std::byte> values() const noexcept { return values_; }
   /// One of plain values of that size, which is not 0.
-  std::span<const std::byte> value(std::size_t index, std::size_t size) const;
+  std::span<const std::byte> value(std::size_t index, std::size_t size) const {
+    if (values_.size() / size <= index) throw_wrong_message_size(values_.size(), (index + 1) * size);
+    return values_.subspan(index * size, size);
+  }
 
  private:
   const Task& task_;
@@ -173,7 +186,7 @@ struct ChunkType : TaskType<F, A...> {
       for (std::size_t i = call.first_item(); i < count; ++i) {
         All all = Values<All>::unpack_plain(body.subspan(i * size, size));
         run_item(call, all, chunk, i);
-        if (!chunk.item_done()) break;
+        if (!done(chunk)) break;
       }
     } else {
       run_items(call, body, count, chunk, {});
@@ -208,6 +221,14 @@ struct ChunkType : TaskType<F, A...> {
       }
       if (!chunk.item_done()) break;
     }
+  }
+  static bool done(ChunkResult& chunk) {
+    if constexpr (std::is_void_v<Result>)
+      return chunk.value_done<0>();
+    else if constexpr (plain_result)
+      return chunk.value_done<sizeof(Result)>();
+    else
+      return chunk.item_done();
   }
   static void finish(Call& call, ChunkResult& chunk) {
     call.enter(Phase::encode);
@@ -274,7 +295,8 @@ class MapResults {
       run_->await(*chunk_);
       reader_.emplace(*chunk_->task, chunk_->count);
     }
-    if (auto error = reader_->error(index_)) std::rethrow_exception(error);
+    if (!reader_->all_have_values())
+      if (auto error = reader_->error(index_)) std::rethrow_exception(error);
     if constexpr (std::is_void_v<R>) {
       return;
     } else {

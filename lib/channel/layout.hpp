@@ -92,11 +92,13 @@ struct ChunkProgress {
     std::uint64_t values;  // bytes
     std::uint64_t errors;  // bytes
     std::uint32_t error_count;
+    std::uint64_t values_before;  // of `more_values`, counted in this step
   };
   std::atomic<std::uint64_t> position;  // of the task, + 1; stored when all below is this task's
   std::atomic<std::uint32_t> current;   // the step that holds, modulo 2; stored when it is written
   std::uint32_t value_size;
   Step steps[2];
+  std::atomic<std::uint64_t> more_values;  // items without an error whose value of value_size bytes was kept after the step
   std::byte content[capacity];  // values from the front, errors from the back
 };
 
@@ -134,7 +136,7 @@ struct Bootstrap {
 };
 
 /// Changes with every change of this file.
-inline constexpr std::uint32_t layout_version = 9;
+inline constexpr std::uint32_t layout_version = 10;
 
 // Looks before sleeping: where cores are scarce, and where one is free for each that spins. There, a worker whose tasks come
 // at short intervals spins on until the next; one whose tasks are rare makes room soon for its caller, which may be waiting

@@ -459,11 +459,14 @@ wire::ChunkPart ParentChannel::chunk_progress(std::uint64_t position) const noex
   const ChunkProgress::Step& step = progress.steps[progress.current.load(std::memory_order_acquire) % 2];
   const std::uint64_t values = read_once(step.values);
   const std::uint64_t errors = read_once(step.errors);
+  const std::uint32_t value_size = read_once(progress.value_size);
   if (values > ChunkProgress::capacity || errors > ChunkProgress::capacity - values) return {};
-  return {.items = read_once(step.items),
-          .value_size = read_once(progress.value_size),
+  const std::uint64_t more = progress.more_values.load(std::memory_order_acquire) - read_once(step.values_before);
+  if (value_size != 0 && more > (ChunkProgress::capacity - errors - values) / value_size) return {};
+  return {.items = read_once(step.items) + more,
+          .value_size = value_size,
           .error_count = read_once(step.error_count),
-          .values = {progress.content, values},
+          .values = {progress.content, values + more * value_size},
           .errors = {progress.content + ChunkProgress::capacity - errors, errors}};
 }
 

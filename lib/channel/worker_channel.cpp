@@ -8,12 +8,14 @@
 #include <cstring>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "lib/channel/slot.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/pause.hpp"
 #include "lib/system/prefetch.hpp"
 #include "lib/system/warm_memory.hpp"
+#include "lib/wire/chunk.hpp"
 #include "lib/wire/shared_memory.hpp"
 #include "yoke/error.hpp"
 
@@ -295,12 +297,17 @@ void WorkerChannel::begin_items(std::uint32_t value_size) noexcept {
   kept_ = {};
   progress.value_size = value_size;
   progress.steps[0] = kept_;
+  progress.more_values.store(0, std::memory_order_relaxed);
   progress.current.store(0, std::memory_order_relaxed);
   progress.position.store(position_ + 1, std::memory_order_release);
 }
 
 bool WorkerChannel::keep_item(std::span<const std::byte> value, std::span<const std::byte> error) noexcept {
   ChunkProgress& progress = segment_->chunk;
+  const std::uint64_t now = progress.more_values.load(std::memory_order_relaxed);
+  const std::uint64_t more = now - std::exchange(kept_.values_before, now);
+  kept_.items += more;
+  kept_.values += more * progress.value_size;
   const std::size_t room = ChunkProgress::capacity - kept_.values - kept_.errors;
   if (value.size() > room || error.size() > room - value.size()) return false;
   if (!value.empty()) std::memcpy(progress.content + kept_.values, value.data(), value.size());
@@ -315,6 +322,14 @@ bool WorkerChannel::keep_item(std::span<const std::byte> value, std::span<const 
   progress.steps[next % 2] = kept_;
   progress.current.store(next, std::memory_order_release);
   return true;
+}
+
+Call::Keeping WorkerChannel::keeping() noexcept {
+  ChunkProgress& progress = segment_->chunk;
+  if (progress.value_size == wire::packed_values) return {};
+  return {.next = progress.content + kept_.values,
+          .end = progress.content + ChunkProgress::capacity - kept_.errors,
+          .items = &progress.more_values};
 }
 
 void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {

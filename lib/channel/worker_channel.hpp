@@ -22,6 +22,7 @@
 #include "lib/system/memfd.hpp"
 #include "lib/wire/function_table.hpp"
 #include "lib/wire/large_buffer.hpp"
+#include "yoke/call.hpp"
 #include "yoke/pack_buffer.hpp"
 
 namespace yoke::channel {
@@ -62,6 +63,8 @@ class WorkerChannel {
   // Of a chunk: what each item brought, so that this process's death costs the item that it runs.
   void begin_items(std::uint32_t value_size) noexcept;
   bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error) noexcept;  // false: no room
+  /// Where the next values of items may be kept directly; see Call::keep_value().
+  Call::Keeping keeping() noexcept;
   /// Hands over the result of that task.
   void publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns);
 

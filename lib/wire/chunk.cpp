@@ -205,10 +205,5 @@ std::exception_ptr ChunkReader::error(std::size_t index) const {
                                  : unpack_exception_object(*found->second, task_.worker_pid(), task_.name());
 }
 
-std::span<const std::byte> ChunkReader::value(std::size_t index, std::size_t size) const {
-  if (values_.size() / size <= index) throw_wrong_message_size(values_.size(), (index + 1) * size);
-  return values_.subspan(index * size, size);
-}
-
 }  // namespace detail
 }  // namespace yoke

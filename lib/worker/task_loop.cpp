@@ -40,10 +40,15 @@ class RunningTask final : public Call {
   }
 
   void publish() override { publish(leaves_rest() ? channel::ResultKind::part : channel::ResultKind::value); }
-  void begin_items(std::uint32_t value_size) override { channel_.begin_items(value_size); }
+  void begin_items(std::uint32_t value_size) override {
+    channel_.begin_items(value_size);
+    keep_values_at(channel_.keeping());
+  }
   bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error) override {
     // Shared memory that a value speaks of reaches the parent with a result only.
-    return result().held().empty() && channel_.keep_item(value, error);
+    const bool room = result().held().empty() && channel_.keep_item(value, error);
+    keep_values_at(channel_.keeping());
+    return room;
   }
   void publish(channel::ResultKind kind) {
     YOKE_FAULT_POINT(before_publish);
