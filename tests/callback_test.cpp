@@ -1,4 +1,6 @@
 // A6, A7, A15, I19: callbacks. For every pool.
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <future>
@@ -280,6 +282,36 @@ TEST_P(CallbackTest, I19_so_many_priorities) {
     for (auto future = futures.rbegin(); future != futures.rend(); ++future) future->cancel();
     board.add(gate);
   });
+}
+
+TEST_P(CallbackTest, A7_a_callback_that_ends_its_thread_costs_no_other) {
+  std::atomic<int> told{0};
+  yoke::set_error_handler([&](const std::exception_ptr&) { ++told; });
+  for (int i = 0; i < 3; ++i) {
+    const auto future = executor->submit(add_one, i);
+    future.add_done_callback([](const auto&) { ::pthread_cancel(::pthread_self()); });
+    future.add_done_callback([](const auto&) { ::pthread_exit(nullptr); });
+    future.add_done_callback([&](const auto&) { notes.add("called"); });
+  }
+  notes.wait(3);
+  EXPECT_EQ(told, 3);
+}
+
+TEST_P(CallbackTest, A7_a_callback_that_throws_what_has_no_text) {
+  struct Silent : std::exception {
+    const char* what() const noexcept override { return nullptr; }
+  };
+  may_write_stderr();
+  const auto future = executor->submit(add_one, 1);
+  future.add_done_callback([](const auto&) { throw Silent(); });
+  future.add_done_callback([&](const auto&) { notes.add("called"); });
+  notes.wait(1);
+  try {
+    executor->submit([] { throw Silent(); }).get();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const std::exception& error) {
+    EXPECT_EQ(std::string(error.what()).find("null"), std::string::npos);
+  }
 }
 
 }  // namespace

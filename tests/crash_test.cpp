@@ -1,5 +1,6 @@
 // A7, C1, C3 to C7, C10 to C12: what a worker's death costs, and what it does not.
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <future>
@@ -436,6 +437,56 @@ TEST_F(CrashTest, C12_a_hundred_deaths_by_default) {
   for (const auto& future : futures) EXPECT_THROW(soon(future).result(), yoke::BrokenProcessPool);
   wait_until([&] { return !pool->pool()->accepting(); }, "the pool to break");
   EXPECT_EQ(pool->stats().deaths, 101U);
+}
+
+/// Forks; the child comes out of the function as its parent does. How it ended, as the parent saw it: 0 if with 0.
+int fork_and_come_back(bool by_throwing) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (by_throwing) throw std::runtime_error("the fork's");
+    return -1;
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+TEST_F(CrashTest, C9_a_fork_of_a_task_that_comes_out_of_it_ends_and_answers_nothing) {
+  for (int i = 0; i < 10; ++i)
+    for (const bool by_throwing : {false, true}) EXPECT_EQ(soon(pool->submit(fork_and_come_back, by_throwing)).get(), 0);
+  const std::vector<char> ways(100, 0);
+  const std::vector<int> none(100, 0);
+  EXPECT_EQ(pool->map([](char) { return fork_and_come_back(false); }, ways).get(), none);
+  EXPECT_EQ(pool->map([](char) { return std::to_string(fork_and_come_back(true)); }, ways).get(), std::vector<std::string>(100, "0"));
+  EXPECT_THROW(soon(pool->submit(die, SIGKILL)).result(), yoke::TerminatedWorkerError) << "no fork serves in its place";
+  EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+}
+
+TEST_F(CrashTest, C2_an_exit_code_of_0_is_told_as_well) {
+  for (const int code : {0, 3}) {
+    for (int i = 0; i < 30; ++i) {
+      const auto future = pool->submit([](int how) { ::_exit(how); }, code);
+      const auto error = thrown_by<yoke::TerminatedWorkerError>([&] { soon(future).result(); });
+      ASSERT_TRUE(error);
+      EXPECT_NE(std::string(error->what()).find("exited with code " + std::to_string(code)), std::string::npos) << error->what();
+    }
+  }
+}
+
+TEST_F(CrashTest, C9_a_worker_whose_descriptors_a_task_closed_is_replaced) {
+  restart({.max_workers = 1});
+  soon(pool->submit([] { ::close_range(3, ~0U, 0); })).result();
+  const auto lengthen = [](int n) { return std::string(static_cast<std::size_t>(n), 'x'); };
+  int failed = 0;
+  for (int i = 0; i < 5; ++i) {
+    try {
+      EXPECT_EQ(soon(pool->submit(lengthen, 1'000'000)).get().size(), 1'000'000U);
+    } catch (const yoke::SerializationError& error) {
+      EXPECT_NE(std::string(error.what()).find("Bad file descriptor"), std::string::npos) << error.what();
+      ++failed;
+    }
+  }
+  EXPECT_LE(failed, 1);
 }
 
 }  // namespace

@@ -85,6 +85,12 @@ TEST_F(Places, I14_a_plug_in_in_its_next_version_runs_that_version) {
   EXPECT_EQ(said, right);
 }
 
+TEST_F(Places, I14_a_plug_in_works_while_it_is_opened_and_closed) {
+  const std::string file = child_path("") + "loading_plug_in.so";
+  EXPECT_EQ(run({"loading", file}), (Lines{"44", "closed"}));
+  EXPECT_EQ(run({"loading", file, "after another pool"}), (Lines{"44", "closed"}));
+}
+
 TEST_F(Places, I15_the_environment_changes_all_the_time) { EXPECT_EQ(run({"environment"}), Lines{"over"}); }
 TEST_F(Places, I15_a_worker_has_the_environment_of_the_call_that_found_it_missing) {
   EXPECT_EQ(run({"environment_of_workers"}), (Lines{"before", "after", "(none)"}));

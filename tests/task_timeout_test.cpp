@@ -261,4 +261,32 @@ TEST_F(TaskTimeout, B10_a_pool_that_breaks_ends_a_map) {
   EXPECT_THROW(pool->map(add_one, input), yoke::BrokenProcessPool);
 }
 
+TEST_F(TaskTimeout, C8_limits_without_end_are_none) {
+  constexpr auto never = std::chrono::milliseconds::max();
+  restart({.max_workers = 1, .timeout = never, .start_timeout = never, .kill_grace = never});
+  EXPECT_EQ(soon(pool->submit({.timeout = never}, add_one, 1)).get(), 2);
+  const auto busy = pool->submit({.timeout = never}, spin_until, board, gate);
+  const auto behind = pool->submit({.timeout = never}, add_one, 2);
+  board.wait_for(entered, 1);
+  EXPECT_EQ(pool->map({.task = {.timeout = never}}, add_one, std::vector<int>()).get(), std::vector<int>());
+  auto mapped = pool->map({.chunksize = 2, .task = {.timeout = never}}, add_one, std::vector{1, 2, 3});
+  std::this_thread::sleep_for(300ms);  // several liveness scans: each would find it late
+  board.add(gate);
+  EXPECT_EQ(soon(busy).result(), 0);
+  EXPECT_EQ(soon(behind).result(), 3);
+  EXPECT_EQ(mapped.get(), (std::vector{2, 3, 4}));
+  EXPECT_EQ(pool->stats().deaths, 0U);
+}
+
+TEST_F(TaskTimeout, C8_no_time_at_all_ends_whatever_has_begun) {
+  // A worker that begins at a bad moment was looked at again after the grace only: a task that takes less had its way.
+  restart({.max_workers = 2, .restart_budget = {.deaths = 1000}, .kill_grace = 60s});
+  for (const auto limit : {0ms, -5ms, std::chrono::milliseconds::min()}) {
+    for (int i = 0; i < 8; ++i) {
+      const auto future = pool->submit({.timeout = limit}, [] { std::this_thread::sleep_for(20s); });
+      EXPECT_THROW(soon(future).result(), yoke::TimeoutError);
+    }
+  }
+}
+
 }  // namespace

@@ -61,6 +61,8 @@ class YOKE_API Call {
     std::byte* next = nullptr;
     std::byte* end = nullptr;
     std::atomic<std::uint64_t>* items = nullptr;
+    const std::atomic<unsigned>* process = nullptr;  // which one this is: a fork of the worker keeps nothing
+    unsigned generation = 0;
   };
 
   Call(std::span<const std::byte> arguments, const void* target, PackBuffer& result, std::atomic<std::uint8_t>& phase,
@@ -89,6 +91,7 @@ class YOKE_API Call {
   template <std::size_t size>
   bool keep_value(const std::byte* value) noexcept {
     if (!keeping_.items || static_cast<std::size_t>(keeping_.end - keeping_.next) < size) return false;
+    if (keeping_.process->load(std::memory_order_relaxed) != keeping_.generation) return false;
     if constexpr (size != 0) std::memcpy(keeping_.next, value, size);
     keeping_.next += size;
     keeping_.items->store(keeping_.items->load(std::memory_order_relaxed) + 1, std::memory_order_release);

@@ -79,7 +79,7 @@ struct WorkerStatus {
   std::atomic<std::int64_t> heartbeat_ns;  // when its task last said that it is alive; 0: not yet
   std::atomic<std::uint64_t> tasks_done;
   std::atomic<std::int32_t> pid;
-  std::atomic<std::uint32_t> too_large;   // 1 once it was found above recycle_above between two tasks
+  std::atomic<std::uint32_t> too_large;   // 1 once it was found above recycle_above between two tasks, or has no control socket
   std::atomic<std::uint8_t> phase;        // yoke::Phase
   std::atomic<std::uint8_t> ready;        // 1 once start-up is over; the control socket says so too, for good
 };

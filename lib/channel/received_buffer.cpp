@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -14,8 +16,12 @@
 namespace yoke::channel {
 namespace {
 
-// Of the usual 1024 descriptors, and 65530 mappings, that a process may have.
-constexpr int most_descriptors = 64;
+// Of the usual 1024 descriptors, and 65530 mappings, that a process may have; of fewer descriptors a sixteenth.
+int most_descriptors() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 64;
+  return static_cast<int>(std::min<rlim_t>(64, limit.rlim_cur / 16));
+}
 constexpr int most_mappings = 16'384;
 std::atomic<int> descriptors{0};
 std::atomic<int> mappings{0};
@@ -32,7 +38,7 @@ Share Share::of(std::atomic<int>& taken, int most) noexcept {
 }
 
 ReceivedBuffer::ReceivedBuffer(system::UniqueFd descriptor, std::size_t size)
-    : share_(Share::of(descriptors, most_descriptors)), descriptor_(std::move(descriptor)), size_(size) {
+    : share_(Share::of(descriptors, most_descriptors())), descriptor_(std::move(descriptor)), size_(size) {
   if (!share_ && !map()) static_cast<void>(view());
 }
 

@@ -12,6 +12,7 @@
 
 #include "lib/channel/slot.hpp"
 #include "lib/system/fault_point.hpp"
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/pause.hpp"
 #include "lib/system/prefetch.hpp"
 #include "lib/system/warm_memory.hpp"
@@ -53,7 +54,7 @@ void WorkerChannel::announce_ready() {
   ring_watchdog();
 }
 
-void WorkerChannel::announce_too_large() noexcept {
+void WorkerChannel::announce_unfit() noexcept {
   segment_->status.too_large.store(1, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   ring_watchdog();
@@ -266,6 +267,7 @@ void WorkerChannel::hand_over(ControlKind kind, int descriptor, std::span<const 
       std::this_thread::sleep_for(try_again);
       continue;
     }
+    if (error == EBADF) announce_unfit();  // a task has closed the socket: this one fails, and others go to another worker
     throw std::system_error(error, std::system_category(), "handing over the memory of a result");
   }
   handed_over_.push_back(position_);
@@ -329,7 +331,9 @@ Call::Keeping WorkerChannel::keeping() noexcept {
   if (progress.value_size == wire::packed_values) return {};
   return {.next = progress.content + kept_.values,
           .end = progress.content + ChunkProgress::capacity - kept_.errors,
-          .items = &progress.more_values};
+          .items = &progress.more_values,
+          .process = &system::fork_generation_word(),
+          .generation = system::fork_generation()};
 }
 
 void WorkerChannel::publish(ResultKind kind, PackBuffer& result, std::uint32_t elapsed_ns) {

@@ -44,8 +44,8 @@ class WorkerChannel {
   const system::Word& end_word() const noexcept { return segment_->end; }
   /// Bytes of memory of its own above which the worker is to be replaced; 0: no limit.
   std::uint64_t recycle_above() const noexcept { return segment_->recycle_above.load(std::memory_order_relaxed); }
-  /// Between two tasks: it was found above.
-  void announce_too_large() noexcept;
+  /// It is to be replaced once what it has begun is done: it is above that limit, or a task has closed its control socket.
+  void announce_unfit() noexcept;
   /// Wakes the parent's watchdog, whatever it waits for. Async-signal-safe.
   void ring_watchdog() noexcept;
 

@@ -1,5 +1,7 @@
 #include "lib/executor/callback_thread.hpp"
 
+#include <cxxabi.h>
+
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
@@ -11,6 +13,7 @@
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/thread.hpp"
 #include "lib/wire/printable.hpp"
+#include "yoke/error.hpp"
 #include "yoke/future.hpp"
 
 namespace yoke {
@@ -39,10 +42,7 @@ class CallbackThread {
 
   void post(std::function<void()> job) {
     const std::lock_guard lock(mutex_);
-    if (!started_) {
-      system::start_thread(name_, [this] { run(); }).detach();
-      started_ = true;
-    }
+    start();
     jobs_.push_back(std::move(job));
     changed_.notify_all();
   }
@@ -54,6 +54,20 @@ class CallbackThread {
   }
 
  private:
+  void start() {
+    if (started_) return;
+    system::start_thread(name_, [this] { run(); }).detach();
+    started_ = true;
+  }
+  /// The job ends this thread, by pthread_exit: the others go on with another one.
+  void go_on_without_me() {
+    report_error(std::make_exception_ptr(Error("it ended its thread (pthread_exit); those to come run on another one")));
+    const std::lock_guard lock(mutex_);
+    busy_ = started_ = false;
+    id_ = {};
+    if (!jobs_.empty()) start();
+    changed_.notify_all();
+  }
   void run() {
     const unsigned generation = system::fork_generation();
     std::unique_lock lock(mutex_);
@@ -66,6 +80,9 @@ class CallbackThread {
       lock.unlock();
       try {
         job();
+      } catch (const abi::__forced_unwind&) {
+        if (generation == system::fork_generation()) go_on_without_me();
+        throw;
       } catch (...) {
         report_error(std::current_exception());
       }
@@ -113,7 +130,7 @@ void print_error(const std::exception_ptr& error, const char* what_happened) noe
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
-    const std::string text = wire::printable(e.what(), wire::Lines::one, wire::most_text);
+    const std::string text = wire::printable(wire::text_of(e), wire::Lines::one, wire::most_text);
     std::fprintf(stderr, "yoke: %s: %s\n", what_happened, text.c_str());
   } catch (...) {
     std::fprintf(stderr, "yoke: %s: something that is no std::exception\n", what_happened);

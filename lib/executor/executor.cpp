@@ -30,10 +30,7 @@ pool::EventSink sink_of(const std::shared_ptr<Observer>& observer) {
   };
 }
 
-bool in_process_wanted() {
-  const char* value = system::own_variable("YOKE_IN_PROCESS");
-  return value && std::string_view(value) == "1";
-}
+bool in_process_wanted() { return system::own_variable("YOKE_IN_PROCESS") == "1"; }
 
 }  // namespace
 

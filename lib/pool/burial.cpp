@@ -27,6 +27,7 @@ void let_go_of_memory() {
 
 constexpr std::chrono::seconds core_patience{60};  // for a core file
 constexpr std::chrono::seconds end_patience{60};   // for memory that is given back, or a kernel that is busy
+constexpr std::chrono::seconds status_patience{1};  // with a process that is on its way to its end
 constexpr int most_deaths_before = 3;              // of ready workers, before they began the task that was first in line
 
 std::string describe(const system::ExitStatus& status) {
@@ -37,8 +38,7 @@ std::string describe(const system::ExitStatus& status) {
 
 /// A worker that stops itself for a debugger has any time.
 bool stops_for_debugger() {
-  static const char* const stop = system::own_variable("YOKE_WORKER_STOP");
-  static const bool stops = stop && std::string_view(stop) == "1";
+  static const bool stops = system::own_variable("YOKE_WORKER_STOP") == "1";
   return stops;
 }
 
@@ -52,13 +52,13 @@ void LocalPool::note_ready(Worker& worker, Clock::time_point now) {
 }
 
 bool LocalPool::start_takes_too_long(const Worker& worker, Clock::time_point now) const {
-  return !worker.was_ready && now >= worker.started_at + options_.start_timeout && !stops_for_debugger();
+  return !worker.was_ready && now >= time_after(worker.started_at, options_.start_timeout) && !stops_for_debugger();
 }
 
 /// It is ready, has nothing else to do, and does not begin what it has, or says so.
 bool LocalPool::begins_nothing(const Worker& worker, Clock::time_point now) const {
   return worker.was_ready && worker.progress.unbegun_for_long() &&
-         now >= worker.progress.first_since() + options_.start_timeout && !stops_for_debugger();
+         now >= time_after(worker.progress.first_since(), options_.start_timeout) && !stops_for_debugger();
 }
 
 /// True if the worker's life notice says that it has ended, or no longer says that it lives.
@@ -109,6 +109,14 @@ void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough)
     take_roll_call(worker, now);
 }
 
+/// A death that somebody is told of waits for its status: the exit code 0 shows when the worker's memory is gone, and so does any
+/// other of a worker that may not be traced.
+bool LocalPool::end_is_unclear(Worker& worker, Clock::time_point now) const {
+  if ((worker.idle() && worker.was_ready) || worker.process.early_status() || worker.channel.last_words().signal) return false;
+  if (!worker.unclear_since) worker.unclear_since = now;
+  return now - *worker.unclear_since < status_patience;
+}
+
 /// Looks for workers that have ended. Their notices are looked at always; the processes themselves, which takes system
 /// calls, now and then: for those that end before or without a notice.
 void LocalPool::bury_dead(Clock::time_point now) {
@@ -126,9 +134,13 @@ void LocalPool::bury_dead(Clock::time_point now) {
       worker.noticed_at = now;
       let_go_of_memory();
     }
-    const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed;
-    if ((look && worker.process.dying_or_dead()) || (worker.give_up_at && now >= *worker.give_up_at)) {
-      bury(i);
+    const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed || worker.unclear_since;
+    const bool given_up = worker.give_up_at && now >= *worker.give_up_at;
+    if (given_up || (look && worker.process.dying_or_dead())) {
+      if (!given_up && end_is_unclear(worker, now))
+        ++i;
+      else
+        bury(i);
       continue;
     }
     if (worker.mode != WorkerMode::doomed) doom_unfit(worker, now, thorough);

@@ -34,7 +34,7 @@ bool LocalPool::collect_from(Worker& worker) {
   if (worker.idle()) may_be_imbalanced_ = true;  // it can run what waits elsewhere
   if (worker.idle() && options_.timeout) {
     worker.idle_since = Clock::now();
-    watch_at_latest(worker.idle_since + *options_.timeout);
+    watch_at_latest(time_after(worker.idle_since, *options_.timeout));
   }
   return true;
 }

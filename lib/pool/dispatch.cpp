@@ -133,7 +133,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
   if (options_.max_tasks_per_worker && worker.given >= static_cast<std::uint64_t>(*options_.max_tasks_per_worker))
     ask_to_leave(worker);
   if (task.has_options() && task.options().timeout) {
-    const auto due = Clock::now() + *task.options().timeout;
+    const auto due = time_after(Clock::now(), *task.options().timeout);
     worker.look_at = std::min(worker.look_at.value_or(due), due);
     watch_at_latest(due);
   }
@@ -252,7 +252,7 @@ void LocalPool::note_unbegun(Worker& worker, const Task& task, std::uint64_t pos
   if (!worker.was_ready || !progress.of(position) || !progress.unbegun() || !task.options().timeout) return;
   auto& first_in_line = history_of_[&task].first_in_line;
   first_in_line = std::min(first_in_line.value_or(progress.first_since()), progress.first_since());
-  const auto end = *first_in_line + *task.options().timeout + options_.kill_grace;
+  const auto end = time_after(time_after(*first_in_line, *task.options().timeout), options_.kill_grace);
   if (worker.mode != WorkerMode::serving) return;
   ask_to_leave(worker);
   worker.kill_at = end;

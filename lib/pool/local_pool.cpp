@@ -36,8 +36,7 @@ int checked_size(int max_workers) {
 }
 
 int allowed_depth() {
-  const char* text = system::own_variable("YOKE_MAX_DEPTH");
-  const int value = text ? std::atoi(text) : 0;
+  const int value = std::atoi(system::own_variable("YOKE_MAX_DEPTH").value_or("").c_str());
   return value > 0 ? value : 10;
 }
 

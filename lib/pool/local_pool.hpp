@@ -21,6 +21,7 @@
 #include "lib/pool/backlog.hpp"
 #include "lib/pool/event.hpp"
 #include "lib/pool/failure.hpp"
+#include "lib/pool/time_after.hpp"
 #include "lib/pool/worker.hpp"
 #include "lib/system/memfd.hpp"
 #include "lib/system/memory_pressure.hpp"
@@ -137,6 +138,7 @@ class LocalPool final : public Pool,
   bool life_notice_changed(Worker& worker);
   void take_roll_call(Worker& worker, Clock::time_point now);
   void doom_unfit(Worker& worker, Clock::time_point now, bool thorough);
+  bool end_is_unclear(Worker& worker, Clock::time_point now) const;
   void bury_dead(Clock::time_point now);
   void bury(std::size_t index);
   void blame_first(Worker& worker);

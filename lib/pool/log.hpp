@@ -18,8 +18,7 @@ enum class LogLevel { off, info, debug };
 /// From the environment, asked for once.
 inline LogLevel log_level() {
   static const LogLevel level = [] {
-    const char* value = system::own_variable("YOKE_LOG");
-    const std::string_view name = value ? value : "";
+    const std::string name = system::own_variable("YOKE_LOG").value_or("");
     return name == "debug" ? LogLevel::debug : name == "info" ? LogLevel::info : LogLevel::off;
   }();
   return level;

@@ -233,7 +233,7 @@ void LocalPool::retire_surplus(Clock::time_point now) {
 Clock::time_point LocalPool::leaves_at(const Worker& worker) const {
   if (!options_.timeout || options_.spawn_eagerly || !worker.was_ready || (worker.spare && staff() != 0))
     return Clock::time_point::max();
-  return worker.idle_since + *options_.timeout;
+  return time_after(worker.idle_since, *options_.timeout);
 }
 
 /// Once what it has is done, it ends by itself.
@@ -260,7 +260,7 @@ void LocalPool::doom(Worker& worker, Doom cause, const std::string& reason) {
     take_back_unstarted(worker);
     if (gently) {
       worker.process.signal(SIGTERM);  // if that may not be sent, SIGKILL tells
-      worker.kill_at = Clock::now() + options_.kill_grace;
+      worker.kill_at = time_after(Clock::now(), options_.kill_grace);
     }
   }
   if (!gently) kill(worker);
@@ -273,7 +273,7 @@ void LocalPool::kill(Worker& worker) {
   worker.kill_at.reset();
   worker.cannot_be_killed = worker.process.signal_group(SIGKILL);
   if (!worker.give_up_at)
-    worker.give_up_at = Clock::now() + (worker.cannot_be_killed ? Clock::duration(options_.kill_grace) : kill_patience);
+    worker.give_up_at = worker.cannot_be_killed ? time_after(Clock::now(), options_.kill_grace) : Clock::now() + kill_patience;
   if (!worker.cannot_be_killed || !life_page_) return;
   worker.channel.ask_to_end();
   for (const auto& notice : *reinterpret_cast<const worker::ParentLife*>(life_page_.data()))
@@ -284,7 +284,7 @@ void LocalPool::kill(Worker& worker) {
 void LocalPool::advance_ladders(Clock::time_point now) {
   for (const auto& worker : workers_) {
     if (worker->mode == WorkerMode::leaving && worker->idle() && !worker->kill_at)
-      worker->kill_at = now + options_.kill_grace;
+      worker->kill_at = time_after(now, options_.kill_grace);
     if (worker->cannot_be_killed)
       kill(*worker);  // its lifeline may have been about to sleep
     else if (worker->kill_at && now >= *worker->kill_at)

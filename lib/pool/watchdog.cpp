@@ -118,7 +118,8 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   for (const auto& worker : workers_) {
     if (worker->kill_at) at_latest(*worker->kill_at);
     if (worker->look_at) at_latest(*worker->look_at);
-    if (!worker->was_ready || (worker->mode == WorkerMode::doomed && !worker->kill_at)) at_latest(now + look_again);
+    if (!worker->was_ready || worker->unclear_since || (worker->mode == WorkerMode::doomed && !worker->kill_at))
+      at_latest(now + look_again);
     if (!worker->idle() || worker->hangs || !quiet_) at_latest(next_roll_call_);
     if (!worker->idle() && options_.max_worker_memory) at_latest(next_memory_look_);
     if (worker->mode == WorkerMode::serving && worker->idle() && leaves_at(*worker) != Clock::time_point::max())
@@ -231,15 +232,15 @@ Clock::time_point LocalPool::due(Worker& worker, std::uint64_t position, const T
                                  Clock::time_point now) const {
   const Progress& progress = worker.progress;
   const auto limit = *task.options().timeout;
-  if (!progress.of(position) || !worker.was_ready) return now + limit;
+  if (!progress.of(position) || !worker.was_ready) return time_after(now, limit);
   if (progress.begun_since()) {
     const auto chunk = wire::chunk_arguments(task);
-    return (chunk ? start_of_item(worker, position, chunk->count, now) : start_of_first(worker)) + limit;
+    return time_after(chunk ? start_of_item(worker, position, chunk->count, now) : start_of_first(worker), limit);
   }
   const auto history = history_of_.find(&task);
   const auto before = history == history_of_.end() ? std::nullopt : history->second.first_in_line;
   const auto since = std::min(before.value_or(progress.first_since()), progress.first_since());
-  return std::max(since + limit + options_.kill_grace, progress.unbegun_for_long() ? since : now + roll_call);
+  return std::max(time_after(time_after(since, limit), options_.kill_grace), progress.unbegun_for_long() ? since : now + roll_call);
 }
 
 /// The worker is asked when the time of one of its tasks could be over.
@@ -255,7 +256,9 @@ void LocalPool::check_task_timeouts(Worker& worker, Clock::time_point now) {
     if (time <= now) return end_late(worker, p, task);
     const auto limit = *task->options().timeout;
     const auto chunk = wire::chunk_arguments(*task);
-    const auto look_at = chunk && chunk->count > 1 ? std::min(time, now + std::max(limit / looks_an_item, look_again)) : time;
+    // What is not begun may begin at any time, and items within a chunk do.
+    const bool begins = !worker.progress.begun_since() || (chunk && chunk->count > 1);
+    const auto look_at = begins ? std::min(time, time_after(now, std::max(limit / looks_an_item, look_again))) : time;
     worker.look_at = std::min(worker.look_at.value_or(look_at), look_at);
   }
 }
@@ -267,7 +270,7 @@ void LocalPool::end_late(Worker& worker, std::uint64_t position, const TaskPtr& 
   if (take_back_first(worker, position)) {
     worker.blamed = late;
   } else if (!begun || !left_alone(worker, *late)) {
-    worker.look_at = Clock::now() + *late->options().timeout;  // it has begun just now, or is over
+    worker.look_at = time_after(Clock::now(), std::max(*late->options().timeout, look_again));  // it has begun just now, or is over
     return;
   }
   // What may run again, or has items that do not, is settled at the worker's death: nothing must run twice at once.

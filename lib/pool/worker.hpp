@@ -61,6 +61,7 @@ struct Worker {
   bool was_ready = false;                    // its start is over
   bool told_ready = false;                   // to the observer
   std::uint64_t told_started = 0;            // position + 1 of the last task of which the observer was told
+  std::optional<Clock::time_point> unclear_since;  // it has ended, or does, and the kernel does not show how yet
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
   bool hangs = false;                        // it does not begin what it has: its start, or a destructor, takes long
   bool full = false;                         // takes no more until something of what it has is done or taken back

@@ -411,10 +411,10 @@ system::UniqueFd take_stream(int standard, int replacement) {
 
 }  // namespace
 
-bool agent_pending() noexcept { return system::own_variable(agent_variable) != nullptr; }
+bool agent_pending() noexcept { return system::own_variable(agent_variable).has_value(); }
 
 void run_agent() {
-  const std::string token = system::own_variable(agent_variable);
+  const std::string token = system::own_variable(agent_variable).value_or("");
   ::unsetenv(agent_variable);  // what this process starts is no agent
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGTERM, [](int signal) { ::_exit(128 + signal); });  // the first process of a container has no default action

@@ -39,8 +39,8 @@ void set_nonblocking(const system::UniqueFd& fd) { ::fcntl(fd.get(), F_SETFL, ::
 /// As a shell finds it.
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
-  const char* value = system::outranks_caller() ? nullptr : system::variable("PATH");
-  const std::string path = value ? value : "/usr/local/bin:/usr/bin:/bin";
+  const auto value = system::outranks_caller() ? std::nullopt : system::variable("PATH");
+  const std::string path = value.value_or("/usr/local/bin:/usr/bin:/bin");
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find(':', begin), path.size());
     const std::string folder = path.substr(begin, end - begin);

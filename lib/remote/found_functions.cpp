@@ -16,14 +16,14 @@ namespace {
 /// A module's description (its identity behind its length, and its path), with the path of the deployed one where there is no
 /// file at its own.
 std::vector<std::uint8_t> find_deployed(std::vector<std::uint8_t> description) {
-  const char* folder = system::own_variable(agent_libraries_variable);
+  const auto folder = system::own_variable(agent_libraries_variable);
   const std::size_t path_at = description.empty() ? 0 : 1 + std::size_t{description[0]};
   if (!folder || path_at == 0 || path_at >= description.size()) return description;
   const std::filesystem::path path(
       std::string(description.begin() + static_cast<std::ptrdiff_t>(path_at), description.end()));
   std::error_code none;
   if (std::filesystem::exists(path, none)) return description;
-  const std::string deployed = std::string(folder) + "/" + path.filename().string();
+  const std::string deployed = *folder + "/" + path.filename().string();
   description.resize(path_at);
   description.insert(description.end(), deployed.begin(), deployed.end());
   return description;

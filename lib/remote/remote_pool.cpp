@@ -16,8 +16,7 @@ namespace yoke {
 LostHostError::~LostHostError() = default;
 
 RemotePool::RemotePool(RemoteOptions options) {
-  const char* in_process = system::own_variable("YOKE_IN_PROCESS");
-  if (in_process && std::string_view(in_process) == "1") {
+  if (system::own_variable("YOKE_IN_PROCESS") == "1") {
     pool_ = make_in_process_pool(options.worker);
     return;
   }

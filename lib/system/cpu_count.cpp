@@ -76,8 +76,7 @@ int online(const CpuSources& sources) {
 }
 
 int limit_by_user(const CpuSources& sources) {
-  const char* variable = own_variable("YOKE_MAX_CPU_COUNT");
-  const auto number = parse_whole_number(sources.limit ? *sources.limit : variable != nullptr ? variable : "");
+  const auto number = parse_whole_number(sources.limit ? *sources.limit : own_variable("YOKE_MAX_CPU_COUNT").value_or(""));
   return number && *number >= 0 ? static_cast<int>(std::min<long long>(*number, no_limit)) : no_limit;
 }
 

@@ -49,14 +49,16 @@ std::shared_ptr<const Environment> environment() {
   return last.found;
 }
 
-const char* variable(const char* name) noexcept {
-  if (!on_own_thread()) return std::getenv(name);
-  thread_local std::shared_ptr<const Environment> all;
-  all = environment();
+std::optional<std::string> variable(const char* name) {
+  if (!on_own_thread()) {
+    const char* value = std::getenv(name);
+    return value ? std::optional<std::string>(value) : std::nullopt;
+  }
+  const auto all = environment();
   const std::size_t length = std::strlen(name);
   for (const std::string& entry : *all)
-    if (entry.size() > length && entry[length] == '=' && entry.starts_with(name)) return entry.c_str() + length + 1;
-  return nullptr;
+    if (entry.size() > length && entry[length] == '=' && entry.starts_with(name)) return entry.substr(length + 1);
+  return {};
 }
 
 }  // namespace yoke::system

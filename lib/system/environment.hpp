@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ bool on_own_thread() noexcept;
 void look_at_environment();
 /// As it was at the last look.
 std::shared_ptr<const Environment> environment();
-/// Of now on a thread of the program, else of the last look; nullptr if it is not set. Until the thread's next call.
-const char* variable(const char* name) noexcept;
+/// Of now on a thread of the program, else of the last look; empty if it is not set.
+std::optional<std::string> variable(const char* name);
 
 }  // namespace yoke::system

@@ -112,6 +112,8 @@ unsigned fork_generation() noexcept {
   return known.compare_exchange_strong(generation, fresh) ? fresh : generation;
 }
 
+const std::atomic<unsigned>& fork_generation_word() noexcept { return known_identity().generation; }
+
 pid_t own_pid() noexcept {
   auto& known = known_identity().pid;
   pid_t pid = known.load(std::memory_order_relaxed);

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 
@@ -15,6 +16,8 @@ namespace yoke::system {
 
 /// Differs between a process and what was forked from it, by fork() or by the bare system call. No system call itself.
 unsigned fork_generation() noexcept;
+/// Where that is remembered: 0 in a fork that has not been asked yet.
+const std::atomic<unsigned>& fork_generation_word() noexcept;
 /// getpid() without a system call.
 pid_t own_pid() noexcept;
 

@@ -133,8 +133,8 @@ class Undisturbed {
 
 // Valgrind runs as the new program and opens the path itself, when the child's own descriptor is closed already.
 std::string program_path(int executable_fd) {
-  const char* preloaded = variable("LD_PRELOAD");
-  const bool in_valgrind = preloaded != nullptr && std::string_view(preloaded).find("/vgpreload_") != std::string::npos;
+  const auto preloaded = variable("LD_PRELOAD");
+  const bool in_valgrind = preloaded && preloaded->find("/vgpreload_") != std::string::npos;
   return "/proc/" + (in_valgrind ? std::to_string(::getpid()) : "self") + "/fd/" + std::to_string(executable_fd);
 }
 

@@ -91,12 +91,9 @@ std::optional<Stat> read_stat_of_child(pid_t child) {
   return stat;
 }
 
-// To those who may not trace the process the kernel shows 0. Only the folder tells the owner: the files in it become
-// root's when the memory is gone.
-bool hides_exit_code(const std::string& process) {
-  struct stat folder {};
-  return ::geteuid() != 0 && (::stat(process.c_str(), &folder) != 0 || folder.st_uid != ::geteuid());
-}
+// To those who may not trace the process the kernel shows 0: of another user's, and of one that is not dumpable, which cannot be
+// seen any more once its memory is gone.
+bool may_hide_exit_code() { return ::geteuid() != 0; }
 
 bool all_threads_ended(const std::string& process) {
   const std::string tasks = process + "/task";
@@ -123,7 +120,7 @@ std::optional<ProcessEnd> look_for_end(pid_t child) {
     if (stat->ended_by_signal()) return ProcessEnd{true, stat->exit_code};
     // Main may have ended alone, by pthread_exit: the process lives on in its other threads.
     if (stat->threads > 1 && !all_threads_ended(process)) return ProcessEnd{};
-    if (stat->exit_code == 0 && hides_exit_code(process)) return ProcessEnd{true, {}};
+    if (stat->exit_code == 0 && may_hide_exit_code()) return ProcessEnd{true, {}};
     if (stat->exit_code != 0 ? WIFEXITED(stat->exit_code) : stat->past_exit_code()) {
       return ProcessEnd{true, stat->exit_code};
     }

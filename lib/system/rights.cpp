@@ -33,7 +33,9 @@ bool file_gives_rights() {
 
 bool outranks_caller() noexcept { return ::getauxval(AT_SECURE) != 0; }
 
-const char* own_variable(const char* name) noexcept { return outranks_caller() ? nullptr : variable(name); }
+std::optional<std::string> own_variable(const char* name) {
+  return outranks_caller() ? std::nullopt : variable(name);
+}
 
 std::string trouble_of_rights() {
   if (!file_gives_rights()) return {};

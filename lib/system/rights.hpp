@@ -5,6 +5,7 @@
 // Any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 
 namespace yoke::system {
@@ -12,9 +13,9 @@ namespace yoke::system {
 /// The kernel says that this program has rights beyond its caller's.
 bool outranks_caller() noexcept;
 
-/// One of yoke's own variables, all of which are read with this; nullptr if it is not set, or comes from a caller with
-/// lesser rights.
-const char* own_variable(const char* name) noexcept;
+/// One of yoke's own variables, all of which are read with this; empty if it is not set, or comes from a caller with lesser
+/// rights.
+std::optional<std::string> own_variable(const char* name);
 
 /// Why no copy of this program may be started as a worker; empty: it may. Where the kernel gives the program's file rights
 /// at each exec, a worker would have what the program has given up, or could not tell its parent from anybody else.

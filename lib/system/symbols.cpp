@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 
+#include "lib/system/environment.hpp"
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/modules.hpp"
 
@@ -127,10 +128,13 @@ std::string demangle(const char* name) {
   return tidy(status == 0 && text ? text.get() : name);
 }
 
+/// dladdr waits for the loader's lock, whose holder may wait for one of the library's own threads: in a constructor of a plug-in.
+bool may_ask_loader() noexcept { return !on_own_thread(); }
+
 std::string function_name(const void* address) {
   const std::lock_guard lock(lookup_mutex());
   Dl_info info{};
-  if (dladdr(address, &info) != 0 && info.dli_sname) return demangle(info.dli_sname);
+  if (may_ask_loader() && dladdr(address, &info) != 0 && info.dli_sname) return demangle(info.dli_sname);
   const CodePlace place = look_up(address);
   return place.function.empty() ? std::string() : demangle(place.function.c_str());
 }
@@ -147,7 +151,7 @@ std::string describe_code(const void* address) {
   const std::lock_guard lock(lookup_mutex());
   if (const CodePlace place = look_up(address); place.line != 0) return fmt::format("{} at {}:{}", name, place.file, place.line);
   Dl_info info{};
-  if (dladdr(address, &info) == 0 || !info.dli_fname) return name;
+  if (!may_ask_loader() || dladdr(address, &info) == 0 || !info.dli_fname) return name;
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
   if (name.empty()) return fmt::format("{}+{:#x}", info.dli_fname, offset);
   return fmt::format("{} in {}+{:#x}", name, info.dli_fname, offset);

@@ -24,7 +24,7 @@ namespace {
 
 /// Where it may be, in order.
 std::vector<std::string> places(const std::string& home) {
-  if (const char* named = own_variable(worker_program_variable); named && *named) return {named};
+  if (const auto named = own_variable(worker_program_variable); named && !named->empty()) return {*named};
   const std::filesystem::path folder = std::filesystem::path(home).parent_path();
   return {folder / "yoke-worker", folder / YOKE_WORKER_FROM_LIBRARY, YOKE_INSTALLED_WORKER};
 }

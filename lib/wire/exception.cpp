@@ -102,7 +102,7 @@ std::error_code code_of(const PackedCode& packed) {
 template <class E>
 void pack_code(Packer& packer, const std::exception& error) {
   const auto& e = dynamic_cast<const E&>(error);
-  PackedCode packed{e.code().category().name(), e.code().value(), e.what(), {}, {}};
+  PackedCode packed{e.code().category().name(), e.code().value(), std::string(wire::text_of(e)), {}, {}};
   if constexpr (std::is_same_v<E, std::filesystem::filesystem_error>) {
     packed.path1 = e.path1().string();
     packed.path2 = e.path2().string();
@@ -254,7 +254,7 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
         }
     }
     pack_text(packer, remote ? remote->type_name() : thrown_type(e));
-    pack_text(packer, e.what());
+    pack_text(packer, wire::text_of(e));
     if (type) {
       PackBuffer payload;
       try {
@@ -374,7 +374,7 @@ void throw_serialization_error(const char* what, const char* deed) {
   try {
     throw;
   } catch (const std::exception& e) {
-    text = e.what();
+    text = wire::text_of(e);
   } catch (...) {
     text = text_of_value(std::current_exception());
   }

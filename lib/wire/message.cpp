@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lib/system/environment.hpp"
 #include "lib/system/large_pages.hpp"
 #include "yoke/call.hpp"
 #include "yoke/codec.hpp"
@@ -33,8 +34,12 @@ struct SpareZones {
 };
 thread_local SpareZones spare;
 
+/// Not on the library's own threads: what is destroyed with a thread is enlisted under the loader's lock, which a thread may hold
+/// that waits for one of these, in a constructor of a plug-in that it opens.
+bool keeps_spare_zones() noexcept { return !thread_is_ending && !system::on_own_thread(); }
+
 std::unique_ptr<msgpack::zone> take_zone() {
-  if (thread_is_ending || spare.zones.empty()) return std::make_unique<msgpack::zone>(2048);
+  if (!keeps_spare_zones() || spare.zones.empty()) return std::make_unique<msgpack::zone>(2048);
   auto zone = std::move(spare.zones.back());
   spare.zones.pop_back();
   return zone;
@@ -82,7 +87,7 @@ Message::Message(std::span<const std::byte> bytes) : zone_(take_zone()) {
 }
 
 Message::~Message() {
-  if (!zone_ || thread_is_ending || spare.zones.size() >= 4) return;
+  if (!zone_ || !keeps_spare_zones() || spare.zones.size() >= 4) return;
   zone_->clear();
   spare.zones.push_back(std::move(zone_));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -20,5 +21,11 @@ inline constexpr std::size_t most_text = 16 * 1024, most_words = 1024;
 /// the tab, line and paragraph separators, marks and overrides of direction, and bytes that are no UTF-8. So the text within
 /// a JSON string stays the same string. What is beyond `most` bytes is counted and left out.
 std::string printable(std::string_view text, Lines lines, std::size_t most = std::string::npos);
+
+/// what(), which a type may let be null.
+inline std::string_view text_of(const std::exception& error) noexcept {
+  const char* text = error.what();
+  return text ? text : "";
+}
 
 }  // namespace yoke::wire

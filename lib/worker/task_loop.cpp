@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "lib/system/fault_point.hpp"
+#include "lib/system/fork_guard.hpp"
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
 #include "lib/wire/reducers.hpp"
@@ -41,16 +42,19 @@ class RunningTask final : public Call {
 
   void publish() override { publish(leaves_rest() ? channel::ResultKind::part : channel::ResultKind::value); }
   void begin_items(std::uint32_t value_size) override {
+    end_fork();
     channel_.begin_items(value_size);
     keep_values_at(channel_.keeping());
   }
   bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error) override {
+    end_fork();
     // Shared memory that a value speaks of reaches the parent with a result only.
     const bool room = result().held().empty() && channel_.keep_item(value, error);
     keep_values_at(channel_.keeping());
     return room;
   }
   void publish(channel::ResultKind kind) {
+    end_fork();
     YOKE_FAULT_POINT(before_publish);
     ended_ns_ = now_ns();
     const auto elapsed = static_cast<std::uint64_t>(ended_ns_ - started_ns_);
@@ -62,7 +66,14 @@ class RunningTask final : public Call {
   std::int64_t ended_ns() const noexcept { return ended_ns_; }
 
  private:
+  /// The task forked, and this is the fork, come out of the function: the result is the worker's to give, and so are the tasks to
+  /// come. What the program registered for its exit is the worker's too.
+  void end_fork() const noexcept {
+    if (generation_ != system::fork_generation()) ::_exit(0);
+  }
+
   channel::WorkerChannel& channel_;
+  const unsigned generation_ = system::fork_generation();
   std::int64_t started_ns_;
   std::int64_t ended_ns_;
   bool published_ = false;
@@ -142,7 +153,7 @@ class Housekeeper final : public system::warm_memory::Keeper {
 /// When what the last task needed is given back: memory that is still there has leaked.
 void check_own_memory(channel::WorkerChannel& channel) {
   const std::uint64_t limit = channel.recycle_above();
-  if (limit != 0 && system::memory_use(::getpid()).own > limit) channel.announce_too_large();
+  if (limit != 0 && system::memory_use(::getpid()).own > limit) channel.announce_unfit();
 }
 
 }  // namespace

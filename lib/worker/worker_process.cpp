@@ -43,14 +43,14 @@ struct Descriptors {
 };
 
 Descriptors take_bootstrap() {
-  const char* value = system::own_variable(bootstrap_variable);
+  const auto value = system::own_variable(bootstrap_variable);
   std::array<int, 3> numbers{-1, -1, -1};
-  std::string_view rest = value ? value : "";
+  std::string_view rest = value ? std::string_view(*value) : "";
   for (int& number : numbers) {
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
     if (error != std::errc() || number < 3) {
       fmt::print(stderr, "yoke: {} is set to '{}', which no pool has written: unset it\n", bootstrap_variable,
-                 value ? value : "");
+                 value.value_or(""));
       _exit(exit_start_failed);
     }
     rest.remove_prefix(std::min<std::size_t>(rest.size(), static_cast<std::size_t>(end - rest.data()) + 1));
@@ -67,7 +67,7 @@ Descriptors take_bootstrap() {
 
 }  // namespace
 
-bool start_pending() noexcept { return system::own_variable(bootstrap_variable) != nullptr; }
+bool start_pending() noexcept { return system::own_variable(bootstrap_variable).has_value(); }
 
 void run() {
   Descriptors descriptors = take_bootstrap();
@@ -101,7 +101,7 @@ void run() {
     install_crash_handler(channel);
     wire::note_throws();
     YOKE_FAULT_POINT(crash_handler_installed);
-    if (const char* stop = system::own_variable("YOKE_WORKER_STOP"); stop && std::string_view(stop) == "1")
+    if (system::own_variable("YOKE_WORKER_STOP") == "1")
       ::raise(SIGSTOP);  // a debugger may attach now; it goes on with SIGCONT
     YOKE_FAULT_POINT(before_ready);
     channel.announce_ready();

@@ -437,6 +437,18 @@ int crash_elsewhere() {
   return 0;
 }
 
+/// I14: a plug-in that works with pools while it is opened and closed: argv names it. With a pool used before, or without.
+int loading() {
+  if (files.size() > 1) yoke::ProcessPoolExecutor(1).submit(add_one, 1).get();
+  ::setenv("YOKE_TEST_OPENS_PLUG_IN", "1", 1);
+  void* const plug_in = ::dlopen(files.front().c_str(), RTLD_NOW);
+  if (!plug_in) say(::dlerror());
+  say(std::to_string(reinterpret_cast<int (*)()>(::dlsym(plug_in, "answer"))()));
+  ::dlclose(plug_in);
+  say(::dlopen(files.front().c_str(), RTLD_NOW | RTLD_NOLOAD) ? "still open" : "closed");
+  return 0;
+}
+
 /// I14: a plug-in that is closed and opened again in another version: argv names the files.
 int plug_ins() {
   yoke::ProcessPoolExecutor pool(1);
@@ -479,7 +491,7 @@ int main(int argc, char** argv) {
       {"forks", forks}, {"fork_in_callback", fork_in_callback}, {"fork_at_exit", fork_at_exit}, {"bare_fork", bare_fork},
       {"environment", environment}, {"environment_of_workers", environment_of_workers}, {"terminal", terminal},
       {"thread_properties", thread_properties}, {"main_ends", main_ends}, {"descriptors_closed", descriptors_closed},
-      {"clock_stands", clock_stands}, {"crash_elsewhere", crash_elsewhere}, {"plug_ins", plug_ins}};
+      {"clock_stands", clock_stands}, {"crash_elsewhere", crash_elsewhere}, {"plug_ins", plug_ins}, {"loading", loading}};
   if (argc > 2) files.assign(argv + 2, argv + argc);
   return argc > 1 && modes.contains(argv[1]) ? modes.at(argv[1])() : 64;
 }
