@@ -110,8 +110,8 @@ void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough)
 }
 
 /// A death that somebody is told of waits for its status: the exit code 0 shows when the worker's memory is gone, and so does any
-/// other of a worker that may not be traced.
-bool LocalPool::end_is_unclear(Worker& worker, Clock::time_point now) const {
+/// other of a worker that may not be traced. False once it is known, or does not come.
+bool LocalPool::await_status(Worker& worker, Clock::time_point now) {
   if ((worker.idle() && worker.was_ready) || worker.process.early_status() || worker.channel.last_words().signal) return false;
   if (!worker.unclear_since) worker.unclear_since = now;
   return now - *worker.unclear_since < status_patience;
@@ -137,7 +137,7 @@ void LocalPool::bury_dead(Clock::time_point now) {
     const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed || worker.unclear_since;
     const bool given_up = worker.give_up_at && now >= *worker.give_up_at;
     if (given_up || (look && worker.process.dying_or_dead())) {
-      if (!given_up && end_is_unclear(worker, now))
+      if (!given_up && await_status(worker, now))
         ++i;
       else
         bury(i);

@@ -71,6 +71,11 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
         "; it is being replaced, since its memory cannot be trusted"));
     doom(worker, Doom::misbehaved, "it published a result that cannot be, and was killed");
   }
+  // Whoever waits for this may submit the next one at once, and shall not meet a worker that cannot give results back.
+  if (result.outcome.kind == Outcome::Kind::exception && worker.mode == WorkerMode::serving && worker.channel.too_large()) {
+    take_back_unstarted(worker);
+    ask_to_leave(worker);
+  }
   Task& task = *result.task;
   if (tell_) {
     tell_ready(worker);

@@ -138,7 +138,7 @@ class LocalPool final : public Pool,
   bool life_notice_changed(Worker& worker);
   void take_roll_call(Worker& worker, Clock::time_point now);
   void doom_unfit(Worker& worker, Clock::time_point now, bool thorough);
-  bool end_is_unclear(Worker& worker, Clock::time_point now) const;
+  bool await_status(Worker& worker, Clock::time_point now);
   void bury_dead(Clock::time_point now);
   void bury(std::size_t index);
   void blame_first(Worker& worker);
