@@ -18,10 +18,10 @@
 #include <string>
 #include <type_traits>
 
-#include "yoke/callable.hpp"
 #include "yoke/crossing.hpp"
 #include "yoke/initializer.hpp"
 #include "yoke/process.hpp"
+#include "yoke/task_type.hpp"
 
 namespace yoke::compat {
 
