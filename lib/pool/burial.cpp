@@ -110,9 +110,12 @@ void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough)
 }
 
 /// A death that somebody is told of waits for its status: the exit code 0 shows when the worker's memory is gone, and so does any
-/// other of a worker that may not be traced. False once it is known, or does not come.
+/// other of a worker that may not be traced. False once it is known, or
+/// does not come: somebody else has reaped it.
 bool LocalPool::await_status(Worker& worker, Clock::time_point now) {
-  if ((worker.idle() && worker.was_ready) || worker.process.early_status() || worker.channel.last_words().signal) return false;
+  if ((worker.idle() && worker.was_ready) || worker.process.early_status() || worker.process.reaped() ||
+      worker.channel.last_words().signal)
+    return false;
   if (!worker.unclear_since) worker.unclear_since = now;
   return now - *worker.unclear_since < status_patience;
 }

@@ -63,6 +63,9 @@ class ProcessHandle {
   /// True when its last thread is dead, whoever reaps it (no waiting).
   [[nodiscard]] bool can_be_reaped() const noexcept;
 
+  /// True once nobody can be told how it ended: it is gone, by this object's try_reap() or by another wait of the program.
+  [[nodiscard]] bool reaped() const noexcept;
+
   /// The exit status from /proc/PID/stat as soon as the process is ending, before it can be reaped; empty while it
   /// lives or where /proc does not tell. core_dumped may be false still when in the end it is true.
   [[nodiscard]] std::optional<ExitStatus> early_status() const;
@@ -79,7 +82,6 @@ class ProcessHandle {
 
  private:
   [[nodiscard]] bool by_pidfd() const noexcept;
-  [[nodiscard]] bool reaped() const noexcept;
   [[nodiscard]] bool has_its_number() const noexcept;
 
   pid_t pid_ = 0;

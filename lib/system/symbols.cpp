@@ -119,6 +119,10 @@ std::string tidy(std::string name) {
   return name;
 }
 
+/// dladdr waits for the loader's lock, whose holder, in a constructor of a plug-in, may wait for one of the library's own threads: so
+/// these do not ask, and nobody asks while it holds a lock that they take.
+bool ask_loader(const void* address, Dl_info& info) { return !on_own_thread() && dladdr(address, &info) != 0; }
+
 }  // namespace
 
 std::string demangle(const char* name) {
@@ -128,13 +132,10 @@ std::string demangle(const char* name) {
   return tidy(status == 0 && text ? text.get() : name);
 }
 
-/// dladdr waits for the loader's lock, whose holder may wait for one of the library's own threads: in a constructor of a plug-in.
-bool may_ask_loader() noexcept { return !on_own_thread(); }
-
 std::string function_name(const void* address) {
-  const std::lock_guard lock(lookup_mutex());
   Dl_info info{};
-  if (may_ask_loader() && dladdr(address, &info) != 0 && info.dli_sname) return demangle(info.dli_sname);
+  if (ask_loader(address, info) && info.dli_sname) return demangle(info.dli_sname);
+  const std::lock_guard lock(lookup_mutex());
   const CodePlace place = look_up(address);
   return place.function.empty() ? std::string() : demangle(place.function.c_str());
 }
@@ -148,10 +149,13 @@ std::string describe_inlined_code(const void* address) {
 
 std::string describe_code(const void* address) {
   const std::string name = function_name(address);
-  const std::lock_guard lock(lookup_mutex());
-  if (const CodePlace place = look_up(address); place.line != 0) return fmt::format("{} at {}:{}", name, place.file, place.line);
+  {
+    const std::lock_guard lock(lookup_mutex());
+    if (const CodePlace place = look_up(address); place.line != 0)
+      return fmt::format("{} at {}:{}", name, place.file, place.line);
+  }
   Dl_info info{};
-  if (!may_ask_loader() || dladdr(address, &info) == 0 || !info.dli_fname) return name;
+  if (!ask_loader(address, info) || !info.dli_fname) return name;
   const auto offset = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
   if (name.empty()) return fmt::format("{}+{:#x}", info.dli_fname, offset);
   return fmt::format("{} in {}+{:#x}", name, info.dli_fname, offset);
