@@ -16,8 +16,7 @@ inline double ideal_seconds(int workers, int (*function)(int), const std::vector
   std::atomic<int> sink{0};
   const auto run = [&] {
     int sum = 0;
-    for (std::size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < values.size();)
-      sum ^= function(values[i]);
+    for (std::size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < values.size();) sum ^= function(values[i]);
     sink ^= sum;
   };
   const Stopwatch watch;

@@ -65,9 +65,7 @@ std::string describe_machine() {
                      system.sysname, system.release, compiler, optimized, load);
 }
 
-OthersLoad::OthersLoad() : busy_(0), total_(0), own_(own_seconds()) {
-  std::tie(busy_, total_) = processor_times();
-}
+OthersLoad::OthersLoad() : busy_(0), total_(0), own_(own_seconds()) { std::tie(busy_, total_) = processor_times(); }
 
 double OthersLoad::share() const {
   const auto [busy, total] = processor_times();

@@ -114,7 +114,8 @@ int run(int argc, char** argv) {
   const auto rows = choice.growth ? std::vector<Measurement>() : choice.of(all_rows(), effort.quick);
   const auto curves = choice.of(all_curves(), effort.quick);
   const auto is_known = [&](const std::string& name) {
-    return std::ranges::count(rows, name, &Measurement::id) + std::ranges::count(curves, name, &MeasurementOf<Curve>::id);
+    return std::ranges::count(rows, name, &Measurement::id) +
+           std::ranges::count(curves, name, &MeasurementOf<Curve>::id);
   };
   for (const std::string& name : choice.names) {
     if (is_known(name)) continue;

@@ -42,7 +42,9 @@ void unpack_doubles(benchmark::State& state) { unpack(state, std::vector<double>
 BENCHMARK(unpack_doubles);
 void pack_strings(benchmark::State& state) { pack(state, std::vector<std::string>(100, "a string of some length")); }
 BENCHMARK(pack_strings);
-void unpack_strings(benchmark::State& state) { unpack(state, std::vector<std::string>(100, "a string of some length")); }
+void unpack_strings(benchmark::State& state) {
+  unpack(state, std::vector<std::string>(100, "a string of some length"));
+}
 BENCHMARK(unpack_strings);
 
 void bytes_to_and_fro(benchmark::State& state) {

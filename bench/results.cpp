@@ -47,9 +47,8 @@ Json to_json(const Line& line) {
 }
 
 Json to_json(const Curve& curve) {
-  Json json{{"id", curve.id},       {"what", curve.what},
-            {"along", curve.along}, {"lines", Json::array()},
-            {"note", curve.note},   {"others_load", curve.others_load}};
+  Json json{{"id", curve.id},         {"what", curve.what}, {"along", curve.along},
+            {"lines", Json::array()}, {"note", curve.note}, {"others_load", curve.others_load}};
   for (const Line& line : curve.lines) json["lines"].push_back(to_json(line));
   return json;
 }

@@ -18,8 +18,9 @@ std::string figure_text(const Figure& figure, const std::string& unit) {
 std::string reach_text(const Row& row) {
   if (row.reach.of == Reach::Of::nothing) return "";
   const char* sign = row.better == Better::higher ? ">=" : "<=";
-  const std::string limit = row.reach.of == Reach::Of::ratio ? fmt::format("{} {:g} x", sign, row.reach.limit)
-                                                             : fmt::format("{} {:g} {}", sign, row.reach.limit, row.unit);
+  const std::string limit = row.reach.of == Reach::Of::ratio
+                                ? fmt::format("{} {:g} x", sign, row.reach.limit)
+                                : fmt::format("{} {:g} {}", sign, row.reach.limit, row.unit);
   const auto reached = row.reached();
   return limit + (!reached ? "" : *reached ? "  yes" : "  NO");
 }
@@ -40,8 +41,7 @@ std::string short_number(double value) {
 std::string point_text(const Point& point) {
   const double middle = median(point.samples);
   const auto [low, high] = spread(point.samples);
-  const std::string number =
-      middle >= 999.5 ? fmt::format("{:.0f}", middle) : fmt::format("{:.3g}", middle);
+  const std::string number = middle >= 999.5 ? fmt::format("{:.0f}", middle) : fmt::format("{:.3g}", middle);
   return middle == 0 ? number : fmt::format("{} ~{:.0f}%", number, (high - low) / 2 / std::abs(middle) * 100);
 }
 

@@ -70,7 +70,9 @@ double ends_of_span(std::span<const double> values) { return sum_of_ends(values)
 int ends_of_string(std::string text) { return sum_of_ends(text); }
 int ends_of_view(std::string_view text) { return sum_of_ends(text); }
 double ends_of_shared(SharedArray<double> values) { return sum_of_ends(values.span()); }
-int inc_beside(int value, SharedArray<double> values) { return value + 1 + static_cast<int>(sum_of_ends(values.span())); }
+int inc_beside(int value, SharedArray<double> values) {
+  return value + 1 + static_cast<int>(sum_of_ends(values.span()));
+}
 const std::vector<double>& kept_vector(std::size_t size) { return kept<std::vector<double>>(size, 1.5); }
 const std::string& kept_string(std::size_t size) { return kept<std::string>(size, 'x'); }
 const SharedArray<double>& kept_shared(std::size_t size) {

@@ -13,8 +13,8 @@
 namespace yoke::bench {
 
 int inc(int value);
-int compute(int rounds);                // about a nanosecond each; needs no memory
-int rounds_of(double microseconds);     // as many as take so long on this machine, measured at the first call
+int compute(int rounds);  // about a nanosecond each; needs no memory
+int rounds_of(double microseconds);  // as many as take so long on this machine, measured at the first call
 int sleep_microseconds(int microseconds);
 
 double ends_of_vector(std::vector<double> values);  // by value: the worker gets a vector of its own

@@ -27,11 +27,13 @@ TEST_F(AsioFace, G9_a_handler_runs_on_its_io_context) {
   asio::io_context io;
   std::thread::id where;
   int result = 0;
-  yoke::asio_submit(*pool, asio::bind_executor(io, [&](std::exception_ptr error, int value) {
-                      EXPECT_FALSE(error);
-                      where = std::this_thread::get_id();
-                      result = value;
-                    }),
+  yoke::asio_submit(*pool,
+                    asio::bind_executor(io,
+                                        [&](std::exception_ptr error, int value) {
+                                          EXPECT_FALSE(error);
+                                          where = std::this_thread::get_id();
+                                          result = value;
+                                        }),
                     add_one, 1);
   io.run();  // is at work until then
   EXPECT_EQ(result, 2);

@@ -33,7 +33,8 @@ std::string complaint(F f) {
   return {};
 }
 void expect_complaint(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << "expected: " << part << "\nfound: " << (text.empty() ? "nothing" : text);
+  EXPECT_NE(text.find(part), std::string::npos)
+      << "expected: " << part << "\nfound: " << (text.empty() ? "nothing" : text);
 }
 
 TEST(Captures, G7_references_and_pointers_are_refused) {

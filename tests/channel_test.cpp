@@ -130,7 +130,7 @@ TEST(Channel, B12_each_item_is_seen_once_it_is_done) {
 /// Open sockets, by their numbers.
 std::vector<int> sockets() {
   std::vector<int> found;
-  struct stat file {};
+  struct stat file{};
   for (int fd = 3; fd < 1024; ++fd) {
     if (::fstat(fd, &file) == 0 && S_ISSOCK(file.st_mode)) found.push_back(fd);
   }
@@ -181,7 +181,8 @@ TEST(Channel, in_order_through_many_laps) {
   constexpr unsigned count = 20 * slot_count;
   while (received < count) {
     if (sent < count) {
-      const std::string text = std::to_string(sent) + std::string(random() % 50 == 0 ? random() % 100'000 : random() % 200, 'x');
+      const std::string text =
+          std::to_string(sent) + std::string(random() % 50 == 0 ? random() % 100'000 : random() % 200, 'x');
       if (pair.push(text) == ParentChannel::Push::done) {
         pair.parent.ring();
         expected.emplace_back(text.rbegin(), text.rend());
@@ -350,7 +351,8 @@ TEST(Channel, large_arguments_in_memory_of_another_kind) {
   Pair pair;
   const auto text = [](int i) { return std::to_string(i) + std::string(100'000, static_cast<char>('a' + i)); };
   for (int i = 0; i < 5; ++i) {
-    const TaskPtr task(new detail::TaskOf<void>(callable, nullptr, Bytes(std::make_shared<const ForeignBuffer>(text(i)))));
+    const TaskPtr task(
+        new detail::TaskOf<void>(callable, nullptr, Bytes(std::make_shared<const ForeignBuffer>(text(i)))));
     ASSERT_EQ(pair.parent.push(*task, 1, 0, 0), ParentChannel::Push::done);
   }
   for (int i = 0; i < 5; ++i) {
@@ -364,7 +366,8 @@ TEST(Channel, more_descriptors_than_the_socket_takes) {
   Pair pair;
   unsigned pushed = 0;
   auto outcome = ParentChannel::Push::done;
-  while ((outcome = pair.push(std::to_string(pushed) + std::string(70'000, 'x'))) == ParentChannel::Push::done) ++pushed;
+  while ((outcome = pair.push(std::to_string(pushed) + std::string(70'000, 'x'))) == ParentChannel::Push::done)
+    ++pushed;
   EXPECT_EQ(outcome, ParentChannel::Push::full);
   EXPECT_EQ(pushed, GivenMemory::most_pieces);
   for (unsigned i = 0; i < pushed; ++i) {
@@ -397,7 +400,8 @@ TEST(Channel, U4_memory_of_arguments_is_for_reading_and_stays_as_it_is) {
 std::size_t mapped_pieces() {
   std::ifstream maps("/proc/self/maps");
   std::size_t count = 0;
-  for (std::string line; std::getline(maps, line);) count += line.find("memfd:yoke-message") != std::string::npos ? 1U : 0U;
+  for (std::string line; std::getline(maps, line);)
+    count += line.find("memfd:yoke-message") != std::string::npos ? 1U : 0U;
   return count;
 }
 

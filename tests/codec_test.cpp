@@ -451,7 +451,8 @@ TEST(Codec, G8_nesting_has_a_limit) {
   EXPECT_THROW(yoke::Message{std::as_bytes(std::span(deep))}, yoke::SerializationError);
 }
 
-/// A value that holds `depth` others, each within the one before, and its `deepen`, which takes a value and gives one around it.
+/// A value that holds `depth` others, each within the one before, and its `deepen`, which takes a value and gives one
+/// around it.
 template <class T, class Deepen>
 T nested_value(std::size_t depth, Deepen deepen) {
   T value{};
@@ -501,27 +502,29 @@ void on_a_large_stack(const std::function<void()>& body) {
 
 TEST(Codec, I17_what_nests_has_the_same_limit_in_both_directions) {
   on_a_large_stack([] {
-  const auto point_to = []<class T>(T inner) { return std::make_unique<T>(std::move(inner)); };
-  expect_a_limit<Chain>([&](Chain inner) { return Chain{1, point_to(std::move(inner))}; });
-  expect_a_limit<Coded>([&](Coded inner) { return Coded{point_to(std::move(inner))}; });
-  expect_a_limit<Either>([&](Either inner) { return Either{std::make_shared<Either>(std::move(inner))}; });
-  const auto hold = []<class T>(T inner) {
-    std::vector<T> all;
-    all.push_back(std::move(inner));
-    return all;
-  };
-  expect_a_limit<Tree>([&](Tree inner) { return Tree{hold(std::move(inner)), "x"}; });
-  expect_a_limit<List>([&](List inner) { return List{hold(std::move(inner))}; });
-  expect_a_limit<Named>([&](Named inner) {
-    Named outer;
-    outer.members.emplace("x", std::move(inner));
-    return outer;
-  });
-  expect_a_limit<Defined>([&](Defined inner) {
-    Defined outer;
-    outer.inner = hold(std::move(inner));
-    return outer;
-  }, false);  // msgpack-c's own arrays, between these, are not counted
+    const auto point_to = []<class T>(T inner) { return std::make_unique<T>(std::move(inner)); };
+    expect_a_limit<Chain>([&](Chain inner) { return Chain{1, point_to(std::move(inner))}; });
+    expect_a_limit<Coded>([&](Coded inner) { return Coded{point_to(std::move(inner))}; });
+    expect_a_limit<Either>([&](Either inner) { return Either{std::make_shared<Either>(std::move(inner))}; });
+    const auto hold = []<class T>(T inner) {
+      std::vector<T> all;
+      all.push_back(std::move(inner));
+      return all;
+    };
+    expect_a_limit<Tree>([&](Tree inner) { return Tree{hold(std::move(inner)), "x"}; });
+    expect_a_limit<List>([&](List inner) { return List{hold(std::move(inner))}; });
+    expect_a_limit<Named>([&](Named inner) {
+      Named outer;
+      outer.members.emplace("x", std::move(inner));
+      return outer;
+    });
+    expect_a_limit<Defined>(
+        [&](Defined inner) {
+          Defined outer;
+          outer.inner = hold(std::move(inner));
+          return outer;
+        },
+        false);  // msgpack-c's own arrays, between these, are not counted
   });
 }
 

@@ -242,7 +242,9 @@ TEST_F(CommandTest, R10_what_workers_print_on_other_hosts_goes_to_stderr) {
 }
 
 /// With what a terminal obeys: controls of both sets, DEL, a turn of direction.
-const std::string hostile = "red\x1b[31m \x07\x7f \xc2\x9b" "2J \xe2\x80\xae end";
+const std::string hostile =
+    "red\x1b[31m \x07\x7f \xc2\x9b"
+    "2J \xe2\x80\xae end";
 bool is_harmless(const std::string& text) {
   return std::ranges::all_of(text, [](unsigned char c) { return c >= ' ' ? c != 0x7f : c == '\n' || c == '\t'; }) &&
          !holds(text, "\xc2\x9b") && !holds(text, "\xe2\x80\xae");
@@ -256,7 +258,8 @@ TEST_F(CommandTest, U9_words_of_workers_reach_no_terminal_raw) {
   EXPECT_EQ(results_of(echoed).at(0)["value"], hostile);
   const auto printed = map_of("print", {"--on", "local", "--jobs", "1"}, hostile + '\n');
   EXPECT_HOLDS(printed.err, "local/0: red\\x1b[31m \\x07\\u007f \\u009b2J \\u202e end\n");
-  const auto stillborn = map_of("echo", {"a", "--on", "command:sh -c 'printf \"\\033[31mred\\033[0m\" >&2; false' {agent}"});
+  const auto stillborn =
+      map_of("echo", {"a", "--on", "command:sh -c 'printf \"\\033[31mred\\033[0m\" >&2; false' {agent}"});
   EXPECT_HOLDS(results_of(stillborn).at(0)["error"]["message"].get<std::string>(), "\\x1b[31mred\\x1b[0m");
   for (const auto& ended : {refused, echoed, printed, stillborn}) {
     EXPECT_TRUE(is_harmless(ended.err)) << ended.err;
@@ -290,7 +293,8 @@ TEST_F(CommandTest, R12_the_pools_error_is_told_once_and_whole) {
 }
 
 TEST_F(CommandTest, R12_a_host_that_cannot_serve_is_told_once) {
-  const auto ended = map_of("length", {"a", "bb", "--on", "local", "--on", "command:sh -c 'exit 127; {agent_command}'"});
+  const auto ended =
+      map_of("length", {"a", "bb", "--on", "local", "--on", "command:sh -c 'exit 127; {agent_command}'"});
   EXPECT_EQ(ended.status, 0) << ended.err;
   const std::size_t first = ended.err.find("host sh: ");
   EXPECT_NE(first, std::string::npos) << ended.err;

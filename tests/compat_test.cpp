@@ -3,8 +3,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
-#include <filesystem>
 #include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <limits>
 #include <numeric>
@@ -101,11 +101,14 @@ TEST_F(BsThreadPool, G9_tasks) {
 }
 
 TEST_F(BsThreadPool, G9_blocks_give_all_indices_once) {
-  auto sums = pool->submit_blocks(0, 1001, [](int first, int last) {
-    int sum = 0;
-    for (int i = first; i < last; ++i) sum += i;
-    return sum;
-  }, 7);
+  auto sums = pool->submit_blocks(
+      0, 1001,
+      [](int first, int last) {
+        int sum = 0;
+        for (int i = first; i < last; ++i) sum += i;
+        return sum;
+      },
+      7);
   EXPECT_EQ(sums.size(), 7U);
   EXPECT_TRUE(sums.valid());
   EXPECT_TRUE(sums.wait_for(60s));
@@ -173,7 +176,8 @@ TEST_F(BsThreadPool, G9_an_initializer_for_each_worker) {
   EXPECT_EQ(soon(pool->submit_task([] { return std::string(::getenv("YOKE_TEST_OF_BS")); })).get(), "on");
 }
 
-// --- M7: what BS::thread_pool's own test program checks, as far as it can be over processes ----------------------------------
+// --- M7: what BS::thread_pool's own test program checks, as far as it can be over processes
+// ----------------------------------
 
 TEST_F(BsThreadPool, M7_while_it_is_paused_what_runs_goes_on_and_nothing_begins) {
   pool->reset(1);
@@ -200,11 +204,13 @@ TEST_F(BsThreadPool, M7_while_it_is_paused_what_runs_goes_on_and_nothing_begins)
 
 TEST_F(BsThreadPool, M7_a_death_while_it_is_paused_costs_one_task) {
   pool->reset(1);
-  auto dies = pool->submit_task(yoke::bind([](const Board& gates) {
-    gates.add(0);
-    gates.wait_for(1);
-    kill_self(SIGKILL);
-  }, board));
+  auto dies = pool->submit_task(yoke::bind(
+      [](const Board& gates) {
+        gates.add(0);
+        gates.wait_for(1);
+        kill_self(SIGKILL);
+      },
+      board));
   board.wait_for(0);
   pool->pause();
   auto later = pool->submit_task([] { return 42; });
@@ -269,11 +275,13 @@ TEST_F(BsThreadPool, M7_an_initializer_has_the_index_of_its_worker) {
   pool->reset(2, [](std::size_t index) { remember_index(10 + index); });
   std::vector<yoke::Future<int>> indices;
   for (int i = 0; i < 2; ++i)
-    indices.push_back(pool->submit_task(yoke::bind([](const Board& gates) {
-      gates.add(0);
-      gates.wait_for(0, 2);
-      return remembered_index() - static_cast<int>(*yoke::bs::this_thread::get_index());
-    }, board)));
+    indices.push_back(pool->submit_task(yoke::bind(
+        [](const Board& gates) {
+          gates.add(0);
+          gates.wait_for(0, 2);
+          return remembered_index() - static_cast<int>(*yoke::bs::this_thread::get_index());
+        },
+        board)));
   for (auto& index : indices) EXPECT_EQ(soon(index).get(), 10);
   EXPECT_FALSE(yoke::bs::this_thread::get_index());
   pool->reset(1);  // without one
@@ -399,11 +407,13 @@ TEST_F(TaskflowFace, G9_its_end_waits_for_all) {
 TEST_F(ParallelFor, G9_every_turn_is_run_once) {
   for (const std::size_t count : {0U, 1U, 7U, 1000U}) {
     yoke::SharedArray<int> turns(count);
-    yoke::parallel_for(*pool, std::size_t{0}, count, [view = turns.view()](std::size_t i) { view[i] += static_cast<int>(i) + 1; });
+    yoke::parallel_for(*pool, std::size_t{0}, count,
+                       [view = turns.view()](std::size_t i) { view[i] += static_cast<int>(i) + 1; });
     for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(turns[i], static_cast<int>(i) + 1);
   }
   yoke::SharedArray<int> turns(10);
-  yoke::parallel_for(*pool, -5, 5, [view = turns.view()](int i) { ++view[static_cast<std::size_t>(i + 5)]; }, {.blocks = 100});
+  yoke::parallel_for(*pool, -5, 5, [view = turns.view()](int i) { ++view[static_cast<std::size_t>(i + 5)]; },
+                     {.blocks = 100});
   EXPECT_EQ(std::accumulate(turns.begin(), turns.end(), 0), 10);
 }
 
@@ -467,15 +477,19 @@ TEST_F(ParallelFor, G9_a_worker_that_dies_costs_its_block) {
 TEST_F(BsThreadPool, M1_loops_over_signed_and_unsigned_bounds) {
   EXPECT_EQ(pool->submit_sequence(-5, 10U, [](auto i) { return static_cast<int>(i); }).get(),
             (std::vector<int>{-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
-  EXPECT_EQ(pool->submit_blocks(std::int8_t{-3}, std::uint16_t{3}, [](auto first, auto last) { return last - first; }).size(), 3U);
+  EXPECT_EQ(
+      pool->submit_blocks(std::int8_t{-3}, std::uint16_t{3}, [](auto first, auto last) { return last - first; }).size(),
+      3U);
   EXPECT_EQ(pool->submit_sequence(0U, -1, [](auto i) { return i; }).size(), 0U);
   EXPECT_EQ(pool->submit_sequence(std::size_t{2}, -1, [](auto i) { return i; }).size(), 0U);
-  EXPECT_EQ(pool->submit_sequence(0, std::size_t{3}, [](std::size_t i) { return i; }).get(), (std::vector<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(pool->submit_sequence(0, std::size_t{3}, [](std::size_t i) { return i; }).get(),
+            (std::vector<std::size_t>{0, 1, 2}));
   EXPECT_EQ(pool->submit_sequence(4'294'967'294U, 4'294'967'297L, [](auto i) { return i; }).size(), 3U);
   EXPECT_THROW(pool->submit_sequence(-1, std::size_t{3}, [](auto i) { return i; }), std::invalid_argument);
   const yoke::SharedArray<int> seen(10);
   pool->submit_loop(-5L, 5U, [view = seen.view()](auto i) { view[static_cast<std::size_t>(i + 5)] = 1; }).get();
-  yoke::parallel_for(pool->executor(), -5, 5U, [view = seen.view()](auto i) { view[static_cast<std::size_t>(i + 5)] += 1; });
+  yoke::parallel_for(pool->executor(), -5, 5U,
+                     [view = seen.view()](auto i) { view[static_cast<std::size_t>(i + 5)] += 1; });
   EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), 20);
 }
 

@@ -20,20 +20,38 @@ namespace {
 using namespace yoke_test;
 
 enum class Way {
-  throw_std, throw_int, exit_0, exit_42, plain_exit, quick_exit, abort, terminate, noexcept_violation,
-  sigsegv, sigbus, sigfpe, sigill, sigkill, sigterm, stack_overflow, pure_virtual
+  throw_std,
+  throw_int,
+  exit_0,
+  exit_42,
+  plain_exit,
+  quick_exit,
+  abort,
+  terminate,
+  noexcept_violation,
+  sigsegv,
+  sigbus,
+  sigfpe,
+  sigill,
+  sigkill,
+  sigterm,
+  stack_overflow,
+  pure_virtual
 };
-constexpr std::array ways{
-    Way::throw_std, Way::throw_int, Way::exit_0, Way::exit_42, Way::plain_exit, Way::quick_exit, Way::abort,
-    Way::terminate, Way::noexcept_violation, Way::sigsegv, Way::sigbus, Way::sigfpe, Way::sigill, Way::sigkill,
-    Way::sigterm, Way::stack_overflow, Way::pure_virtual};
+constexpr std::array ways{Way::throw_std,      Way::throw_int,   Way::exit_0,
+                          Way::exit_42,        Way::plain_exit,  Way::quick_exit,
+                          Way::abort,          Way::terminate,   Way::noexcept_violation,
+                          Way::sigsegv,        Way::sigbus,      Way::sigfpe,
+                          Way::sigill,         Way::sigkill,     Way::sigterm,
+                          Way::stack_overflow, Way::pure_virtual};
 constexpr const char* way_names[] = {
-    "throw_std", "throw_int", "exit_0", "exit_42", "_exit", "quick_exit", "abort", "terminate", "noexcept_violation",
-    "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL", "SIGTERM", "stack_overflow", "pure_virtual"};
+    "throw_std", "throw_int",          "exit_0",      "exit_42", "_exit",  "quick_exit", "abort",
+    "terminate", "noexcept_violation", "SIGSEGV",     "SIGBUS",  "SIGFPE", "SIGILL",     "SIGKILL",
+    "SIGTERM",   "stack_overflow",     "pure_virtual"};
 
 enum class Place { pack_argument, unpack_argument, call, pack_result, unpack_result, destroy_argument, nowhere };
-constexpr const char* place_names[] = {"pack_argument", "unpack_argument", "call", "pack_result", "unpack_result",
-                                       "destroy_argument", "nowhere"};
+constexpr const char* place_names[] = {"pack_argument", "unpack_argument",  "call",   "pack_result",
+                                       "unpack_result", "destroy_argument", "nowhere"};
 
 constexpr bool throws(Way way) { return way == Way::throw_std || way == Way::throw_int; }
 
@@ -284,7 +302,6 @@ TEST_P(InitializerMatrix, C1_C12_breaks_the_pool_with_the_text) {
   shut_down_in_time(pool);
 }
 
-
 /// Fails once the gate opens, when the worker has nothing to do.
 int fail_later(const Board& board, Way way) {
   std::thread([board, way] {
@@ -313,8 +330,9 @@ TEST_P(IdleMatrix, C1_an_idle_worker_is_replaced) {
 
 TEST_P(IdleMatrix, C1_submitted_from_a_callback) {
   std::promise<int> prepared;
-  pool->submit(add_one, 1).add_done_callback(
-      [&](const auto&) { prepared.set_value(soon(pool->submit(fail_later, board, GetParam().way)).get()); });
+  pool->submit(add_one, 1).add_done_callback([&](const auto&) {
+    prepared.set_value(soon(pool->submit(fail_later, board, GetParam().way)).get());
+  });
   auto told = prepared.get_future();
   run_cell(soon(told).get());
 }

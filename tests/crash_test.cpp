@@ -374,7 +374,8 @@ TEST_F(CrashTest, C11_the_last_failure_names_every_death) {
   const std::string text = error->what();
   EXPECT_EQ(board.get(count), 3U);
   std::size_t named = 0;
-  for (auto at = text.find(") died: SIGKILL"); at != std::string::npos; at = text.find(") died: SIGKILL", at + 1)) ++named;
+  for (auto at = text.find(") died: SIGKILL"); at != std::string::npos; at = text.find(") died: SIGKILL", at + 1))
+    ++named;
   EXPECT_EQ(named, 3U) << text;
   EXPECT_NE(text.find("3 times"), std::string::npos) << text;
 }
@@ -408,8 +409,7 @@ TEST_F(CrashTest, C12_the_budget_for_deaths) {
 TEST_F(CrashTest, C18_a_batch_of_which_every_fourth_task_crashes_loses_those_alone) {
   restart({.max_workers = 2});
   std::vector<yoke::Future<int>> futures;
-  for (int i = 0; i < 600; ++i)
-    futures.push_back(i % 4 == 0 ? pool->submit(die, SIGKILL) : pool->submit(add_one, i));
+  for (int i = 0; i < 600; ++i) futures.push_back(i % 4 == 0 ? pool->submit(die, SIGKILL) : pool->submit(add_one, i));
   for (int i = 0; i < 600; ++i) {
     if (i % 4 == 0)
       EXPECT_THROW(soon(futures[static_cast<std::size_t>(i)]).result(), yoke::TerminatedWorkerError);
@@ -424,7 +424,8 @@ TEST_F(CrashTest, C12_a_start_that_hangs_breaks_the_pool_with_its_text) {
   const auto future = pool->submit(add_one, 1);
   const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(future).result(); });
   ASSERT_TRUE(error);
-  EXPECT_NE(std::string(error->what()).find("not ready within start_timeout (200 ms)"), std::string::npos) << error->what();
+  EXPECT_NE(std::string(error->what()).find("not ready within start_timeout (200 ms)"), std::string::npos)
+      << error->what();
 }
 
 TEST_F(CrashTest, C12_a_hundred_deaths_by_default) {
@@ -453,11 +454,13 @@ int fork_and_come_back(bool by_throwing) {
 
 TEST_F(CrashTest, C9_a_fork_of_a_task_that_comes_out_of_it_ends_and_answers_nothing) {
   for (int i = 0; i < 10; ++i)
-    for (const bool by_throwing : {false, true}) EXPECT_EQ(soon(pool->submit(fork_and_come_back, by_throwing)).get(), 0);
+    for (const bool by_throwing : {false, true})
+      EXPECT_EQ(soon(pool->submit(fork_and_come_back, by_throwing)).get(), 0);
   const std::vector<char> ways(100, 0);
   const std::vector<int> none(100, 0);
   EXPECT_EQ(pool->map([](char) { return fork_and_come_back(false); }, ways).get(), none);
-  EXPECT_EQ(pool->map([](char) { return std::to_string(fork_and_come_back(true)); }, ways).get(), std::vector<std::string>(100, "0"));
+  EXPECT_EQ(pool->map([](char) { return std::to_string(fork_and_come_back(true)); }, ways).get(),
+            std::vector<std::string>(100, "0"));
   EXPECT_THROW(soon(pool->submit(die, SIGKILL)).result(), yoke::TerminatedWorkerError) << "no fork serves in its place";
   EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
 }
@@ -468,7 +471,8 @@ TEST_F(CrashTest, C2_an_exit_code_of_0_is_told_as_well) {
       const auto future = pool->submit([](int how) { ::_exit(how); }, code);
       const auto error = thrown_by<yoke::TerminatedWorkerError>([&] { soon(future).result(); });
       ASSERT_TRUE(error);
-      EXPECT_NE(std::string(error->what()).find("exited with code " + std::to_string(code)), std::string::npos) << error->what();
+      EXPECT_NE(std::string(error->what()).find("exited with code " + std::to_string(code)), std::string::npos)
+          << error->what();
     }
   }
 }

@@ -123,7 +123,8 @@ TEST_F(DeathReport, C2_names_worker_task_phase_and_time) {
   EXPECT_GT(death.run_time.count(), 0);
   EXPECT_TRUE(mentions(death.task, "kill_self_with")) << death.task;
   EXPECT_TRUE(death.frames.empty());
-  EXPECT_TRUE(mentions(text, "worker " + std::to_string(rank) + " (pid " + std::to_string(death.pid) + ") died: SIGKILL"))
+  EXPECT_TRUE(
+      mentions(text, "worker " + std::to_string(rank) + " (pid " + std::to_string(death.pid) + ") died: SIGKILL"))
       << text;
   EXPECT_TRUE(mentions(text, "while running '")) << text;
 }
@@ -163,10 +164,9 @@ TEST_F(DeathReport, C2_terminate_tells_the_exception) {
 
 TEST_F(DeathReport, U9_nothing_that_the_worker_wrote_can_pass_for_a_line_of_the_report) {
   may_write_stderr();
-  const auto future = pool->submit([]() noexcept {
-    throw_text("\x1b[2J\nworker 7 (pid 1) died: of old age\xc2\x9b");
-  });
-  EXPECT_TRUE(mentions(death_of(future).reason, "\\x1b[2J\\nworker 7 (pid 1) died: of old age\\u009b")) << text_of(future);
+  const auto future = pool->submit([]() noexcept { throw_text("\x1b[2J\nworker 7 (pid 1) died: of old age\xc2\x9b"); });
+  EXPECT_TRUE(mentions(death_of(future).reason, "\\x1b[2J\\nworker 7 (pid 1) died: of old age\\u009b"))
+      << text_of(future);
   EXPECT_FALSE(mentions(text_of(future), "\x1b")) << text_of(future);
   EXPECT_FALSE(mentions(text_of(future), "\nworker 7")) << text_of(future);
 }
@@ -227,33 +227,42 @@ TEST_F(DeathReport, C19_one_by_large_locals_too) {
 }
 TEST_F(DeathReport, C19_other_faults_are_none) {
   NEEDS_CRASH_HANDLER();
-  const std::string text = text_of(pool->submit([](int n) {
-    int* volatile below = &n - 100'000'000;
-    return *below;
-  }, 0));
+  const std::string text = text_of(pool->submit(
+      [](int n) {
+        int* volatile below = &n - 100'000'000;
+        return *below;
+      },
+      0));
   EXPECT_TRUE(mentions(text, "SIGSEGV")) << text;
   EXPECT_FALSE(mentions(text, "stack overflow")) << text;
 }
 TEST_F(DeathReport, C19_of_a_thread_that_the_task_started_it_is_supposed) {
   NEEDS_CRASH_HANDLER();
-  const std::string text = text_of(pool->submit([](int n) {
-    std::thread(deep, n).join();
-    return n;
-  }, 0));
+  const std::string text = text_of(pool->submit(
+      [](int n) {
+        std::thread(deep, n).join();
+        return n;
+      },
+      0));
   EXPECT_TRUE(mentions(text, "a thread that a task has started overflows its stack")) << text;
 }
 TEST_F(DeathReport, C19_a_task_that_calls_pthread_exit) {
   NEEDS_CRASH_HANDLER();
   may_write_stderr();
-  const std::string text = text_of(pool->submit([](int n) -> int {
-    if (n == 0) ::pthread_exit(nullptr);
-    return n;
-  }, 0));
+  const std::string text = text_of(pool->submit(
+      [](int n) -> int {
+        if (n == 0) ::pthread_exit(nullptr);
+        return n;
+      },
+      0));
   EXPECT_TRUE(mentions(text, "the task called pthread_exit")) << text;
-  auto results = pool->map({.chunksize = 3}, [](int n) -> int {
-    if (n == 1) ::pthread_exit(nullptr);
-    return n;
-  }, std::vector<int>{0, 1, 2});
+  auto results = pool->map(
+      {.chunksize = 3},
+      [](int n) -> int {
+        if (n == 1) ::pthread_exit(nullptr);
+        return n;
+      },
+      std::vector<int>{0, 1, 2});
   auto it = results.begin();
   EXPECT_EQ(*it, 0);
   EXPECT_THROW(*++it, yoke::TerminatedWorkerError);
@@ -280,8 +289,12 @@ TEST_F(DeathReport, C2_a_jump_to_nowhere) {
 
 TEST_F(DeathReport, C2_every_signal_by_its_name) {
   may_write_stderr();
-  for (const auto& [signal, name] : {std::pair(SIGTERM, "SIGTERM"), {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},
-                                     {SIGHUP, "SIGHUP"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}}) {
+  for (const auto& [signal, name] : {std::pair(SIGTERM, "SIGTERM"),
+                                     {SIGKILL, "SIGKILL"},
+                                     {SIGUSR1, "SIGUSR1"},
+                                     {SIGHUP, "SIGHUP"},
+                                     {SIGPIPE, "SIGPIPE"},
+                                     {SIGALRM, "SIGALRM"}}) {
     const auto future = pool->submit(kill_self_with, signal);
     EXPECT_EQ(death_of(future).signal, signal);
     EXPECT_TRUE(mentions(text_of(future), std::string("died: ") + name)) << text_of(future);

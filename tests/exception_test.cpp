@@ -1,4 +1,5 @@
 // G6, A13, U9: what a task throws arrives as what it was, and nothing else. For every pool.
+#include <unistd.h>
 #include <any>
 #include <filesystem>
 #include <functional>
@@ -12,7 +13,6 @@
 #include <string>
 #include <system_error>
 #include <typeinfo>
-#include <unistd.h>
 #include <variant>
 
 #include "tests/support/any_pool.hpp"
@@ -74,7 +74,10 @@ template <class T>
 [[noreturn]] void throw_c_string() { throw "a C string"; }
 
 constexpr int line_of_throw = __LINE__ + 1;
-[[gnu::noinline]] void dig(int depth) { depth == 0 ? throw PlainError("rock") : dig(depth - 1); asm volatile(""); }
+[[gnu::noinline]] void dig(int depth) {
+  depth == 0 ? throw PlainError("rock") : dig(depth - 1);
+  asm volatile("");
+}
 [[gnu::noinline]] int go_digging(int depth) {
   dig(depth);
   return depth;
@@ -231,17 +234,18 @@ TEST_P(ExceptionTest, G6_a_registered_type_can_be_caught_by_its_base) {
 }
 
 TEST_P(ExceptionTest, G6_unknown_types_tell_type_and_text) {
-  EXPECT_EQ(expect<yoke::RemoteError>(from(throw_with_text<UnknownError>, "who am I"),
-                                      "(anonymous namespace)::UnknownError"),
-            "who am I");
+  EXPECT_EQ(
+      expect<yoke::RemoteError>(from(throw_with_text<UnknownError>, "who am I"), "(anonymous namespace)::UnknownError"),
+      "who am I");
 }
 
 TEST_P(ExceptionTest, G6_what_is_no_exception) {
   EXPECT_EQ(expect<yoke::RemoteError>(from(throw_value<int>, 42), "int"), "the value 42");
   EXPECT_EQ(expect<yoke::RemoteError>(from(throw_value<std::string>, "a string"), "std::string"), "a string");
   EXPECT_EQ(expect<yoke::RemoteError>(from(throw_c_string), "char const*"), "a C string");
-  EXPECT_FALSE(expect<yoke::RemoteError>(from(throw_value<NoException>, NoException{1}),
-                                         "(anonymous namespace)::NoException").empty());
+  EXPECT_FALSE(
+      expect<yoke::RemoteError>(from(throw_value<NoException>, NoException{1}), "(anonymous namespace)::NoException")
+          .empty());
 }
 
 [[noreturn]] void throw_chain(int depth) {
@@ -290,7 +294,8 @@ TEST_P(ExceptionTest, G6_an_exception_that_nests_another_is_what_it_was) {
       ADD_FAILURE() << type << " arrived as another";
     }
   };
-  check(from([] { throw_around_another(std::invalid_argument("no")); }), "std::invalid_argument", std::invalid_argument("no"));
+  check(from([] { throw_around_another(std::invalid_argument("no")); }), "std::invalid_argument",
+        std::invalid_argument("no"));
   check(from([] { throw_around_another(PlainError("no")); }), "PlainError", PlainError("no"));
   check(from([] { throw_around_another(std::bad_alloc()); }), "std::bad_alloc", std::bad_alloc());
   check(from([] { throw_around_another(deep::Derived(7)); }), "deep::Derived", deep::Derived(7));
@@ -376,7 +381,9 @@ TEST_P(ExceptionTest, U9_nor_an_item_of_a_map) {
 }
 
 TEST_P(ExceptionTest, U9_what_a_terminal_would_obey_is_shown_and_not_sent_to_it) {
-  const std::string hostile = "red\x1b[31m\x07\x7f \xc2\x9b" "2J \xe2\x80\xae turned \xff\tend";
+  const std::string hostile =
+      "red\x1b[31m\x07\x7f \xc2\x9b"
+      "2J \xe2\x80\xae turned \xff\tend";
   const std::string shown = "red\\x1b[31m\\x07\\u007f \\u009b2J \\u202e turned \\xff\tend";
   const auto text_of = [&](auto throws) {
     try {

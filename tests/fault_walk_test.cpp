@@ -1,5 +1,5 @@
-// C3, C4, C8, C9: a worker dies at each step of the protocol, on its own side and on its parent's, or scribbles over a result.
-// Whatever the step, each future is resolved once, with its value or its error, and the pool goes on.
+// C3, C4, C8, C9: a worker dies at each step of the protocol, on its own side and on its parent's, or scribbles over a
+// result. Whatever the step, each future is resolved once, with its value or its error, and the pool goes on.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -84,7 +84,7 @@ int refuse(int value) { throw std::out_of_range("refused " + std::to_string(valu
 /// What became of all that was submitted.
 struct Outcomes {
   unsigned right = 0, cancelled = 0, refused = 0, broken = 0;
-  std::vector<int> lost;             // pid of each worker whose death was told
+  std::vector<int> lost;  // pid of each worker whose death was told
   std::vector<std::string> damaged;  // other errors, and wrong values
 };
 
@@ -158,11 +158,13 @@ class Load {
       submit<Parcel>(is_same, carry, Parcel(i, size));
     };
     const auto shares = [&](int first) {
-      const auto goes_on = [first](const auto& array) { return array.size() == 8 && array[0] == first && array[7] == -1; };
+      const auto goes_on = [first](const auto& array) {
+        return array.size() == 8 && array[0] == first && array[7] == -1;
+      };
       submit<yoke::SharedArray<int>>(goes_on, extend, yoke::SharedArray<int>(std::array{first}));
     };
     switch (i % 7) {
-      case 0: return carries(5'000);    // through the arena
+      case 0: return carries(5'000);  // through the arena
       case 1: return carries(100'000);  // through memory of its own
       case 2: return carries(0);
       case 3: submit<int>(is_negated(i), yoke::TaskOptions{.retries = 1}, negate, i); return;
@@ -214,10 +216,10 @@ class Load {
 
 /// What a worker's death at a point costs.
 enum class Cost {
-  nothing,   // it has no task, or has published its result
+  nothing,  // it has no task, or has published its result
   its_task,  // the one that it has claimed
-  perhaps,   // its task, if it runs one: the parent cannot know
-  start      // nothing if it was killed from outside; a crash breaks the pool, since it would come again
+  perhaps,  // its task, if it runs one: the parent cannot know
+  start  // nothing if it was killed from outside; a crash breaks the pool, since it would come again
 };
 struct Step {
   FaultPoint point;

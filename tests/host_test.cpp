@@ -1,11 +1,11 @@
-// C14, C15, U1: a host program that gives nothing to start workers with, that takes their exit status away, or whose caller
-// is not to be trusted.
+// C14, C15, U1: a host program that gives nothing to start workers with, that takes their exit status away, or whose
+// caller is not to be trusted.
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sched.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -320,7 +320,8 @@ class RightsTest : public HouseTest {
   /// As nobody, with the environment; "secure 1" has been read, or the test is over.
   std::string said_to_nobody(const std::vector<std::string>& environment) const {
     const std::string id = std::to_string(nobody);
-    ChildProgram child("/usr/bin/setpriv", {"--reuid=" + id, "--regid=" + id, "--clear-groups", program()}, environment);
+    ChildProgram child("/usr/bin/setpriv", {"--reuid=" + id, "--regid=" + id, "--clear-groups", program()},
+                       environment);
     child.close_input();
     return child.read_all();
   }

@@ -27,7 +27,8 @@ using namespace yoke::channel;
 
 void nothing(Call&) {}
 Callable callable{&nothing, &typeid(void)};
-Callable returns_int{.trampoline = &nothing, .type = &typeid(int), .result_may_share = false, .result_bytes = sizeof(int)};
+Callable returns_int{
+    .trampoline = &nothing, .type = &typeid(int), .result_may_share = false, .result_bytes = sizeof(int)};
 
 /// The parent's end, and the segment and the socket as a hostile worker has them.
 struct Hostile {
@@ -55,8 +56,8 @@ struct Hostile {
     slot.shared = shared;
     slot.kind = kind;
     const bool inside = place == Place::slot && length <= ResultSlot::inline_capacity;
-    slot.seal = result_seal(position, length, where, place, slot.kind, shared,
-                            std::span(slot.content, inside ? length : 0));
+    slot.seal =
+        result_seal(position, length, where, place, slot.kind, shared, std::span(slot.content, inside ? length : 0));
     slot.sequence.store(published(position));
     return slot;
   }
@@ -149,7 +150,7 @@ system::UniqueFd shared_memory_of(std::size_t bytes, int seals = sealed) {
 }
 /// How a message speaks of it.
 detail::SharedPlace place_of(const system::UniqueFd& fd) {
-  struct stat status {};
+  struct stat status{};
   EXPECT_EQ(::fstat(fd.get(), &status), 0);
   detail::SharedPlace place{};
   place.inode = status.st_ino;
@@ -286,7 +287,8 @@ TEST(HostileChannel, U8_messages_that_no_result_asks_for_are_found) {
   EXPECT_TRUE(found([&](Hostile& hostile) { control(hostile, ControlKind::memory, 2, memory.get()); })) << "not given";
   EXPECT_TRUE(found([&](Hostile& hostile) { control(hostile, ControlKind::memory, 1, -1); })) << "without a descriptor";
   EXPECT_TRUE(found([&](Hostile& hostile) { control(hostile, ControlKind::module, 1, memory.get()); }));
-  EXPECT_TRUE(found([&](Hostile& hostile) { control(hostile, ControlKind::shared, 1, memory.get()); })) << "at no place";
+  EXPECT_TRUE(found([&](Hostile& hostile) { control(hostile, ControlKind::shared, 1, memory.get()); }))
+      << "at no place";
   EXPECT_TRUE(found([&](Hostile& hostile) {
     for (std::size_t i = 0; i <= max_results_descriptors; ++i) control(hostile, ControlKind::memory, 1, memory.get());
   })) << "too many";
@@ -391,7 +393,8 @@ TEST(HostileChannel, C9_a_result_is_copied_where_no_descriptor_is_left) {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   const rlimit none{0, limit.rlim_max};
   const auto memory = memory_of(100'000, 100'000);
-  ASSERT_TRUE(send_control(hostile.socket.get(), ControlKind::memory, hostile.parent.next_position(), {}, memory.get()));
+  ASSERT_TRUE(
+      send_control(hostile.socket.get(), ControlKind::memory, hostile.parent.next_position(), {}, memory.get()));
   ::setrlimit(RLIMIT_NOFILE, &none);
   EXPECT_EQ(hostile.publish(Place::memfd, 100'000, 0), "");
   EXPECT_NE(hostile.lack, "") << "there is no descriptor for it";
@@ -414,7 +417,8 @@ TEST(HostileChannel, C9_times_that_cannot_be) {
 TEST(HostileChannel, C9_more_items_of_a_chunk_than_there_is_room_for) {
   Hostile hostile;
   ChunkProgress& progress = hostile.segment().chunk;
-  const auto seen = [&](std::uint32_t value_size, std::uint64_t values, std::uint64_t errors, std::uint64_t before, std::uint64_t more) {
+  const auto seen = [&](std::uint32_t value_size, std::uint64_t values, std::uint64_t errors, std::uint64_t before,
+                        std::uint64_t more) {
     progress.value_size = value_size;
     progress.steps[0] = {.items = 1, .values = values, .errors = errors, .error_count = 0, .values_before = before};
     progress.current.store(0);

@@ -1,5 +1,5 @@
-// C9, U3, U4, U6: tasks that write what they like into their worker's segment, close its descriptors, or let a child do it. The pool
-// goes on, every future is done, and no other worker's task gets a wrong result.
+// C9, U3, U4, U6: tasks that write what they like into their worker's segment, close its descriptors, or let a child do
+// it. The pool goes on, every future is done, and no other worker's task gets a wrong result.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -108,8 +108,8 @@ int close_all_descriptors() {
 }
 std::size_t length_of(const std::string& text) { return text.size(); }
 
-/// For as long as it runs, its own slot says that it has not begun, always or now and then, and its worker that it is idle
-/// and never was ready.
+/// For as long as it runs, its own slot says that it has not begun, always or now and then, and its worker that it is
+/// idle and never was ready.
 int deny_its_start(const Board& board, bool always) {
   Segment& segment = own_segment();
   ::signal(SIGTERM, SIG_IGN);
@@ -165,7 +165,7 @@ void do_nothing() {}
 /// The end of its control socket: the one socket that it has.
 int own_control_socket() {
   for (int fd = 3; fd < 1024; ++fd) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode)) return fd;
   }
   throw std::runtime_error("this worker has no socket");
@@ -463,7 +463,8 @@ std::vector<std::span<const char>> argument_memory() {
   for (std::string line; std::getline(maps, line);) {
     if (line.find("memfd:yoke-message") == std::string::npos) continue;
     const auto begin = std::stoull(line, nullptr, 16);
-    all.emplace_back(reinterpret_cast<const char*>(begin), std::stoull(line.substr(line.find('-') + 1), nullptr, 16) - begin);
+    all.emplace_back(reinterpret_cast<const char*>(begin),
+                     std::stoull(line.substr(line.find('-') + 1), nullptr, 16) - begin);
   }
   return all;
 }
@@ -525,7 +526,8 @@ void expect_shared_memory(yoke::ProcessPoolExecutor& pool) {
     EXPECT_EQ(soon(pool.submit(yoke::by_value([view = array.view()] { return view[2]; }))).get(), 5);
     EXPECT_EQ(soon(pool.submit([](yoke::SharedView<int> view) { return view[2]; }, array.view())).get(), 5);
     EXPECT_EQ(soon(pool.submit(make_array)).get()[3], 8);
-    EXPECT_EQ(soon(pool.submit([](std::string text) { return text; }, std::string(200'000, 'x'))).get().size(), 200'000U);
+    EXPECT_EQ(soon(pool.submit([](std::string text) { return text; }, std::string(200'000, 'x'))).get().size(),
+              200'000U);
   }
 }
 
@@ -630,7 +632,8 @@ TEST_F(HostileWorkerTest, U8_max_result) {
         EXPECT_NE(std::string(error->what()).find(part), std::string::npos) << error->what();
     }
   EXPECT_EQ(pool->stats().deaths, 0U) << "an honest worker is not to blame";
-  const auto caught = thrown_by<yoke::SerializationError>([&] { soon(pool->submit(text_without_limit, 200'000U)).get(); });
+  const auto caught =
+      thrown_by<yoke::SerializationError>([&] { soon(pool->submit(text_without_limit, 200'000U)).get(); });
   EXPECT_NE(std::string(caught->what()).find("max_result"), std::string::npos) << caught->what();
   expect_work();
 }

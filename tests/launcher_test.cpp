@@ -192,7 +192,7 @@ TEST(Launch, GivesAnEmptyStdinWhateverTheParentHas) {
 }
 
 TEST(Launch, KeepsArgumentsExactly) {
-  const std::vector<std::string> words = {"two words", "",      "\"quoted\"", "it's", "$HOME `id` $(id) *",
+  const std::vector<std::string> words = {"two words",   "",  "\"quoted\"", "it's",  "$HOME `id` $(id) *",
                                           "back\\slash", " ", "--flag=a b", "Grüße", std::string(100'000, 'x')};
   EXPECT_EQ(report_of({}, words).all("argument"), words);
 }
@@ -328,7 +328,7 @@ TEST(Launch, LetsTheChildDieWithTheThreadThatLaunched) {
 }
 
 TEST(OwnProgram, IsTheFileThatRuns) {
-  struct stat running {}, opened {};
+  struct stat running{}, opened{};
   ASSERT_EQ(::stat("/proc/self/exe", &running), 0);
   ASSERT_EQ(::fstat(own_executable_fd(), &opened), 0);
   EXPECT_EQ(running.st_ino, opened.st_ino);

@@ -19,7 +19,8 @@ using Lines = std::vector<std::string>;
 class Leaving : public HouseTest {
  protected:
   /// Runs the program to its end: what it said, sorted, since workers speak in any order.
-  Lines run(const std::string& mode, int expected_code = 0, const std::string& path = child_path("test_leaving_program")) {
+  Lines run(const std::string& mode, int expected_code = 0,
+            const std::string& path = child_path("test_leaving_program")) {
     ChildProgram program(path, {mode});
     std::istringstream text(program.read_all());
     const int status = program.wait();
@@ -76,14 +77,16 @@ TEST_F(Leaving, D15_an_idle_pool_survives_ctrl_c) {
 
 TEST_F(Leaving, D20_openmp_in_the_program_and_in_workers) {
 #ifdef WITH_OPENMP
-  EXPECT_EQ(run("", 0, child_path("test_openmp_program")), (Lines{"here 10510500, there 10010000", "threads of a worker: 3"}));
+  EXPECT_EQ(run("", 0, child_path("test_openmp_program")),
+            (Lines{"here 10510500, there 10010000", "threads of a worker: 3"}));
 #else
   GTEST_SKIP() << "this compiler has no OpenMP installed";
 #endif
 }
 
 TEST_F(Leaving, D20_a_fork_elsewhere) {
-  EXPECT_EQ(run("forks"), (Lines{"the fork does not wait", "the fork was refused", "the fork's own pool says 10", "the fork ended with 5", "42"}));
+  EXPECT_EQ(run("forks"), (Lines{"the fork does not wait", "the fork was refused", "the fork's own pool says 10",
+                                 "the fork ended with 5", "42"}));
 }
 
 TEST_F(Leaving, D22_before_main_it_says_what_to_do) {

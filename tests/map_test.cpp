@@ -140,8 +140,7 @@ TEST_P(MapTest, B4_chunks_of_every_size) {
 }
 
 TEST_P(MapTest, B4_automatic_chunks_once_the_time_is_known) {
-  for (int i = 0; i < 3; ++i)
-    EXPECT_EQ(executor->map(add_one, numbers(20'000)).get(), plus_one(numbers(20'000)));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(executor->map(add_one, numbers(20'000)).get(), plus_one(numbers(20'000)));
 }
 
 TEST_P(MapTest, B4_a_chunk_of_nothing_is_refused) {
@@ -230,7 +229,9 @@ Tracked make_tracked(int) { return {}; }
 TEST_P(MapTest, B11_a_value_handed_out_is_not_kept) {
   auto results = executor->map({.chunksize = 2}, make_tracked, numbers(6));
   for (auto it = results.begin(); it != results.end(); ++it) {
-    { const Tracked value = *it; }
+    {
+      const Tracked value = *it;
+    }
     wait_until([] { return Tracked::alive == 0; }, "the only copy to go");
   }
 }
@@ -255,7 +256,8 @@ TEST_P(MapTest, B1_two_at_once) {
 class MapCrashTest : public AnyPoolTest {
  protected:
   static constexpr unsigned runs = 100;  // the words that count the runs of each item
-  /// Asserts that `lost` items ended with their worker, `tries` of them each, and that all others ran once and gave `value`.
+  /// Asserts that `lost` items ended with their worker, `tries` of them each, and that all others ran once and gave
+  /// `value`.
   template <class Results, class Value>
   void expect_lost(Results&& results, const std::set<int>& lost, unsigned tries, Value value) {
     int i = 0;
@@ -264,7 +266,8 @@ class MapCrashTest : public AnyPoolTest {
         const auto error = thrown_by<yoke::TerminatedWorkerError>([&] { *it; });
         ASSERT_TRUE(error) << i;
         EXPECT_EQ(error->death().item, static_cast<std::uint64_t>(i));
-        EXPECT_NE(std::string(error->what()).find("item " + std::to_string(i) + " of the map"), std::string::npos) << error->what();
+        EXPECT_NE(std::string(error->what()).find("item " + std::to_string(i) + " of the map"), std::string::npos)
+            << error->what();
       } else {
         ASSERT_EQ(*it, value(i)) << i;
       }
@@ -289,7 +292,8 @@ const std::set<int> every_fortieth{39, 79, 119, 159, 199};
 
 TEST_P(MapCrashTest, B12_a_crash_costs_the_item_that_ran) {
   may_write_stderr();  // a sanitizer reports the crashes
-  for (const std::optional<std::size_t> chunk : {std::optional<std::size_t>(), std::optional<std::size_t>(40), std::optional<std::size_t>(200)}) {
+  for (const std::optional<std::size_t> chunk :
+       {std::optional<std::size_t>(), std::optional<std::size_t>(40), std::optional<std::size_t>(200)}) {
     expect_lost(executor->map({.chunksize = chunk}, with_board(die_at_every_fortieth), numbers(200)), every_fortieth, 1,
                 [](int i) { return -i; });
     take_down(board);
@@ -308,7 +312,9 @@ int die_at_first_of_seven(const Board& board, int i) {
   return i;
 }
 TEST_P(MapCrashTest, B12_an_item_that_is_tried_again_may_do_well) {
-  EXPECT_EQ(executor->map({.chunksize = 20, .task = {.retries = 1}}, with_board(die_at_first_of_seven), numbers(40)).get(), numbers(40));
+  EXPECT_EQ(
+      executor->map({.chunksize = 20, .task = {.retries = 1}}, with_board(die_at_first_of_seven), numbers(40)).get(),
+      numbers(40));
 }
 
 /// Texts of all lengths, errors and deaths, in one chunk.

@@ -176,10 +176,11 @@ TEST_F(Memory, U11_tasks_cannot_have_more_processes_than_allowed) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may have as many as it likes";
   restart({.max_workers = 1, .limits = {.processes = 1}});
   EXPECT_LT(soon(pool->submit([] {
-    const pid_t child = ::fork();
-    if (child == 0) ::_exit(0);
-    return static_cast<int>(child);
-  })).get(), 0);
+              const pid_t child = ::fork();
+              if (child == 0) ::_exit(0);
+              return static_cast<int>(child);
+            })).get(),
+            0);
 }
 
 /// The child makes a memory cgroup of its own, so that the kernel's killer strikes in it and nowhere else.

@@ -54,7 +54,8 @@ TEST_F(ParentKilled, D9_with_its_process_group) {
 TEST_F(ParentKilled, D9_with_a_worker_that_is_stopped) { run("0", kill_it, true); }
 TEST_F(ParentKilled, D9_with_a_gigabyte_resident) { run(sanitized ? "100" : "1024", kill_it); }
 TEST_F(ParentKilled, D9_with_four_gigabytes_resident_or_what_the_memory_allows) {
-  const auto free = static_cast<std::size_t>(::sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto free =
+      static_cast<std::size_t>(::sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   run(sanitized ? "200" : std::to_string(std::min<std::size_t>(4096, (free >> 20) / 3)), kill_it);
 }
 

@@ -41,10 +41,12 @@ class Places : public HouseTest {
   }
 };
 
-/// Runs the program in a session of its own, with a new terminal as its controlling one; returns what was written there.
+/// Runs the program in a session of its own, with a new terminal as its controlling one; returns what was written
+/// there.
 std::string run_at_terminal(const std::string& mode) {
   const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-  if (master < 0 || ::grantpt(master) != 0 || ::unlockpt(master) != 0) throw std::runtime_error("no terminal is to be had");
+  if (master < 0 || ::grantpt(master) != 0 || ::unlockpt(master) != 0)
+    throw std::runtime_error("no terminal is to be had");
   const std::string name = ::ptsname(master);
   const std::string path = child_path("test_places_program");
   const pid_t child = ::fork();

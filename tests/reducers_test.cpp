@@ -1,4 +1,5 @@
-// G4: an executor's own ways to send values. G2: types that only they can pack. And wrap_non_serializable, set_serializer.
+// G4: an executor's own ways to send values. G2: types that only they can pack. And wrap_non_serializable,
+// set_serializer.
 #include <dlfcn.h>
 
 #include <array>
@@ -127,12 +128,16 @@ TEST_P(ReducersTest, G4_within_containers_and_classes) {
   const auto own = other({.job_reducers = points()});
   EXPECT_EQ(own->submit(shape_as_is, shape).get(), once);
   EXPECT_EQ(own->submit(sum_of, std::vector<Point>{{1, 1}, {2, 2}}).get(), 10);
-  EXPECT_EQ(own->submit([](const std::vector<Line>& lines) { return lines; }, std::vector<Line>{{{1, 1}, {2, 2}}}).get(),
-            (std::vector<Line>{{{2, 2}, {3, 3}}}));
+  EXPECT_EQ(
+      own->submit([](const std::vector<Line>& lines) { return lines; }, std::vector<Line>{{{1, 1}, {2, 2}}}).get(),
+      (std::vector<Line>{{{2, 2}, {3, 3}}}));
   EXPECT_EQ(own->submit([](std::array<Point, 2> both) { return both[0].x + both[1].y; },
-                        std::array<Point, 2>{Point{1, 2}, Point{3, 4}}).get(), 2 + 5);
-  EXPECT_EQ(own->submit([](const std::tuple<int, Point>& t) { return std::get<1>(t); }, std::tuple(1, Point{1, 2})).get(),
-            (Point{2, 3}));
+                        std::array<Point, 2>{Point{1, 2}, Point{3, 4}})
+                .get(),
+            2 + 5);
+  EXPECT_EQ(
+      own->submit([](const std::tuple<int, Point>& t) { return std::get<1>(t); }, std::tuple(1, Point{1, 2})).get(),
+      (Point{2, 3}));
   const auto back = other({.result_reducers = points()});
   EXPECT_EQ(back->submit(shape_as_is, shape).get(), once);
   shut_down_in_time(*own);
@@ -166,7 +171,8 @@ TEST_P(ReducersTest, G4_a_type_that_only_reducers_pack) {
   EXPECT_EQ(own->submit(make_sealed, "out").get().text(), "out");
   const auto error = thrown_by<yoke::SerializationError>([&] { executor->submit(sealed_text, Sealed("in")); });
   EXPECT_NE(std::string(error->what()).find("Sealed' are packed by reducers only, and this executor has none for it"),
-            std::string::npos) << error->what();
+            std::string::npos)
+      << error->what();
   const auto lost = executor->submit(make_sealed, "out");
   EXPECT_NE(std::string(thrown_by<yoke::SerializationError>([&] { lost.result(); })->what()).find(".result_reducers"),
             std::string::npos);
@@ -179,7 +185,8 @@ TEST_P(ReducersTest, G4_what_reducers_throw_fails_the_one_task) {
                               [](const Point& p) { return p.x == 0 ? throw std::runtime_error("not this one") : p.x; },
                               [](int x) { return x == 1 ? throw std::runtime_error("nor that one") : Point{x, x}; })});
   EXPECT_NE(std::string(thrown_by<yoke::SerializationError>([&] { own->submit(sum, Point{0, 0}); })->what())
-                .find("not this one"), std::string::npos);
+                .find("not this one"),
+            std::string::npos);
   const auto failed = own->submit(sum, Point{1, 0});
   EXPECT_NE(std::string(thrown_by<yoke::SerializationError>([&] { failed.result(); })->what()).find("nor that one"),
             std::string::npos);
@@ -267,7 +274,8 @@ TEST_P(ReducersTest, G1_a_wrapped_object_goes_where_its_type_is_taken) {
   EXPECT_EQ(executor->submit(sealed_text, wrapped("by reference")).get(), "by reference");
   EXPECT_EQ(executor->submit([](Sealed s) { return s.text(); }, wrapped("by value")).get(), "by value");
   EXPECT_EQ(executor->submit([](Sealed&& s) { return s.text(); }, wrapped("to be moved")).get(), "to be moved");
-  EXPECT_EQ(executor->submit([](Sealed& s, int n) { return s.text() + std::to_string(n); }, wrapped("and "), 2).get(), "and 2");
+  EXPECT_EQ(executor->submit([](Sealed& s, int n) { return s.text() + std::to_string(n); }, wrapped("and "), 2).get(),
+            "and 2");
   EXPECT_EQ(executor->submit([](const auto& w) { return w.get().text(); }, wrapped("as it is")).get(), "as it is");
   EXPECT_EQ(executor->submit([](decltype(wrapped("")) w) { return w; }, wrapped("there and back")).get().get().text(),
             "there and back");
@@ -284,8 +292,11 @@ TEST_P(ReducersTest, G1_a_wrapped_object_is_copied_or_bound) {
   EXPECT_EQ(executor->submit(yoke::bind(sum, wrapped)).get(), 4);
   EXPECT_EQ(executor->submit(yoke::bind([](const Point& p, int n) { return p.x + n; }, wrapped), 10).get(), 15);
   EXPECT_EQ(executor->map(sum, std::vector{wrapped, wrapped}).get(), (std::vector<int>{4, 4}));
-  EXPECT_EQ(executor->submit([](const std::vector<std::remove_const_t<decltype(wrapped)>>& all) { return sum(all.at(1)); },
-                             std::vector{wrapped, wrapped}).get(), 4);
+  EXPECT_EQ(executor
+                ->submit([](const std::vector<std::remove_const_t<decltype(wrapped)>>& all) { return sum(all.at(1)); },
+                         std::vector{wrapped, wrapped})
+                .get(),
+            4);
 }
 
 YOKE_ANY_POOL(ReducersTest);

@@ -87,13 +87,12 @@ TEST_F(Reusable, E3_other_options_make_a_new_pool_and_the_old_one_drains_behind)
   auto old = get_reusable_executor({.max_workers = 2});
   auto running = old.submit(pass_gate, board, entered, gate);
   board.wait_for(entered);
-  std::vector<yoke::ReusableOptions> others{
-      {.max_workers = 2, .timeout = 7s},
-      {.max_workers = 2, .env = {{"YOKE_TEST_VALUE", "1"}}},
-      {.max_workers = 2, .initializer = yoke::initializer(set_greeting, 1)},
-      {.max_workers = 2, .on_crash = yoke::CrashPolicy::break_pool},
-      {.max_workers = 2, .max_tasks_per_worker = 5},
-      {.max_workers = 2, .limits = {.core_size = 0}}};
+  std::vector<yoke::ReusableOptions> others{{.max_workers = 2, .timeout = 7s},
+                                            {.max_workers = 2, .env = {{"YOKE_TEST_VALUE", "1"}}},
+                                            {.max_workers = 2, .initializer = yoke::initializer(set_greeting, 1)},
+                                            {.max_workers = 2, .on_crash = yoke::CrashPolicy::break_pool},
+                                            {.max_workers = 2, .max_tasks_per_worker = 5},
+                                            {.max_workers = 2, .limits = {.core_size = 0}}};
   int id = old.executor_id();
   for (const auto& options : others) {
     auto fresh = get_reusable_executor(options);  // returns although a task of an older one runs
@@ -115,7 +114,8 @@ TEST_F(Reusable, E4_always_keeps_pool_and_options) {
 }
 
 TEST_F(Reusable, E4_also_after_a_breakage) {
-  auto one = get_reusable_executor({.max_workers = 2, .env = {{"YOKE_TEST_VALUE", "kept"}},
+  auto one = get_reusable_executor({.max_workers = 2,
+                                    .env = {{"YOKE_TEST_VALUE", "kept"}},
                                     .initializer = yoke::initializer(set_greeting, 42),
                                     .on_crash = yoke::CrashPolicy::break_pool});
   death_of(one.submit(die, SIGKILL));
@@ -217,7 +217,8 @@ TEST_F(Reusable, A6_a_callback_may_get_it_and_submit) {
 
 TEST_F(Reusable, A6_callbacks_and_threads_get_replace_resize_and_shut_it_down_at_once) {
   const auto use = [](int turn) {
-    auto executor = get_reusable_executor({.max_workers = 1 + turn % 2, .env = {{"YOKE_TEST_VALUE", std::to_string(turn % 3)}}});
+    auto executor =
+        get_reusable_executor({.max_workers = 1 + turn % 2, .env = {{"YOKE_TEST_VALUE", std::to_string(turn % 3)}}});
     if (turn % 7 == 6)
       executor.shutdown({.wait = turn % 2 == 0});
     else
@@ -275,7 +276,8 @@ TEST_F(Reusable, E10_initializers_compare_by_function_and_arguments) {
   EXPECT_NE(one, yoke::initializer(set_greeting, 2));
   EXPECT_NE(one, yoke::initializer(fail_to_start, "1"));
   EXPECT_NE(one, yoke::Initializer());
-  EXPECT_EQ(yoke::initializer(fail_to_start, std::string(1000, 'x')), yoke::initializer(fail_to_start, std::string(1000, 'x')));
+  EXPECT_EQ(yoke::initializer(fail_to_start, std::string(1000, 'x')),
+            yoke::initializer(fail_to_start, std::string(1000, 'x')));
   const auto a = get_reusable_executor({.max_workers = 1, .initializer = yoke::initializer(set_greeting, 1)});
   const auto b = get_reusable_executor({.max_workers = 1, .initializer = yoke::initializer(set_greeting, 1)});
   const auto c = get_reusable_executor({.max_workers = 1, .initializer = yoke::initializer(set_greeting, 2)});

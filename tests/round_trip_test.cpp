@@ -206,7 +206,9 @@ T make_value(Source& source) {
     auto first = make<typename T::first_type>(source);
     return T(std::move(first), make<typename T::second_type>(source));
   } else if constexpr (is_a<std::tuple, T>) {
-    return [&]<class... A>(std::type_identity<std::tuple<A...>>) { return T{make<A>(source)...}; }(std::type_identity<T>());
+    return [&]<class... A>(std::type_identity<std::tuple<A...>>) {
+      return T{make<A>(source)...};
+    }(std::type_identity<T>());
   } else if constexpr (is_a<std::variant, T>) {
     return make_alternative<T>(source, source.below(std::variant_size_v<T>));
   } else if constexpr (yoke::detail::is_std_array<T>) {
@@ -221,9 +223,8 @@ T make_value(Source& source) {
     return account;
   } else if constexpr (yoke::detail::PlainAggregate<T>) {
     T value{};
-    yoke::detail::with_members(value, [&](auto&... member) {
-      ((member = make<std::remove_cvref_t<decltype(member)>>(source)), ...);
-    });
+    yoke::detail::with_members(
+        value, [&](auto&... member) { ((member = make<std::remove_cvref_t<decltype(member)>>(source)), ...); });
     return value;
   } else {
     return make_container<T>(source);
@@ -265,7 +266,8 @@ bool same(const T& a, const T& b) {
     return a == b;
   } else if constexpr (requires { a.begin(); }) {
     using Item = typename T::value_type;  // of a vector<bool> the elements are no references
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Item& x, const Item& y) { return same<Item>(x, y); });
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const Item& x, const Item& y) { return same<Item>(x, y); });
   } else if constexpr (yoke::detail::PlainAggregate<T>) {
     return yoke::detail::with_members(a, [&](const auto&... x) {
       return yoke::detail::with_members(b, [&](const auto&... y) { return (same(x, y) && ...); });

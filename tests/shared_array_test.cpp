@@ -1,5 +1,5 @@
-// G5: arrays that the program and its workers share: written by one, read by the others, outliving any of them, and gone
-// with the last handle.
+// G5: arrays that the program and its workers share: written by one, read by the others, outliving any of them, and
+// gone with the last handle.
 #include <unistd.h>
 
 #include <algorithm>
@@ -157,7 +157,8 @@ TEST_F(SharedArrays, G5_a_death_leaves_what_was_written) {
 TEST_F(SharedArrays, G5_many_in_one_message) {
   const auto all = make_many(100);
   const auto total = [](const std::vector<SharedArray<int>>& arrays) {
-    return std::accumulate(arrays.begin(), arrays.end(), 0L, [](long sum, const auto& array) { return sum + sum_of(array); });
+    return std::accumulate(arrays.begin(), arrays.end(), 0L,
+                           [](long sum, const auto& array) { return sum + sum_of(array); });
   };
   EXPECT_EQ(soon(pool->submit(total, all)).get(), 171'700);
   const auto few = soon(pool->submit(make_many, 31)).get();
@@ -239,10 +240,13 @@ TEST_F(SharedArrays, G5_a_view_of_an_array_that_is_gone_says_so) {
 
 TEST_F(SharedArrays, G5_nested_pools_share_it_too) {
   const SharedArray<int> array(100);
-  soon(pool->submit([](const SharedArray<int>& all) {
-    yoke::ProcessPoolExecutor inner(1);
-    inner.submit(write_squares, all, 0, 100).get();
-  }, array)).get();
+  soon(pool->submit(
+           [](const SharedArray<int>& all) {
+             yoke::ProcessPoolExecutor inner(1);
+             inner.submit(write_squares, all, 0, 100).get();
+           },
+           array))
+      .get();
   EXPECT_EQ(array[99], 99 * 99);
 }
 

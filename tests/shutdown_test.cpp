@@ -258,7 +258,9 @@ TEST_F(ShutdownTest, A10_arguments_and_results_are_released_in_this_process) {
   EXPECT_LE(descriptors()["/memfd:yoke-message (deleted)"], 4);
 }
 TEST_F(ShutdownTest, A10_a_time_limit_that_has_not_come_keeps_neither_task_nor_pool) {
-  soon(pool->submit({.timeout = 24h}, [](std::size_t n) { return std::string(n, 'y'); }, std::size_t{1'000'000})).wait();
+  soon(pool->submit(
+           {.timeout = 24h}, [](std::size_t n) { return std::string(n, 'y'); }, std::size_t{1'000'000}))
+      .wait();
   EXPECT_EQ(descriptors()["/memfd:yoke-message (deleted)"], 0);
   const std::weak_ptr<yoke::Pool> left = pool->pool();
   pool.reset();

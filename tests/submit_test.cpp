@@ -64,7 +64,8 @@ TEST_P(SubmitTest, G3_views_are_valid_for_the_whole_call) {
     const std::string text(size, 't');
     const std::vector<double> values(size, 0.5);
     EXPECT_EQ(soon(executor->submit(read_twice, text, values)).get(),
-              std::pair(std::hash<std::string>()(text), 0.5 * static_cast<double>(size))) << size;
+              std::pair(std::hash<std::string>()(text), 0.5 * static_cast<double>(size)))
+        << size;
   }
 }
 
@@ -176,7 +177,8 @@ std::vector<double> iota(std::size_t n) {
 }
 double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 TEST_P(SubmitTest, A2_messages_of_every_size_cross) {  // in the slot, in the arena, in a memfd
-  for (const std::size_t n : {0UL, 1UL, 9UL, 10UL, 11UL, 100UL, 1000UL, 8190UL, 8191UL, 8192UL, 8193UL, 100'000UL, 1'000'000UL}) {
+  for (const std::size_t n :
+       {0UL, 1UL, 9UL, 10UL, 11UL, 100UL, 1000UL, 8190UL, 8191UL, 8192UL, 8193UL, 100'000UL, 1'000'000UL}) {
     EXPECT_EQ(soon(executor->submit(iota, n)).get(), iota(n)) << n;
     EXPECT_EQ(soon(executor->submit(sum, iota(n))).get(), sum(iota(n))) << n;
   }

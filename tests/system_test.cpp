@@ -119,7 +119,7 @@ TEST(Futex, WakesAnotherProcess) {
 constexpr std::size_t size = 1024 * 1024;
 
 blkcnt_t allocated_bytes(int fd) {
-  struct stat status {};
+  struct stat status{};
   EXPECT_EQ(::fstat(fd, &status), 0);
   return status.st_blocks * 512;
 }

@@ -118,7 +118,8 @@ TEST_F(TaskTimeout, D21_others_never_notice) {
 
 TEST_F(TaskTimeout, D21_retries_after_a_timeout) {
   EXPECT_EQ(soon(pool->submit({.timeout = 30ms, .retries = 2}, slow_at_first, board, 2)).get(), 3);
-  EXPECT_THROW(soon(pool->submit({.timeout = 30ms, .retries = 1}, slow_at_first, board, 100)).get(), yoke::TimeoutError);
+  EXPECT_THROW(soon(pool->submit({.timeout = 30ms, .retries = 1}, slow_at_first, board, 100)).get(),
+               yoke::TimeoutError);
   EXPECT_EQ(board.get(runs), 5U);
 }
 

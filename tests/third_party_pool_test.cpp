@@ -120,7 +120,9 @@ class PostalPool final : public yoke::Pool {
 };
 
 int add_one(int value) { return value + 1; }
-std::string join(const std::vector<std::string>& parts) { return std::accumulate(parts.begin(), parts.end(), std::string()); }
+std::string join(const std::vector<std::string>& parts) {
+  return std::accumulate(parts.begin(), parts.end(), std::string());
+}
 [[noreturn]] void fail() { throw std::out_of_range("far away"); }
 
 TEST(ThirdPartyPool, has_the_typed_face) {

@@ -41,7 +41,7 @@ int blocked_signals() {
   return blocked;
 }
 bool ignores(int signal) {
-  struct sigaction action {};
+  struct sigaction action{};
   ::sigaction(signal, nullptr, &action);
   return action.sa_handler == SIG_IGN;
 }
@@ -75,9 +75,12 @@ TEST_F(WorkerSetup, D15_workers_ignore_ctrl_c) {
 /// Of those that a worker has, what it should not have.
 std::map<std::string, int> unexpected(std::map<std::string, int> all) {
   for (const auto& name : {std::string("/dev/null"), target_of(1), target_of(2)}) {
-    if (name.starts_with("pipe:")) --all["pipe:"];
-    else if (name.starts_with("socket:")) --all["socket:"];
-    else --all[name];
+    if (name.starts_with("pipe:"))
+      --all["pipe:"];
+    else if (name.starts_with("socket:"))
+      --all["socket:"];
+    else
+      --all[name];
   }
   --all["socket:"];  // to its parent
   std::erase_if(all, [](const auto& descriptor) { return descriptor.second == 0; });
@@ -143,7 +146,8 @@ int lifeline_processors() {
   }
   return 0;
 }
-TEST_F(WorkerSetup, D17_the_lifeline_runs_where_the_main_thread_does) {  // out of the watchdog's way, when both are killed
+TEST_F(WorkerSetup,
+       D17_the_lifeline_runs_where_the_main_thread_does) {  // out of the watchdog's way, when both are killed
   // It is told by the main thread after a sleep, which a worker that was given its next task at once has not had yet.
   wait_until([&] { return soon(pool->submit(lifeline_processors)).get() == 1; }, "a lifeline that follows");
 }
@@ -214,7 +218,11 @@ TEST_F(WorkerSetup, D19_limits_are_in_force) {
 
 TEST_F(WorkerSetup, D19_cpu_time_ends) {
   restart({.max_workers = 1, .limits = {.cpu_seconds = 1}});
-  const auto future = pool->submit([](int) -> int { for (volatile unsigned i = 0;;) i = i + 1; }, 0);
+  const auto future = pool->submit(
+      [](int) -> int {
+        for (volatile unsigned i = 0;;) i = i + 1;
+      },
+      0);
   const int signal = death_of(future).signal;
   EXPECT_TRUE(signal == SIGXCPU || signal == SIGKILL) << signal;
 }

@@ -71,7 +71,8 @@ Curve measure(const Effort& effort) {
       curve.note = "more did not fit into this machine's memory";
       break;
     }
-    measure_size(curve, static_cast<std::size_t>(bytes), bytes > 100e6 ? std::min(effort.repetitions, 3) : effort.repetitions);
+    measure_size(curve, static_cast<std::size_t>(bytes),
+                 bytes > 100e6 ? std::min(effort.repetitions, 3) : effort.repetitions);
   }
   return curve;
 }

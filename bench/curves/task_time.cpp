@@ -39,7 +39,8 @@ void measure_point(Curve& curve, int workers, double task_us, const Effort& effo
 }
 
 Curve measure(const Effort& effort) {
-  Curve curve{.id = "G-time", .what = "overhead against the time that a task computes, all processors", .along = "us a task"};
+  Curve curve{
+      .id = "G-time", .what = "overhead against the time that a task computes, all processors", .along = "us a task"};
   const int workers = cpu_count();
   for (int turn = 0; turn < effort.repetitions; ++turn)
     for (const double task_us : {0., 1., 10., 100., 1000., 10'000.}) measure_point(curve, workers, task_us, effort);

@@ -31,21 +31,23 @@ double burst_rate_of_threads(int threads, int count, const Submit& submit) {
 }
 
 Curve measure(const Effort& effort) {
-  Curve curve{.id = "G-threads", .what = "no-op tasks against the threads that submit and wait, one worker", .along = "threads"};
+  Curve curve{.id = "G-threads",
+              .what = "no-op tasks against the threads that submit and wait, one worker",
+              .along = "threads"};
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     for (const int threads : {1, 2, 4, 8}) {
       {
         ProcessPoolExecutor executor = make_ready_executor(1);
-        curve.add("yoke", "M tasks/s", threads,
-                  burst_rate_of_threads(threads, effort.times(200'000),
-                                              [&](int i) { return executor.submit(inc, i); }));
+        curve.add("yoke", "M tasks/s", threads, burst_rate_of_threads(threads, effort.times(200'000), [&](int i) {
+                    return executor.submit(inc, i);
+                  }));
       }
       for (const auto& kind : thread_pool_kinds()) {
         if (!kind.counts_threads) continue;
         const auto pool = kind.make(1);
         curve.add(kind.name, "M tasks/s", threads,
                   burst_rate_of_threads(threads, std::min(effort.times(200'000), kind.most_tasks),
-                                              [&](int i) { return pool->submit(inc, i); }));
+                                        [&](int i) { return pool->submit(inc, i); }));
       }
     }
   }

@@ -1,4 +1,5 @@
-// G-waiting: what a task costs while others wait: so many are submitted to one worker that is kept busy; then it is let go.
+// G-waiting: what a task costs while others wait: so many are submitted to one worker that is kept busy; then it is let
+// go.
 #include <algorithm>
 #include <atomic>
 

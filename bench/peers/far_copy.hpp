@@ -1,5 +1,5 @@
-// FarCopy: this very program on another machine, at the other end of a command such as `ssh -T host` or `sh -c`, that sends every frame
-// back, or swallows bytes: the least that calls through that command can take.
+// FarCopy: this very program on another machine, at the other end of a command such as `ssh -T host` or `sh -c`, that
+// sends every frame back, or swallows bytes: the least that calls through that command can take.
 //
 // One thread. Blocks. Throws std::runtime_error when the other end is gone.
 #pragma once

@@ -15,9 +15,7 @@
 namespace yoke::bench {
 namespace {
 
-void wake(std::atomic<std::uint32_t>& word) {
-  ::syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
-}
+void wake(std::atomic<std::uint32_t>& word) { ::syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0); }
 std::uint32_t wait_for_change(std::atomic<std::uint32_t>& word, std::uint32_t seen) {
   std::uint32_t now;
   while ((now = word.load(std::memory_order_acquire)) == seen)

@@ -28,8 +28,7 @@ struct Header {
 /// A header and its message in one write where they fit into the pipe.
 bool send(int pipe, PipePool::Handler handler, std::span<const std::byte> message) {
   const Header header{message.size(), handler};
-  if (message.size() > 4096)
-    return write_all(pipe, std::as_bytes(std::span(&header, 1))) && write_all(pipe, message);
+  if (message.size() > 4096) return write_all(pipe, std::as_bytes(std::span(&header, 1))) && write_all(pipe, message);
   std::byte both[sizeof header + 4096];
   std::memcpy(both, &header, sizeof header);
   if (!message.empty()) std::memcpy(both + sizeof header, message.data(), message.size());

@@ -1,6 +1,6 @@
-// PipePool: the naive way to have worker processes. A forked child and two pipes for each worker, a thread here for each
-// child that writes a message and reads the answer, a queue with a mutex and a condition variable before the threads. A
-// message is a length, the handler's address (the child is a copy of this process) and the bytes.
+// PipePool: the naive way to have worker processes. A forked child and two pipes for each worker, a thread here for
+// each child that writes a message and reads the answer, a queue with a mutex and a condition variable before the
+// threads. A message is a length, the handler's address (the child is a copy of this process) and the bytes.
 //
 // Any thread may submit. The destructor ends the children. A child that dies fails the task it ran and all later ones.
 #pragma once
@@ -34,7 +34,7 @@ class PipePool {
   struct Worker {
     pid_t pid;
     int requests;  // the end that is written
-    int answers;   // the end that is read
+    int answers;  // the end that is read
   };
   struct Task {
     Handler handler;

@@ -12,7 +12,8 @@
 namespace yoke::bench {
 namespace {
 
-constexpr const char* python = "/usr/bin/python3";  // Debian's, which has python3-joblib; not one that comes first in PATH
+constexpr const char* python =
+    "/usr/bin/python3";  // Debian's, which has python3-joblib; not one that comes first in PATH
 constexpr const char* script = YOKE_BENCH_FOLDER "/python_peers.py";
 
 std::string output_of(const std::string& command) {
@@ -35,8 +36,8 @@ PythonFigures measure(const std::string& arguments, const Effort& effort) {
   for (const auto& result : json.at("results"))
     figures.entries.push_back({result.at("id"), {result.at("peer"), result.at("samples")}});
   for (const auto& [peer, reason] : json.at("missing").items())
-    figures.missing += fmt::format("{}{} is left out: {}", figures.missing.empty() ? "" : "; ", peer,
-                                   reason.get<std::string>());
+    figures.missing +=
+        fmt::format("{}{} is left out: {}", figures.missing.empty() ? "" : "; ", peer, reason.get<std::string>());
   return figures;
 }
 

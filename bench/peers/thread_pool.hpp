@@ -45,8 +45,7 @@ inline std::vector<ThreadPoolKind> thread_pool_kinds() {
 #ifdef YOKE_BENCH_BS
       {"BS::thread_pool", make_bs_pool},
 #endif
-      {"mutex+condvar", make_condvar_pool},
-      {"std::async", make_async, 5'000, false},
+      {"mutex+condvar", make_condvar_pool},      {"std::async", make_async, 5'000, false},
       {"fork and pipes", make_pipe_pool, 8'000},
   };
 }

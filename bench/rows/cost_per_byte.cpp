@@ -71,7 +71,8 @@ std::vector<Measurement> cost_per_byte_rows() {
        }},
       {"B-vector-r",
        [](const Effort& effort) {
-         return measure_result<kept_vector>("B-vector-r", "result: std::vector<double>", payload / sizeof(double), effort);
+         return measure_result<kept_vector>("B-vector-r", "result: std::vector<double>", payload / sizeof(double),
+                                            effort);
        }},
       {"B-string-r",
        [](const Effort& effort) {
@@ -79,7 +80,8 @@ std::vector<Measurement> cost_per_byte_rows() {
        }},
       {"B-shared-r",
        [](const Effort& effort) {
-         return measure_result<kept_shared>("B-shared-r", "result: SharedArray<double>", payload / sizeof(double), effort);
+         return measure_result<kept_shared>("B-shared-r", "result: SharedArray<double>", payload / sizeof(double),
+                                            effort);
        }},
   };
 }

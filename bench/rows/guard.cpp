@@ -22,7 +22,8 @@ namespace {
 constexpr const char* naive = "fork and pipes";
 
 Row measure_throughput(const Effort& effort) {
-  Row row{.id = "S1", .what = "no-op tasks, one worker", .unit = "M/s", .better = Better::higher, .peers = {{naive, {}}}};
+  Row row{
+      .id = "S1", .what = "no-op tasks, one worker", .unit = "M/s", .better = Better::higher, .peers = {{naive, {}}}};
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     ProcessPoolExecutor executor(1);
     row.ours.samples.push_back(warm_burst_rate(200'000, [&](int i) { return executor.submit(inc, i); }));
@@ -53,7 +54,11 @@ PipePool::Message ends_of_bytes(std::span<const std::byte> message) {
 }
 
 Row measure_large_argument(const Effort& effort) {
-  Row row{.id = "S6", .what = "20 MB std::vector<double> by value", .unit = "ms", .better = Better::lower, .peers = {{naive, {}}}};
+  Row row{.id = "S6",
+          .what = "20 MB std::vector<double> by value",
+          .unit = "ms",
+          .better = Better::lower,
+          .peers = {{naive, {}}}};
   const std::vector<double> values(2'500'000, 1.5);
   ProcessPoolExecutor executor(1);
   PipePool pool(1);
@@ -77,7 +82,11 @@ Row measure_large_argument(const Effort& effort) {
 }
 
 Row measure_start(const Effort& effort) {
-  Row row{.id = "S9", .what = "first result, cold pool", .unit = "ms", .better = Better::lower, .peers = {{"posix_spawn until exit", {}}}};
+  Row row{.id = "S9",
+          .what = "first result, cold pool",
+          .unit = "ms",
+          .better = Better::lower,
+          .peers = {{"posix_spawn until exit", {}}}};
   for (int turn = 0; turn < 5 * effort.repetitions; ++turn) {
     row.ours.samples.push_back(milliseconds_to_first_result());
     row.peers[0].samples.push_back(seconds_of_exiting_copy() * 1e3);
@@ -105,7 +114,11 @@ double milliseconds_to_end_of_pipe() {
 }
 
 Row measure_death(const Effort& effort) {
-  Row row{.id = "S11", .what = "SIGKILL of a busy worker to the error", .unit = "ms", .better = Better::lower, .peers = {{naive, {}}}};
+  Row row{.id = "S11",
+          .what = "SIGKILL of a busy worker to the error",
+          .unit = "ms",
+          .better = Better::lower,
+          .peers = {{naive, {}}}};
   ProcessPoolExecutor executor = make_mortal_executor();
   milliseconds_to_error(executor);  // the first one reads debug information
   for (int turn = 0; turn < 10 * effort.repetitions; ++turn) {
@@ -116,7 +129,11 @@ Row measure_death(const Effort& effort) {
 }
 
 Row measure_mixed_load(const Effort& effort) {
-  Row row{.id = "M-mixed", .what = "1 % long tasks among short ones", .unit = "ms", .better = Better::lower, .peers = {{"ideal schedule", {}}}};
+  Row row{.id = "M-mixed",
+          .what = "1 % long tasks among short ones",
+          .unit = "ms",
+          .better = Better::lower,
+          .peers = {{"ideal schedule", {}}}};
   const auto values = mixed_values(10'000, rounds_of(10), rounds_of(1000));
   const int workers = cpu_count();
   for (int turn = 0; turn < effort.repetitions; ++turn) {
@@ -130,8 +147,8 @@ Row measure_mixed_load(const Effort& effort) {
 }  // namespace
 
 std::vector<Measurement> guard_rows() {
-  return {{"S1", measure_throughput},      {"S3", measure_round_trip}, {"S6", measure_large_argument},
-          {"S9", measure_start},           {"S11", measure_death},     {"M-mixed", measure_mixed_load}};
+  return {{"S1", measure_throughput}, {"S3", measure_round_trip}, {"S6", measure_large_argument},
+          {"S9", measure_start},      {"S11", measure_death},     {"M-mixed", measure_mixed_load}};
 }
 
 }  // namespace yoke::bench

@@ -42,8 +42,7 @@ Row measure(const char* id, const char* what, int count, std::chrono::microsecon
   Row row{.id = id, .what = what, .unit = "us", .better = Better::lower};
   {
     ProcessPoolExecutor executor(1);
-    row.ours.samples =
-        times_of(count, pause, [&](int i) { expect_result(executor.submit(inc, i).get(), i); });
+    row.ours.samples = times_of(count, pause, [&](int i) { expect_result(executor.submit(inc, i).get(), i); });
   }
   for (const auto& kind : thread_pool_kinds()) {
     const auto pool = kind.make(1);

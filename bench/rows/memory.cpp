@@ -43,8 +43,9 @@ Row measure(const char* id, const char* what, const Effort& effort, const Deed& 
     } while (in_parent + in_worker + std::max(shared, 0.0) > little && watch.seconds() < patience);
     row.ours.samples.push_back(watch.seconds());
   }
-  row.note = fmt::format("left then: {:.0f} MB in the parent, {:.0f} MB in the worker, {:.0f} MB shared memory of the system",
-                         in_parent, in_worker, shared);
+  row.note =
+      fmt::format("left then: {:.0f} MB in the parent, {:.0f} MB in the worker, {:.0f} MB shared memory of the system",
+                  in_parent, in_worker, shared);
   return row;
 }
 

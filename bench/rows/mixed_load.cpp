@@ -23,7 +23,8 @@ std::vector<int> mixed_values(int count, int of_short, int of_long) {
 namespace {
 
 template <int function(int)>
-Row measure(const char* id, const std::string& what, int workers, const std::vector<int>& values, const Effort& effort) {
+Row measure(const char* id, const std::string& what, int workers, const std::vector<int>& values,
+            const Effort& effort) {
   Row row{.id = id,
           .what = what,
           .unit = "ms",
@@ -52,9 +53,9 @@ Row measure(const char* id, const std::string& what, int workers, const std::vec
 
 Row measure_computing(const char* id, double of_short, double of_long, int count, const Effort& effort) {
   const int workers = cpu_count();
-  return measure<compute>(id,
-                          fmt::format("{} tasks of {:g} us, 1 % of {:g} us, {} workers", count, of_short, of_long, workers),
-                          workers, mixed_values(count, rounds_of(of_short), rounds_of(of_long)), effort);
+  return measure<compute>(
+      id, fmt::format("{} tasks of {:g} us, 1 % of {:g} us, {} workers", count, of_short, of_long, workers), workers,
+      mixed_values(count, rounds_of(of_short), rounds_of(of_long)), effort);
 }
 
 }  // namespace
@@ -66,9 +67,9 @@ std::vector<Measurement> mixed_load_rows() {
            [](const Effort& effort) { return measure_computing("M-mixed-1", 1, 1000, effort.times(20'000), effort); }},
           {"M-mixed-z", [](const Effort& effort) {
              const int count = effort.times(2000);
-             return measure<sleep_microseconds>(
-                 "M-mixed-z", fmt::format("{} tasks that sleep 0.5 ms, 1 % 10 ms, 8 workers", count), 8,
-                 mixed_values(count, 500, 10'000), effort);
+             return measure<sleep_microseconds>("M-mixed-z",
+                                                fmt::format("{} tasks that sleep 0.5 ms, 1 % 10 ms, 8 workers", count),
+                                                8, mixed_values(count, 500, 10'000), effort);
            }}};
 }
 

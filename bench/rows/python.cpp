@@ -33,8 +33,7 @@ Row measure_round_trip(const Effort& effort) {
   python_figures(effort).add_to(row, "S3", 1);
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     ProcessPoolExecutor executor(1);
-    row.ours.samples.push_back(
-        hot_microseconds(effort.times(200'000), [&](int i) { return executor.submit(inc, i); }));
+    row.ours.samples.push_back(hot_microseconds(effort.times(200'000), [&](int i) { return executor.submit(inc, i); }));
   }
   return row;
 }

@@ -62,8 +62,7 @@ Row measure_throughput(const Effort& effort) {
           .reach = {Reach::Of::figure, 0.2}};
   Executor executor = executor_at(effort, 1);
   for (int turn = 0; turn < effort.repetitions; ++turn)
-    row.ours.samples.push_back(
-        warm_burst_rate(effort.times(100'000), [&](int i) { return executor.submit(inc, i); }));
+    row.ours.samples.push_back(warm_burst_rate(effort.times(100'000), [&](int i) { return executor.submit(inc, i); }));
   add_mpi(row, "S1", 1e-6, effort);
   return row;
 }
@@ -141,8 +140,11 @@ Row measure_start(const Effort& effort) {
 }  // namespace
 
 std::vector<Measurement> remote_rows() {
-  return {{"R-rtt", measure_round_trip},   {"R-tasks", measure_throughput}, {"R-bytes", measure_large},
-          {"R-array", measure_broadcast, false}, {"R-start", measure_start}};
+  return {{"R-rtt", measure_round_trip},
+          {"R-tasks", measure_throughput},
+          {"R-bytes", measure_large},
+          {"R-array", measure_broadcast, false},
+          {"R-start", measure_start}};
 }
 
 }  // namespace yoke::bench

@@ -37,8 +37,7 @@ Row measure_hot(const Effort& effort) {
   for (const auto& kind : kinds) row.peers.push_back({kind.name, {}});
   for (int turn = 0; turn < effort.repetitions; ++turn) {
     ProcessPoolExecutor executor(1);
-    row.ours.samples.push_back(
-        hot_microseconds(effort.times(200'000), [&](int i) { return executor.submit(inc, i); }));
+    row.ours.samples.push_back(hot_microseconds(effort.times(200'000), [&](int i) { return executor.submit(inc, i); }));
     executor.shutdown();
     for (std::size_t k = 0; k < kinds.size(); ++k) {
       const auto pool = kinds[k].make(1);

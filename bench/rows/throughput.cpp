@@ -14,8 +14,8 @@
 namespace yoke::bench {
 namespace {
 
-/// The pools serve for all turns. Their first bursts are told in the note alone: they pay for the fresh memory of a million
-/// tasks.
+/// The pools serve for all turns. Their first bursts are told in the note alone: they pay for the fresh memory of a
+/// million tasks.
 Row measure(const char* id, int workers, const Effort& effort) {
   const int count = effort.times(1'000'000);
   Row row{.id = id,

@@ -1,12 +1,12 @@
-// broadcast(value): a large constant that many tasks take. It is packed once, sent to each other machine once, and unpacked
-// once by each worker, however many tasks name it.
+// broadcast(value): a large constant that many tasks take. It is packed once, sent to each other machine once, and
+// unpacked once by each worker, however many tasks name it.
 //
 //   const auto model = yoke::broadcast(load_model("weights.bin"));
 //   auto scores = executor.map(yoke::bind(score, model), samples);   // double score(const Model&, const Sample&)
 //
 // The function's parameter is the value's type, best by reference to const, or a Broadcast. A handle is like a
-// shared_ptr<const T>: thread-safe, and the value goes with the last one; workers forget it a second or two later, or when
-// they are replaced. Needs a codec of the type, like any argument. It may not hold a SharedArray.
+// shared_ptr<const T>: thread-safe, and the value goes with the last one; workers forget it a second or two later, or
+// when they are replaced. Needs a codec of the type, like any argument. It may not hold a SharedArray.
 #pragma once
 
 #include "yoke/language.hpp"

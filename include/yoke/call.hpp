@@ -87,7 +87,8 @@ class YOKE_API Call {
   virtual void begin_items(std::uint32_t value_size);
   /// What an item brought, kept where this process's end does not reach it. False: there is no room for another.
   virtual bool keep_item(std::span<const std::byte> value, std::span<const std::byte> error);
-  /// The same of an item that has brought a plain value and no error, where that costs no call; false: keep_item() is to be asked.
+  /// The same of an item that has brought a plain value and no error, where that costs no call; false: keep_item() is
+  /// to be asked.
   template <std::size_t size>
   bool keep_value(const std::byte* value) noexcept {
     if (!keeping_.items || static_cast<std::size_t>(keeping_.end - keeping_.next) < size) return false;

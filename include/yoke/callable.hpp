@@ -42,7 +42,8 @@ class ByValue {
   F f_;
 };
 
-// Whether by_value looks for captured pointers: costs a look at each 8 bytes, a microsecond where one looks like an address.
+// Whether by_value looks for captured pointers: costs a look at each 8 bytes, a microsecond where one looks like an
+// address.
 #ifndef YOKE_CHECK_CAPTURES
 #define YOKE_CHECK_CAPTURES 1
 #endif
@@ -50,8 +51,8 @@ class ByValue {
 namespace detail {
 YOKE_API void check_captured_words(const void* captures, std::size_t size);
 
-/// What lies in the padding between captures is no capture. Where a compiler cannot tell where that is, only captures that
-/// surely have none are looked at.
+/// What lies in the padding between captures is no capture. Where a compiler cannot tell where that is, only captures
+/// that surely have none are looked at.
 template <class F>
 void check_captures([[maybe_unused]] F captures) {
 #if defined(__has_builtin) && __has_builtin(__builtin_clear_padding)
@@ -63,8 +64,8 @@ void check_captures([[maybe_unused]] F captures) {
 }
 }  // namespace detail
 
-/// Lets a lambda with captures cross. Captures must be values: a captured reference or pointer would mean nothing in the
-/// worker, and is a SerializationError (unless YOKE_CHECK_CAPTURES is defined as 0).
+/// Lets a lambda with captures cross. Captures must be values: a captured reference or pointer would mean nothing in
+/// the worker, and is a SerializationError (unless YOKE_CHECK_CAPTURES is defined as 0).
 template <class F>
 ByValue<F> by_value(F f) {
   if constexpr (YOKE_CHECK_CAPTURES != 0 && std::is_trivially_copyable_v<F>) detail::check_captures(f);
@@ -126,8 +127,8 @@ decltype(auto) unwrapped(P& stored) {
 }
 
 template <class F>
-using CallableType = std::conditional_t<std::is_function_v<std::remove_reference_t<F>>, std::decay_t<F>,
-                                        std::remove_cvref_t<F>>;
+using CallableType =
+    std::conditional_t<std::is_function_v<std::remove_reference_t<F>>, std::decay_t<F>, std::remove_cvref_t<F>>;
 
 template <class F>
 struct Signature;  // ::Result, ::Parameters, of a type that has one signature
@@ -140,12 +141,12 @@ template <class R, class... P>
 struct Signature<R(P...) noexcept> : Signature<R(P...)> {};
 template <class F>
 struct Signature<F*> : Signature<F> {};
-#define YOKE_MEMBER_SIGNATURE(QUALIFIERS, OBJECT)                                      \
-  template <class R, class C, class... P>                                             \
-  struct Signature<R (C::*)(P...) QUALIFIERS> {                                       \
-    using Result = R;                                                                 \
-    using Parameters = TypeList<P...>;                                                \
-    using WithObject = TypeList<OBJECT, P...>;                                        \
+#define YOKE_MEMBER_SIGNATURE(QUALIFIERS, OBJECT) \
+  template <class R, class C, class... P>         \
+  struct Signature<R (C::*)(P...) QUALIFIERS> {   \
+    using Result = R;                             \
+    using Parameters = TypeList<P...>;            \
+    using WithObject = TypeList<OBJECT, P...>;    \
   };
 YOKE_MEMBER_SIGNATURE(, C&)
 YOKE_MEMBER_SIGNATURE(const, const C&)

@@ -1,9 +1,9 @@
 // Codec<T>: how a value of type T is packed into a message and unpacked again.
 //
 // Ready for: numbers, enums, strings, standard containers, optional, variant, tuple, pair, path, chrono, bitset,
-// complex, unique_ptr, shared_ptr (the value), plain aggregates of up to 20 members (arrays too; none in a base class), and
-// classes with MSGPACK_DEFINE, which may hold all that msgpack-c has an adaptor for, plain aggregates, and types with a Codec.
-// For another type, specialise:
+// complex, unique_ptr, shared_ptr (the value), plain aggregates of up to 20 members (arrays too; none in a base class),
+// and classes with MSGPACK_DEFINE, which may hold all that msgpack-c has an adaptor for, plain aggregates, and types
+// with a Codec. For another type, specialise:
 //
 //   template <> struct yoke::Codec<Money> {
 //     static void pack(yoke::Packer& p, const Money& m) { yoke::pack_value(p, m.cents()); }
@@ -45,7 +45,7 @@ class Reducers;  // reducers.hpp
 class Packer : public msgpack::packer<PackBuffer> {
  public:
   enum class Arrays {
-    bytes,    // arrays of numbers as their bytes: for the same program
+    bytes,  // arrays of numbers as their bytes: for the same program
     elements  // as msgpack arrays: for named tasks, whose callers know no types
   };
   explicit Packer(PackBuffer& buffer, Arrays arrays = Arrays::bytes, const Reducers* reducers = nullptr)
@@ -72,8 +72,8 @@ inline constexpr int max_depth = 512;
 
 }  // namespace detail
 
-/// Lives while a value is packed that others lie in: an array or a map, or a type with a codec of its own, which may open
-/// any number of them, or none. Throws SerializationError where values nest deeper than a reader would take.
+/// Lives while a value is packed that others lie in: an array or a map, or a type with a codec of its own, which may
+/// open any number of them, or none. Throws SerializationError where values nest deeper than a reader would take.
 class Packer::Level {
  public:
   enum class Of { array, codec };
@@ -109,15 +109,16 @@ constexpr bool packable() {
   else if constexpr (OwnCodec<T> || MsgpackDefined<T> || HasBuiltinCodec<T> || is_plain<T>())
     return true;
   else if constexpr (PlainAggregate<T>)
-    return std::is_default_constructible_v<T> && std::is_move_assignable_v<T>;  // not to be asked of a lambda: g++ 12 then takes it for not trivially copyable
+    // Not to be asked of a lambda: g++ 12 then takes it for not trivially copyable.
+    return std::is_default_constructible_v<T> && std::is_move_assignable_v<T>;
   else
     return false;
 }
 
 /// Types that a reducer may pack: all classes but those that the library itself packs.
 template <class T>
-inline constexpr bool reducible =
-    std::is_class_v<T> && std::is_same_v<T, std::remove_cv_t<T>> && (OwnCodec<T> || MsgpackDefined<T> || !HasBuiltinCodec<T>);
+inline constexpr bool reducible = std::is_class_v<T> && std::is_same_v<T, std::remove_cv_t<T>> &&
+                                  (OwnCodec<T> || MsgpackDefined<T> || !HasBuiltinCodec<T>);
 
 inline constexpr std::int8_t reduced_type = 121;  // the msgpack extension type
 /// A value that a reducer packed: an array of the reducer's id, as an extension value, and of what it packed.
@@ -246,10 +247,10 @@ T unpack_number(const Object& object) {
   try {
     return object.as<T>();
   } catch (const msgpack::type_error&) {
-    throw_mismatch(std::is_same_v<T, bool>            ? "a boolean"
-                   : std::is_floating_point_v<T>      ? "a number"
-                   : std::is_unsigned_v<T>            ? "an integer in the range of its unsigned type"
-                                                      : "an integer in the range of its type",
+    throw_mismatch(std::is_same_v<T, bool>       ? "a boolean"
+                   : std::is_floating_point_v<T> ? "a number"
+                   : std::is_unsigned_v<T>       ? "an integer in the range of its unsigned type"
+                                                 : "an integer in the range of its type",
                    object);
   }
 }

@@ -1,9 +1,9 @@
 // Closures, as programs for thread pools submit them, made into what crosses to a worker process.
 //
-// A thread shares its program's memory, a worker does not. So a closure may hold values, and must give back what it works
-// out: captures of strings and containers are refused by the compiler, captured references and pointers by a
-// SerializationError that says to what they point, at the submit (of g++; clang 14 cannot tell padding from captures, and looks
-// only where there surely is none).
+// A thread shares its program's memory, a worker does not. So a closure may hold values, and must give back what it
+// works out: captures of strings and containers are refused by the compiler, captured references and pointers by a
+// SerializationError that says to what they point, at the submit (of g++; clang 14 cannot tell padding from captures,
+// and looks only where there surely is none).
 #pragma once
 
 #include "yoke/language.hpp"

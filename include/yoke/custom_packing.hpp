@@ -1,5 +1,5 @@
-// A way to send a type that its own codec does not know of: two functions, one for each side. What wrap_non_serializable
-// and Reducers have in common.
+// A way to send a type that its own codec does not know of: two functions, one for each side. What
+// wrap_non_serializable and Reducers have in common.
 //
 //   pack_fn:   value (const T&), any value that can be packed; or void (Packer&, const T&)
 //   unpack_fn: T (value) of what pack_fn returned;             or T (const Object&)

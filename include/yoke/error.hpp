@@ -1,5 +1,5 @@
-// Everything that yoke throws. All derive from yoke::Error, a std::runtime_error; each text says what happened, to which
-// task, and what to do. Plain value types: copy and share them as any exception.
+// Everything that yoke throws. All derive from yoke::Error, a std::runtime_error; each text says what happened, to
+// which task, and what to do. Plain value types: copy and share them as any exception.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -38,34 +38,34 @@ class YOKE_API BrokenProcessPool : public Error {
 
 /// What a worker was doing for its task.
 enum class Phase : std::uint8_t {
-  idle,    // between tasks
-  start,   // before its first task: loading, the initializer
+  idle,  // between tasks
+  start,  // before its first task: loading, the initializer
   decode,  // unpacking the arguments
-  run,     // in the task's function
+  run,  // in the task's function
   encode,  // packing the result
-  finish   // result published; destroying the arguments
+  finish  // result published; destroying the arguments
 };
 YOKE_API const char* to_string(Phase phase) noexcept;
 
 /// How one worker process ended. A field that could not be known is empty or 0.
 struct WorkerDeath {
   int pid = 0;
-  int rank = 0;                                        // the worker's place in its pool
-  int signal = 0;                                      // 0 if it exited
-  int signal_code = 0;                                 // si_code of a crash, 0 if not known
-  int exit_code = 0;                                   // meaningful if signal is 0
-  bool status_known = true;                            // false: someone else reaped the process and took its status
-  std::string task;                                    // name of the task it was running; empty: none
-  std::optional<std::uint64_t> item;                   // of a map that it was running, counted from 0
+  int rank = 0;  // the worker's place in its pool
+  int signal = 0;  // 0 if it exited
+  int signal_code = 0;  // si_code of a crash, 0 if not known
+  int exit_code = 0;  // meaningful if signal is 0
+  bool status_known = true;  // false: someone else reaped the process and took its status
+  std::string task;  // name of the task it was running; empty: none
+  std::optional<std::uint64_t> item;  // of a map that it was running, counted from 0
   Phase phase = Phase::idle;
-  std::chrono::nanoseconds run_time{0};                // from the task's start to the death
-  std::uint64_t peak_memory = 0;                       // bytes resident at most
-  std::optional<std::uint64_t> fault_address;          // of the memory access that failed
-  std::vector<std::string> frames;                     // "function at file:line", innermost first
-  bool out_of_memory = false;                          // killed for want of memory: by the kernel, or above max_worker_memory
-  bool lives_on = false;                               // it could not be ended, for the reason below, and was given up
-  std::string reason;                                  // what the worker or the pool itself said of it; may be empty
-  std::string host;                                    // that it ran on; empty: this machine
+  std::chrono::nanoseconds run_time{0};  // from the task's start to the death
+  std::uint64_t peak_memory = 0;  // bytes resident at most
+  std::optional<std::uint64_t> fault_address;  // of the memory access that failed
+  std::vector<std::string> frames;  // "function at file:line", innermost first
+  bool out_of_memory = false;  // killed for want of memory: by the kernel, or above max_worker_memory
+  bool lives_on = false;  // it could not be ended, for the reason below, and was given up
+  std::string reason;  // what the worker or the pool itself said of it; may be empty
+  std::string host;  // that it ran on; empty: this machine
 };
 
 /// "worker 1 (pid 4711) died: SIGSEGV at address 0x8 …", over several lines when there are frames.
@@ -130,9 +130,9 @@ class YOKE_API RemoteException {
   const std::string& type_name() const noexcept { return type_name_; }
   const std::string& task_name() const noexcept { return task_name_; }
   int worker_pid() const noexcept { return worker_pid_; }
-  /// Where it was thrown, "function at file:line", innermost first, down to the task's function. Empty where that is not
-  /// known: of what another thread of the worker threw, of YOKE_IN_PROCESS, of programs with a static C++ runtime or a
-  /// sanitizer. Slow at first: reads debug information.
+  /// Where it was thrown, "function at file:line", innermost first, down to the task's function. Empty where that is
+  /// not known: of what another thread of the worker threw, of YOKE_IN_PROCESS, of programs with a static C++ runtime
+  /// or a sanitizer. Slow at first: reads debug information.
   std::vector<std::string> frames() const;
 
  private:

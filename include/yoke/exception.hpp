@@ -36,8 +36,8 @@ std::exception_ptr deliver(Remote error, bool nests) {
   return std::make_exception_ptr(std::move(error));
 }
 
-/// How one exception type crosses: `pack` gets the object that was caught, `make` builds the one that is thrown again; it
-/// is called while the nested exception is handled, if one `nests`.
+/// How one exception type crosses: `pack` gets the object that was caught, `make` builds the one that is thrown again;
+/// it is called while the nested exception is handled, if one `nests`.
 struct ExceptionType {
   const std::type_info* type;
   void (*pack)(Packer&, const std::exception& error);
@@ -79,8 +79,10 @@ struct ExceptionCrossing {
 
 }  // namespace yoke::detail
 
-#define YOKE_EXCEPTION(Type)                                                                                     \
-  namespace {                                                                                                    \
-  const ::yoke::detail::RegisteredException YOKE_JOIN(yoke_exception_, __COUNTER__)(                             \
-      {&typeid(Type), &::yoke::detail::ExceptionCrossing<Type>::pack, &::yoke::detail::ExceptionCrossing<Type>::make});\
+#define YOKE_EXCEPTION(Type)                                                                                          \
+  namespace {                                                                                                         \
+  const ::yoke::detail::RegisteredException YOKE_JOIN(yoke_exception_,                                                \
+                                                      __COUNTER__)({&typeid(Type),                                    \
+                                                                    &::yoke::detail::ExceptionCrossing<Type>::pack,   \
+                                                                    &::yoke::detail::ExceptionCrossing<Type>::make}); \
   }

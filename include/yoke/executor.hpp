@@ -48,7 +48,8 @@ class ExecutorFace {
     if constexpr (detail::is_map<F, Ranges...>()) {
       if constexpr (requires { self().follow(); }) self().follow();
       Self sender = self().sender();
-      return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, *self().pool(), options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
+      return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, *self().pool(),
+                               options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
     } else {
       detail::refuse_map<F, Ranges...>();
     }

@@ -16,8 +16,8 @@
 #include <utility>
 #include <vector>
 
-#include "yoke/task_type.hpp"
 #include "yoke/pool.hpp"
+#include "yoke/task_type.hpp"
 
 namespace yoke {
 
@@ -124,7 +124,8 @@ class Future {
     const auto task = std::move(task_);
     return task->take();
   }
-  /// Waits and leaves the value in place; throws what the task threw. The reference lives as long as the task's handles.
+  /// Waits and leaves the value in place; throws what the task threw. The reference lives as long as the task's
+  /// handles.
   decltype(auto) result() const {
     finish({});
     return task_->keep();
@@ -166,7 +167,8 @@ class Future {
     detail::when_done(task(), [self = *this, fn = std::make_shared<F>(std::move(fn))] { (*fn)(self); });
   }
 
-  /// Copies whose get() leaves the value in place, as those of a std::shared_future. This future is not valid() any more.
+  /// Copies whose get() leaves the value in place, as those of a std::shared_future. This future is not valid() any
+  /// more.
   SharedFuture<T> share() noexcept { return SharedFuture<T>(std::move(*this)); }
 
   /// Two futures are equal if they are of the same task; see also std::hash.
@@ -326,8 +328,8 @@ auto wait(Range&& futures, std::optional<std::chrono::milliseconds> timeout = {}
   for (bool enough = unique.empty(); !enough;) {
     const auto index = queue.next(deadline);
     if (!index) break;
-    enough = until == ReturnWhen::first_completed ||
-             (until == ReturnWhen::first_exception && failed(unique[*index].task()));
+    enough =
+        until == ReturnWhen::first_completed || (until == ReturnWhen::first_exception && failed(unique[*index].task()));
   }
   WaitResult<typename detail::ResultOf<std::ranges::range_value_t<decltype(unique)>>::type> sorted;
   for (auto& future : unique) (future.done() ? sorted.done : sorted.not_done).push_back(future);
@@ -392,7 +394,8 @@ auto as_completed(Range&& futures, std::optional<std::chrono::milliseconds> time
   return AsCompleted<typename detail::ResultOf<F>::type>(std::move(unique), timeout);
 }
 
-/// Takes what callbacks throw; the default prints it to stderr. Called on the callback thread. Null restores the default.
+/// Takes what callbacks throw; the default prints it to stderr. Called on the callback thread. Null restores the
+/// default.
 YOKE_API void set_error_handler(std::function<void(std::exception_ptr)> handler);
 
 }  // namespace yoke

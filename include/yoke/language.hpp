@@ -1,4 +1,5 @@
-// What the compiler must be told for yoke's headers. Each of them includes this one first, so that its sentence is the first error.
+// What the compiler must be told for yoke's headers. Each of them includes this one first, so that its sentence is the
+// first error.
 #pragma once
 
 #if __cplusplus < 202002L

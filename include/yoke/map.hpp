@@ -1,8 +1,9 @@
 // map: a function over ranges, in chunks. MapResults is the input range of what comes back.
 //
 // Items are packed when they are fetched: at the call of map, or, with buffersize, as results are taken. An item's
-// exception is thrown when it is dereferenced, and iteration may go on after it. So is the TerminatedWorkerError of an item
-// whose worker died: the others of its chunk go on elsewhere. Destroying the results cancels what no worker has started.
+// exception is thrown when it is dereferenced, and iteration may go on after it. So is the TerminatedWorkerError of an
+// item whose worker died: the others of its chunk go on elsewhere. Destroying the results cancels what no worker has
+// started.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -61,7 +62,7 @@ class YOKE_API ChunkResult {
   std::uint64_t done_ = 0;
   PackBuffer errors_;
   std::uint32_t error_count_ = 0;
-  std::size_t kept_ = 0;         // of the call's result, and of errors_: what keep_item() has been given
+  std::size_t kept_ = 0;  // of the call's result, and of errors_: what keep_item() has been given
   std::size_t kept_errors_ = 0;
 };
 
@@ -370,11 +371,11 @@ auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOpt
       },
       *inputs);
   if (!sized || options.buffersize) items.reset();
-  auto cursors = std::apply(
-      [](auto&... range) { return std::make_tuple(std::ranges::begin(range)...); }, *inputs);
+  auto cursors = std::apply([](auto&... range) { return std::make_tuple(std::ranges::begin(range)...); }, *inputs);
   std::optional<ObjectForm> form = Type::form_for(pool);
   ChunkSource source = [inputs, cursors = std::make_shared<decltype(cursors)>(std::move(cursors)), callable, form,
-                        reducers = pool.job_reducers(), fresh = true, fetched = std::uint64_t{0}](PackBuffer& out, std::size_t most) mutable {
+                        reducers = pool.job_reducers(), fresh = true,
+                        fetched = std::uint64_t{0}](PackBuffer& out, std::size_t most) mutable {
     if (form && form->reducers) form->reducers = &reducers;  // a copy: the pool may be replaced meanwhile
     constexpr auto index = std::index_sequence_for<Ranges...>();
     const auto at_end = [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -404,9 +405,9 @@ auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOpt
     }
     return static_cast<std::size_t>(count);
   };
-  return MapResults<typename Type::Result>(
-      std::make_unique<MapRun>(std::move(send), Type::callable_for(form), Type::Cross::target(callable), std::move(source), options, items,
-                               pool.max_workers()));
+  return MapResults<typename Type::Result>(std::make_unique<MapRun>(std::move(send), Type::callable_for(form),
+                                                                    Type::Cross::target(callable), std::move(source),
+                                                                    options, items, pool.max_workers()));
 }
 
 /// Whether there can be a map of an F over these ranges.
@@ -422,8 +423,11 @@ template <class F, class... Ranges>
 constexpr auto refuse_map() {
   constexpr bool ranges = (std::ranges::input_range<Ranges> && ...);
   static_assert(sizeof...(Ranges) > 0, "yoke: map needs at least one range");
-  static_assert(ranges, "yoke: map takes the function, and then ranges, an item of each for a call: for one call there is submit()");
-  if constexpr (sizeof...(Ranges) > 0 && ranges) refuse_task<CallableType<F>, std::ranges::range_reference_t<Ranges>...>();
+  static_assert(
+      ranges,
+      "yoke: map takes the function, and then ranges, an item of each for a call: for one call there is submit()");
+  if constexpr (sizeof...(Ranges) > 0 && ranges)
+    refuse_task<CallableType<F>, std::ranges::range_reference_t<Ranges>...>();
 }
 
 }  // namespace detail

@@ -14,11 +14,11 @@
 #include <string_view>
 #include <vector>
 
-#include "yoke/task_type.hpp"
 #include "yoke/executor.hpp"
 #include "yoke/future.hpp"
 #include "yoke/join.hpp"
 #include "yoke/map.hpp"
+#include "yoke/task_type.hpp"
 #include "yoke/version.hpp"
 
 namespace yoke {
@@ -148,11 +148,10 @@ inline Future<PackedValue> submit_named_chunk(Executor& executor, const TaskOpti
 
 }  // namespace yoke
 
-#define YOKE_TASK(function)                                                                                     \
-  namespace {                                                                                                   \
-  const ::yoke::detail::TaskRegistration YOKE_JOIN(yoke_task_, __COUNTER__)(                                                  \
-      {#function, YOKE_VERSION,                                                                                 \
-       std::tuple_size_v<typename ::yoke::detail::NamedTrampoline<&function>::Arguments>,                       \
-       typeid(function).name(), &::yoke::detail::NamedTrampoline<&function>::callable,                          \
-       &::yoke::detail::NamedTrampoline<&function>::chunk_callable});                                           \
+#define YOKE_TASK(function)                                                                                        \
+  namespace {                                                                                                      \
+  const ::yoke::detail::TaskRegistration YOKE_JOIN(yoke_task_, __COUNTER__)(                                       \
+      {#function, YOKE_VERSION, std::tuple_size_v<typename ::yoke::detail::NamedTrampoline<&function>::Arguments>, \
+       typeid(function).name(), &::yoke::detail::NamedTrampoline<&function>::callable,                             \
+       &::yoke::detail::NamedTrampoline<&function>::chunk_callable});                                              \
   }

@@ -1,5 +1,5 @@
-// What the compiler says of a type whose values cannot cross to a worker: one sentence, by what kind of type it is, before
-// any error of the library's inside.
+// What the compiler says of a type whose values cannot cross to a worker: one sentence, by what kind of type it is,
+// before any error of the library's inside.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -14,9 +14,9 @@ namespace yoke::detail {
 
 /// Why a type has no codec.
 enum class Obstacle {
-  text_pointer,      // const char*
+  text_pointer,  // const char*
   function_pointer,  // of members too
-  file,              // FILE*
+  file,  // FILE*
   pointer,
   iterator,
   lock,  // mutexes, condition variables, semaphores, barriers
@@ -24,16 +24,18 @@ enum class Obstacle {
   stream,
   thread,
   future,  // and promises
-  error,   // std::exception_ptr
-  list,    // std::initializer_list
+  error,  // std::exception_ptr
+  list,  // std::initializer_list
   executor,
   callable,
   no_codec  // a class, or union, of which nothing more is known
 };
 
 template <class T>
-concept Lock = !std::is_copy_constructible_v<T> && (requires(T& t) { t.lock(), t.unlock(); } || requires(T& t) { t.notify_all(); } ||
-                                                    requires(T& t) { t.acquire(), t.release(); } || requires(T& t) { t.arrive_and_wait(); });
+concept Lock = !std::is_copy_constructible_v<T> && (requires(T& t) { t.lock(), t.unlock(); } ||
+                                                    requires(T& t) { t.notify_all(); } ||
+                                                    requires(T& t) { t.acquire(), t.release(); } ||
+                                                    requires(T& t) { t.arrive_and_wait(); });
 template <class T>
 concept Atomic = requires(const T& t) { T::is_always_lock_free, t.load(); };
 template <class T>
@@ -95,49 +97,64 @@ constexpr Obstacle obstacle_of() {
 /// Does not compile, and says why.
 template <class T, Obstacle obstacle>
 struct CheckedType {
-  static_assert(obstacle != Obstacle::text_pointer,
-                "yoke: a pointer to characters cannot cross to a worker, where that address means nothing. Take and return a "
-                "std::string: literals convert to it");
+  static_assert(
+      obstacle != Obstacle::text_pointer,
+      "yoke: a pointer to characters cannot cross to a worker, where that address means nothing. Take and return a "
+      "std::string: literals convert to it");
   static_assert(obstacle != Obstacle::function_pointer,
-                "yoke: a pointer to a function or member cannot be an argument or a result: it is an address of one process. Submit "
+                "yoke: a pointer to a function or member cannot be an argument or a result: it is an address of one "
+                "process. Submit "
                 "the function itself, as the callable of a task, or pass a value that says which one is meant");
   static_assert(obstacle != Obstacle::file,
-                "yoke: a FILE* cannot cross to a worker: an open file belongs to one process. Pass its path, and open it in the task");
+                "yoke: a FILE* cannot cross to a worker: an open file belongs to one process. Pass its path, and open "
+                "it in the task");
   static_assert(obstacle != Obstacle::pointer,
-                "yoke: a pointer cannot cross to a worker: it is an address in the caller's memory, which no other process sees. Pass "
-                "the value itself; for an array a std::vector (a std::span<const T> may take it), for memory that the task writes to a "
+                "yoke: a pointer cannot cross to a worker: it is an address in the caller's memory, which no other "
+                "process sees. Pass "
+                "the value itself; for an array a std::vector (a std::span<const T> may take it), for memory that the "
+                "task writes to a "
                 "yoke::SharedArray, for an owned object a std::unique_ptr or std::shared_ptr, which are copied");
   static_assert(obstacle != Obstacle::iterator,
-                "yoke: an iterator cannot cross to a worker: it points into the caller's memory. Pass or return the elements, in a "
+                "yoke: an iterator cannot cross to a worker: it points into the caller's memory. Pass or return the "
+                "elements, in a "
                 "container, or an index");
-  static_assert(obstacle != Obstacle::lock,
-                "yoke: a mutex, condition variable, semaphore or barrier cannot cross to a worker: it is for threads of one process. "
-                "Tasks share nothing that it would guard: return what a task works out, and combine the results in the caller");
+  static_assert(
+      obstacle != Obstacle::lock,
+      "yoke: a mutex, condition variable, semaphore or barrier cannot cross to a worker: it is for threads of one "
+      "process. "
+      "Tasks share nothing that it would guard: return what a task works out, and combine the results in the caller");
   static_assert(obstacle != Obstacle::atomic,
-                "yoke: a std::atomic cannot cross to a worker, which would count in a copy of its own. Return what the task works out, "
+                "yoke: a std::atomic cannot cross to a worker, which would count in a copy of its own. Return what the "
+                "task works out, "
                 "or let tasks use std::atomic_ref on the elements of a yoke::SharedArray");
   static_assert(obstacle != Obstacle::stream,
-                "yoke: a stream cannot cross to a worker: an open file or buffer belongs to one process. Pass a path and open it in the "
+                "yoke: a stream cannot cross to a worker: an open file or buffer belongs to one process. Pass a path "
+                "and open it in the "
                 "task, or pass and return the text as std::string");
   static_assert(obstacle != Obstacle::thread,
                 "yoke: a thread cannot cross to a worker: it belongs to one process. Let the task start its own");
   static_assert(obstacle != Obstacle::future,
-                "yoke: a future or promise cannot cross to a worker: its other end is in this process. Pass the value (future.get()); a "
+                "yoke: a future or promise cannot cross to a worker: its other end is in this process. Pass the value "
+                "(future.get()); a "
                 "task's own result comes back through the future that submit() returns");
   static_assert(obstacle != Obstacle::error,
-                "yoke: a std::exception_ptr cannot cross to a worker. Let the task throw: get() throws it in the caller; or pass the "
+                "yoke: a std::exception_ptr cannot cross to a worker. Let the task throw: get() throws it in the "
+                "caller; or pass the "
                 "text of what()");
-  static_assert(obstacle != Obstacle::list, "yoke: a std::initializer_list is a view of the caller's memory: take a std::vector");
+  static_assert(obstacle != Obstacle::list,
+                "yoke: a std::initializer_list is a view of the caller's memory: take a std::vector");
   static_assert(obstacle != Obstacle::executor,
                 "yoke: an executor cannot cross to a worker: its workers are this process's. A task calls "
                 "yoke::get_reusable_executor(), or makes an executor of its own");
   static_assert(obstacle != Obstacle::callable,
-                "yoke: a function object cannot be an argument or a result: its code may be anywhere in this process. Submit it itself, "
+                "yoke: a function object cannot be an argument or a result: its code may be anywhere in this process. "
+                "Submit it itself, "
                 "as the callable of a task, or pass a value that says what is to be done");
-  static_assert(obstacle != Obstacle::no_codec,
-                "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
-                "make it a plain aggregate (up to 20 members, none in a base class), specialise yoke::Codec for it, or pass it "
-                "in yoke::wrap_non_serializable()");
+  static_assert(
+      obstacle != Obstacle::no_codec,
+      "yoke: this type cannot cross to a worker: it has no codec. Give the class MSGPACK_DEFINE(members...), "
+      "make it a plain aggregate (up to 20 members, none in a base class), specialise yoke::Codec for it, or pass it "
+      "in yoke::wrap_non_serializable()");
 };
 
 }  // namespace yoke::detail

@@ -1,5 +1,5 @@
-// PackBuffer: where a message is packed. Small ones on the stack, large ones in memory of their own; a worker's long result
-// straight into a memfd, which is handed to its parent without another copy.
+// PackBuffer: where a message is packed. Small ones on the stack, large ones in memory of their own; a worker's long
+// result straight into a memfd, which is handed to its parent without another copy.
 //
 // One thread at a time. write() throws std::system_error (ENOMEM, ENOSPC) when there is no room for the message.
 #pragma once

@@ -4,9 +4,9 @@
 //   yoke::parallel_for(pool, std::size_t{0}, values.size(), [view = values.view()](std::size_t i) { view[i] *= 2; });
 //
 // A worker cannot write to the caller's variables: the body is a lambda whose captures are plain values, views of
-// SharedArrays above all (crossing.hpp). Returns when all blocks are done, and then throws what the first of them, in the
-// order of indices, threw: the body's exception, or TerminatedWorkerError where a worker died. The turns of such a block
-// behind that one are not run; all other blocks are.
+// SharedArrays above all (crossing.hpp). Returns when all blocks are done, and then throws what the first of them, in
+// the order of indices, threw: the body's exception, or TerminatedWorkerError where a worker died. The turns of such a
+// block behind that one are not run; all other blocks are.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -25,13 +25,13 @@ namespace yoke {
 
 struct ParallelForOptions {
   std::size_t blocks = 0;  // tasks; 0: four a worker, so that slow ones are made up for
-  TaskOptions task{};      // for each block: time limit, retries (only for a body that may run twice), name, priority
+  TaskOptions task{};  // for each block: time limit, retries (only for a body that may run twice), name, priority
 };
 
 namespace detail {
 
-/// In what a loop from a T1 to a T2 counts: a type that has the values of both. There is none for a signed and a 64-bit unsigned
-/// one: then it is the unsigned one, since the end is a size.
+/// In what a loop from a T1 to a T2 counts: a type that has the values of both. There is none for a signed and a 64-bit
+/// unsigned one: then it is the unsigned one, since the end is a size.
 template <class T1, class T2>
 using LoopIndex = std::conditional_t<
     std::is_signed_v<T1> == std::is_signed_v<T2>, std::common_type_t<T1, T2>,
@@ -60,7 +60,8 @@ void each_block(T first, T last, std::size_t blocks, const Each& each) {
   const std::size_t all = static_cast<U>(static_cast<U>(last) - static_cast<U>(first));
   blocks = std::clamp<std::size_t>(blocks, 1, all);
   const auto begin_of = [&](std::size_t n) {
-    return static_cast<T>(static_cast<U>(static_cast<U>(first) + static_cast<U>(all / blocks * n + std::min(n, all % blocks))));
+    return static_cast<T>(
+        static_cast<U>(static_cast<U>(first) + static_cast<U>(all / blocks * n + std::min(n, all % blocks))));
   };
   for (std::size_t n = 0; n < blocks; ++n) each(begin_of(n), begin_of(n + 1));
 }
@@ -69,9 +70,10 @@ void each_block(T first, T last, std::size_t blocks, const Each& each) {
 template <class T, class F>
 auto loop_over(F&& body) {
   using C = std::remove_cvref_t<F>;
-  static_assert(std::is_class_v<C> && std::is_trivially_copyable_v<C>,
-                "yoke: a loop's body is a lambda whose captures are plain values, such as a view of a yoke::SharedArray: a "
-                "worker cannot see the caller's variables");
+  static_assert(
+      std::is_class_v<C> && std::is_trivially_copyable_v<C>,
+      "yoke: a loop's body is a lambda whose captures are plain values, such as a view of a yoke::SharedArray: a "
+      "worker cannot see the caller's variables");
   return crossing([body = C(std::forward<F>(body))](T begin, T end) {
     for (T i = begin; i != end; ++i) body(i);
   });

@@ -1,8 +1,8 @@
-// Plain types, whose bytes are their value, and their bytes without what lies in the padding: that is whatever was there
-// before, such as pointers of this program, and no business of the process that gets them.
+// Plain types, whose bytes are their value, and their bytes without what lies in the padding: that is whatever was
+// there before, such as pointers of this program, and no business of the process that gets them.
 //
-// Where the compiler has no __builtin_clear_padding, members are copied one by one; bit-fields and captures of lambdas, whose
-// members cannot be had, are then copied as they are.
+// Where the compiler has no __builtin_clear_padding, members are copied one by one; bit-fields and captures of lambdas,
+// whose members cannot be had, are then copied as they are.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -119,8 +119,8 @@ void copy_without_padding(std::byte* to, const T& value) {
 template <class T>
 void copy_members(std::byte* to, const T& value) {  // into zeros
   [[maybe_unused]] const auto copy_at = [&](const auto& member) {
-    const std::uintptr_t at =
-        reinterpret_cast<std::uintptr_t>(std::addressof(member)) - reinterpret_cast<std::uintptr_t>(std::addressof(value));
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(std::addressof(member)) -
+                              reinterpret_cast<std::uintptr_t>(std::addressof(value));
     if (at > sizeof(T) - sizeof member)
       std::memcpy(to, std::addressof(value), sizeof(T));  // a copy of a bit-field
     else

@@ -37,13 +37,13 @@ using Trampoline = void (*)(Call&);
 struct Callable {
   Trampoline trampoline;
   const std::type_info* type;                // of the callable, for names in errors
-  std::atomic<std::uint64_t> token{0};       // the local pools' cached reference to the trampoline; 0: not yet asked for
-  std::atomic<std::uint32_t> mean_ns{0};     // run time of one call as last measured, 0: unknown; a hint for map
-  const bool objects = false;                // its result is msgpack also where the type's bytes would do
-  const bool chunk = false;                  // it calls for many items: its messages are those of lib/wire/chunk.hpp
+  std::atomic<std::uint64_t> token{0};  // the local pools' cached reference to the trampoline; 0: not yet asked for
+  std::atomic<std::uint32_t> mean_ns{0};  // run time of one call as last measured, 0: unknown; a hint for map
+  const bool objects = false;  // its result is msgpack also where the type's bytes would do
+  const bool chunk = false;  // it calls for many items: its messages are those of lib/wire/chunk.hpp
   // What a worker may send for a result; it is not trusted.
-  const bool result_may_share = true;                      // it may speak of shared memory
-  const std::optional<std::size_t> result_bytes{};         // its exact length, where the type has one
+  const bool result_may_share = true;  // it may speak of shared memory
+  const std::optional<std::size_t> result_bytes{};  // its exact length, where the type has one
 };
 
 /// Why a pool could not run a task. Immutable; shared by all tasks that one event failed.
@@ -58,15 +58,15 @@ class YOKE_API Failure {
 struct Outcome {
   enum class Kind : std::uint8_t { value, exception, failure };
   Kind kind = Kind::value;
-  Bytes bytes;                             // packed value or exception
+  Bytes bytes;  // packed value or exception
   std::shared_ptr<const Failure> failure;  // for Kind::failure; beside the value of a chunk that lost items: why
 };
 
 enum class FutureState {
-  pending,    // no worker has started it
-  running,    // a worker has started it
+  pending,  // no worker has started it
+  running,  // a worker has started it
   cancelled,  // it will never run, or was killed by cancel(kill)
-  finished    // it has a value or an exception
+  finished  // it has a value or an exception
 };
 YOKE_API const char* to_string(FutureState state) noexcept;
 
@@ -100,8 +100,8 @@ class YOKE_API Task {
   const TaskOptions& options() const noexcept { return options_ ? *options_ : default_options(); }
   bool has_options() const noexcept { return options_ != nullptr; }
   std::string name() const;  // the option, or the function's own name
-  /// Resolves a pending task; false if it was resolved before. Wakes waiters, hands callbacks to their thread. The caller
-  /// holds a handle: once the task is resolved, its futures may be gone.
+  /// Resolves a pending task; false if it was resolved before. Wakes waiters, hands callbacks to their thread. The
+  /// caller holds a handle: once the task is resolved, its futures may be gone.
   bool resolve(Outcome&& outcome) noexcept;
   bool resolve_cancelled() noexcept;
   /// Sleeps until the task is resolved or the deadline comes, without helping the pool.
@@ -115,8 +115,8 @@ class YOKE_API Task {
   /// Announces a sleeper on state_word(); returns the value to sleep on, empty if the task is resolved.
   std::optional<std::uint32_t> mark_waited() const noexcept;
 
-  std::uint64_t pool_word = 0;   // the pool's own
-  std::uint32_t attempts = 0;    // times that a worker started it; the pool's own
+  std::uint64_t pool_word = 0;  // the pool's own
+  std::uint32_t attempts = 0;  // times that a worker started it; the pool's own
   std::uint32_t elapsed_ns = 0;  // run time that the worker told, saturated; set before resolve
 
   // For futures.
@@ -160,15 +160,15 @@ class YOKE_API Task {
   }
 
   static constexpr std::uint32_t phase_mask = 7;
-  static constexpr std::uint32_t phase_pending = 0;    // belongs to the pool
+  static constexpr std::uint32_t phase_pending = 0;  // belongs to the pool
   static constexpr std::uint32_t phase_resolving = 1;  // one thread writes the outcome
   static constexpr std::uint32_t phase_value = 2;
   static constexpr std::uint32_t phase_exception = 3;
   static constexpr std::uint32_t phase_failure = 4;
   static constexpr std::uint32_t phase_cancelled = 5;
-  static constexpr std::uint32_t phase_lost = 6;       // to this process, which was forked from the pool's
-  static constexpr std::uint32_t waited_bit = 8;       // someone sleeps on the word
-  static constexpr std::uint32_t continued_bit = 16;   // there are continuations
+  static constexpr std::uint32_t phase_lost = 6;  // to this process, which was forked from the pool's
+  static constexpr std::uint32_t waited_bit = 8;  // someone sleeps on the word
+  static constexpr std::uint32_t continued_bit = 16;  // there are continuations
 
   static const TaskOptions& default_options() noexcept;
   bool claim() noexcept;
@@ -189,9 +189,10 @@ class YOKE_API Task {
   std::atomic<int> worker_pid_{0};
 };
 
-/// Where tasks run. All calls may come from any thread, at any time, also after shutdown. In a process that was forked from
-/// the one that made the pool nothing waits: what was not done is lost there and throws BrokenProcessPool, as do submit,
-/// resize and whatever asks the pool; cancel, running and accepting are false; shutdown and the destructor do nothing.
+/// Where tasks run. All calls may come from any thread, at any time, also after shutdown. In a process that was forked
+/// from the one that made the pool nothing waits: what was not done is lost there and throws BrokenProcessPool, as do
+/// submit, resize and whatever asks the pool; cancel, running and accepting are false; shutdown and the destructor do
+/// nothing.
 class YOKE_API Pool {
  public:
   virtual ~Pool();
@@ -219,13 +220,14 @@ class YOKE_API Pool {
   virtual bool accepting() const = 0;
   virtual void shutdown(const ShutdownOptions& options) = 0;
   virtual void resize(int max_workers) = 0;  // throws std::invalid_argument below 1
-  /// While it is paused no worker begins a task: what is submitted waits. shutdown ends the pause. A pool that cannot throws Error.
+  /// While it is paused no worker begins a task: what is submitted waits. shutdown ends the pause. A pool that cannot
+  /// throws Error.
   virtual void set_paused(bool paused);
   virtual int max_workers() const = 0;
   virtual Stats stats() const = 0;
 
-  /// This process was forked from the one that made the pool: it has none of the pool's threads and workers, and the pool's
-  /// locks may be held for ever. No lock and no system call.
+  /// This process was forked from the one that made the pool: it has none of the pool's threads and workers, and the
+  /// pool's locks may be held for ever. No lock and no system call.
   bool in_other_process() const noexcept;
   /// Throws BrokenProcessPool there.
   void check_process() const;

@@ -20,8 +20,8 @@ YOKE_API void init(int& argc, char**& argv);
 
 namespace this_worker {
 YOKE_API bool is_worker() noexcept;
-/// 0..max_workers-1, unique among the serving workers of a pool, reused after a death; -1 outside a worker. A spare worker,
-/// which runs nothing but its initializer, has max_workers or more until it takes the place of another.
+/// 0..max_workers-1, unique among the serving workers of a pool, reused after a death; -1 outside a worker. A spare
+/// worker, which runs nothing but its initializer, has max_workers or more until it takes the place of another.
 YOKE_API int rank() noexcept;
 /// How many pools deep this process is: 0 for the program itself.
 YOKE_API int depth() noexcept;

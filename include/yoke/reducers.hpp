@@ -3,13 +3,14 @@
 // other executor knows of it.
 //
 //   yoke::ProcessPoolExecutor pool({.job_reducers = yoke::Reducers().add<Image>(
-//       [](const Image& image) { return image.to_png(); }, [](const std::string& png) { return Image::from_png(png); })});
+//       [](const Image& image) { return image.to_png(); }, [](const std::string& png) { return Image::from_png(png);
+//       })});
 //
 // Where they do not reach: members of a class with MSGPACK_DEFINE, which msgpack packs itself; the arguments of an
 // initializer; exceptions; elements of a std::span, which is a view (refused).
 //
-// A value type; equal if the same functions were added for the same types. The module that holds the functions must stay
-// loaded.
+// A value type; equal if the same functions were added for the same types. The module that holds the functions must
+// stay loaded.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -30,7 +31,7 @@ namespace detail {
 struct Reducer {
   const std::type_info* type;
   void (*pack)(Packer&, const void* value);
-  ErasedFunction unpack;       // T (*)(const Object&)
+  ErasedFunction unpack;  // T (*)(const Object&)
   const Reducer* (*itself)();  // by this a worker finds its own
 };
 
@@ -52,10 +53,11 @@ class YOKE_API Reducers {
   /// See custom_packing.hpp for the functions; pack_fn must not pack a T in its turn. Adding to a type again replaces.
   template <class T, class Pack, class Unpack>
   Reducers& add(Pack, Unpack) {
-    static_assert(detail::reducible<T>,
-                  "yoke: a reducer is for a class of yours or of another library. Numbers, enums, strings and standard "
-                  "containers are always packed by yoke itself, which would otherwise have to ask for each of them: put "
-                  "one into a class of its own");
+    static_assert(
+        detail::reducible<T>,
+        "yoke: a reducer is for a class of yours or of another library. Numbers, enums, strings and standard "
+        "containers are always packed by yoke itself, which would otherwise have to ask for each of them: put "
+        "one into a class of its own");
     add(detail::ReducerOf<T, Pack, Unpack>::itself());
     return *this;
   }

@@ -65,16 +65,16 @@ constexpr std::size_t initializer_count() {
     return N;
 }
 
-/// How many bases and members an aggregate has: as many as it takes empty initialisers, which stand for an array as a whole.
-/// Where a member cannot be made from one, as many as it takes initialisers of any kind.
+/// How many bases and members an aggregate has: as many as it takes empty initialisers, which stand for an array as a
+/// whole. Where a member cannot be made from one, as many as it takes initialisers of any kind.
 template <class T>
 constexpr std::size_t element_count() {
-#define YOKE_ELEMENTS(n, ...)                                                        \
-  if constexpr (!requires { T{__VA_ARGS__ {}}; }) {                                  \
-    if constexpr (requires { T{__VA_ARGS__ AnyMember<T>()}; })                       \
-      return initializer_count<T>();                                                 \
-    else                                                                             \
-      return n;                                                                      \
+#define YOKE_ELEMENTS(n, ...)                                  \
+  if constexpr (!requires { T{__VA_ARGS__{}}; }) {             \
+    if constexpr (requires { T{__VA_ARGS__ AnyMember<T>()}; }) \
+      return initializer_count<T>();                           \
+    else                                                       \
+      return n;                                                \
   } else
   // clang-format off
   YOKE_ELEMENTS(0)
@@ -113,10 +113,11 @@ constexpr std::size_t member_count() {
     return base_count<T, true>() == bases ? elements - bases : uncountable;
 }
 
-/// An aggregate that is neither a union nor an array, with up to 20 members and none in a base, which can be made empty.
+/// An aggregate that is neither a union nor an array, with up to 20 members and none in a base, which can be made
+/// empty.
 template <class T>
-concept PlainAggregate = std::is_aggregate_v<T> && std::is_class_v<T> && requires { T{}; } &&
-                         member_count<T>() <= max_members;
+concept PlainAggregate =
+    std::is_aggregate_v<T> && std::is_class_v<T> && requires { T{}; } && member_count<T>() <= max_members;
 
 /// Calls f(member...) with references to all members.
 template <class T, class F>

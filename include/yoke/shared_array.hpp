@@ -1,7 +1,8 @@
 // SharedArray<T>: memory that this process and its workers share. It crosses as a handle and is never copied.
 //
 //   yoke::SharedArray<double> samples(1'000'000);                     // all zero
-//   executor.submit(scale, samples, 0, 1000).get();                   // void scale(SharedArray<double>, size_t, size_t)
+//   executor.submit(scale, samples, 0, 1000).get();                   // void scale(SharedArray<double>, size_t,
+//   size_t)
 //   executor.submit(yoke::by_value([v = samples.view()](int i) { v[i] = i; }), 3).get();
 //
 // A handle is like a shared_ptr: copies refer to the same elements, which go with the last handle in any process, and
@@ -11,8 +12,8 @@
 // Threads and processes: handles are as thread-safe as shared_ptr; the elements are plain memory, so who writes what
 // another reads at the same time needs std::atomic_ref or an order of tasks. A task's writes are seen by whoever has
 // seen its result. A worker that dies in the middle of a write leaves what it has written.
-// A handle holds a descriptor of this process; a task that waits or runs holds its arguments. Only workers whose tasks are
-// given an array, or a view of it as an argument or a capture of by_value(), have it.
+// A handle holds a descriptor of this process; a task that waits or runs holds its arguments. Only workers whose tasks
+// are given an array, or a view of it as an argument or a capture of by_value(), have it.
 //
 // Tasks on other machines (remote.hpp) read the array as it was when they were submitted, and cannot write to it.
 #pragma once
@@ -40,7 +41,7 @@ namespace detail {
 
 /// By what a process that was given a piece of shared memory finds it, and what it must be found to be.
 struct SharedPlace {
-  std::uint64_t tree;   // of a program and its workers, and theirs: nobody else has memory of theirs
+  std::uint64_t tree;  // of a program and its workers, and theirs: nobody else has memory of theirs
   std::uint64_t inode;
   std::uint64_t bytes;  // 0: no memory at all
   bool operator==(const SharedPlace&) const = default;
@@ -52,7 +53,7 @@ YOKE_API std::byte* data_of(const SharedMemory& memory) noexcept;
 YOKE_API SharedPlace place_of(const SharedMemory& memory) noexcept;
 YOKE_API void pack_shared_memory(Packer& packer, const std::shared_ptr<SharedMemory>& memory);
 enum class SharedKind {
-  array,    // that all may write to, unless it came from another machine
+  array,  // that all may write to, unless it came from another machine
   constant  // of a Broadcast
 };
 /// Throws SerializationError if it cannot be had, or is of the other kind.
@@ -65,7 +66,8 @@ using UnpackConstant = std::shared_ptr<const void> (*)(std::span<const std::byte
 YOKE_API std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, const std::shared_ptr<const void>& value,
                                                      const std::type_info& type);
 /// The value in this process, unpacked if it is not there. Throws SerializationError, and what unpacking throws.
-YOKE_API std::shared_ptr<const void> constant_in(SharedMemory& memory, const std::type_info& type, UnpackConstant unpack);
+YOKE_API std::shared_ptr<const void> constant_in(SharedMemory& memory, const std::type_info& type,
+                                                 UnpackConstant unpack);
 
 /// Where the memory is in this process; throws Error if it is not held here and cannot be had.
 YOKE_API std::byte* address_of(const SharedPlace& place);
@@ -86,7 +88,8 @@ inline std::byte* quick_address_of(const SharedPlace& place) {
   constexpr std::size_t views_in_a_loop = 8;
   static thread_local constinit FoundPlace all_found[views_in_a_loop]{};
   FoundPlace& found = all_found[place.inode % views_in_a_loop];
-  if (!found.departures || found.departures->load(std::memory_order_acquire) != found.departures_seen || found.place != place)
+  if (!found.departures || found.departures->load(std::memory_order_acquire) != found.departures_seen ||
+      found.place != place)
     find_again(found, place);
   return found.data;
 }

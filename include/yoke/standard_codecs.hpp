@@ -99,8 +99,9 @@ template <class T>
   requires(is_plain<std::remove_const_t<T>>())
 struct BuiltinCodec<std::span<T>> {  // a view into the message, aligned
   static_assert(std::is_const_v<T>, "yoke: a span parameter is a view into the message: write std::span<const T>");
-  static_assert(alignof(T) <= plain_alignment, "yoke: a span is a view into the message, which is aligned to 16 bytes: "
-                                               "take these elements as std::vector");
+  static_assert(alignof(T) <= plain_alignment,
+                "yoke: a span is a view into the message, which is aligned to 16 bytes: "
+                "take these elements as std::vector");
   static void pack(Packer& p, std::span<T> v) {
     if (reduced_within<std::remove_const_t<T>>(p)) throw_reduced_span(typeid(T));
     pack_plain_values(p, v.data(), v.size());
@@ -155,7 +156,8 @@ struct BuiltinCodec<T> {
   }
 };
 
-/// Values side by side, for codecs of arrays and matrices: as bytes if they are plain, unless the packer wants elements.
+/// Values side by side, for codecs of arrays and matrices: as bytes if they are plain, unless the packer wants
+/// elements.
 template <class T>
 void pack_block(Packer& p, std::span<const T> values) {
   if constexpr (is_plain<T>())
@@ -208,8 +210,8 @@ concept UnorderedContainer =
       t.reserve(n);
     };
 
-/// Fills an unordered container with what a message holds. Whoever packed it may have chosen keys that share a bucket, so that
-/// each insertion walks along all before it: the steps are counted, and too many are a SerializationError.
+/// Fills an unordered container with what a message holds. Whoever packed it may have chosen keys that share a bucket,
+/// so that each insertion walks along all before it: the steps are counted, and too many are a SerializationError.
 template <UnorderedContainer T>
 class UnorderedFilling {
  public:
@@ -406,8 +408,8 @@ struct BuiltinCodec<std::bitset<N>> {
 }  // namespace detail
 }  // namespace yoke
 
-// So that a class with MSGPACK_DEFINE may hold what msgpack-c has no adaptor for: plain aggregates and types with a Codec; and
-// so that what nests or collides within it is bounded as elsewhere.
+// So that a class with MSGPACK_DEFINE may hold what msgpack-c has no adaptor for: plain aggregates and types with a
+// Codec; and so that what nests or collides within it is bounded as elsewhere.
 namespace yoke::detail {
 template <class T>
 concept UnknownToMsgpack =
@@ -493,7 +495,8 @@ MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
   template <class K, class V, class H, class E, class A>
     requires yoke::detail::Any<K>
   struct convert<std::unordered_multimap<K, V, H, E, A>> {
-    const msgpack::object& operator()(const msgpack::object& object, std::unordered_multimap<K, V, H, E, A>& value) const {
+    const msgpack::object& operator()(const msgpack::object& object,
+                                      std::unordered_multimap<K, V, H, E, A>& value) const {
       yoke::detail::unpack_unordered(object, value);
       return object;
     }

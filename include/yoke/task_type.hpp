@@ -203,7 +203,7 @@ struct TaskType {
 
   using Returned = decltype(invoke(nullptr, std::declval<All&>()));
   using Result = std::remove_cvref_t<Returned>;
-  static_assert(sizeof(CheckedCall<holds_view<Result, 3>() ? Misfit::view : Misfit::none>) != 0);
+  static_assert(sizeof(CheckedCall < holds_view<Result, 3>() ? Misfit::view : Misfit::none >) != 0);
   /// Whether the object form differs for this task; those of numbers alone have no second trampoline.
   static constexpr bool has_object_form = any_class<Arguments> || any_reducible<Own> || std::is_class_v<Result>;
 
@@ -296,7 +296,8 @@ auto bind(F&& f, A&&... arguments) {
   if constexpr (!detail::callable_crosses<C>) {
     detail::refuse_call<C, A...>();
   } else if constexpr (writes) {
-    static_assert(sizeof(detail::CheckedCall<writes ? detail::Misfit::written_reference : detail::Misfit::none>) != 0);
+    static_assert(sizeof(detail::CheckedCall < writes ? detail::Misfit::written_reference : detail::Misfit::none >) !=
+                  0);
   } else {
     using All = typename detail::TaskType<C, A...>::All;
     constexpr std::size_t before = std::tuple_size_v<typename detail::Crossing<C>::State>;

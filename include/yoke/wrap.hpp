@@ -1,5 +1,5 @@
-// wrap_non_serializable(obj, pack_fn, unpack_fn): sends an object of a type that has no codec, or in another way than by
-// its codec, without touching the type.
+// wrap_non_serializable(obj, pack_fn, unpack_fn): sends an object of a type that has no codec, or in another way than
+// by its codec, without touching the type.
 //
 //   executor.submit(area, yoke::wrap_non_serializable(shape, [](const Shape& s) { return s.to_text(); },
 //                                                     [](const std::string& text) { return Shape::parse(text); }));

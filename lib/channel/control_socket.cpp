@@ -61,7 +61,7 @@ Receipt receive_control(int socket, ControlMessage& message) noexcept {
   }
   if (static_cast<std::size_t>(length) < sizeof message.head || (received.msg_flags & MSG_TRUNC) != 0)
     return length == 0 && !message.descriptor && (received.msg_flags & MSG_CTRUNC) == 0 ? Receipt::nothing
-                                                                                      : Receipt::malformed;
+                                                                                        : Receipt::malformed;
   message.body_length = static_cast<std::size_t>(length) - sizeof message.head;
   if (message.body_length != message.head.length) return Receipt::malformed;
   const bool lost = (received.msg_flags & MSG_CTRUNC) != 0;

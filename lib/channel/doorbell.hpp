@@ -1,8 +1,8 @@
 // A doorbell: one side sleeps, the other wakes it, with a system call only if it really sleeps.
 //
-// `armed` is written by the sleeper, `rung` by the ringer. The sleeper arms, looks once more for work, then sleeps until
-// `rung` shows its number. The ringer publishes its work, then looks whether the bell is armed with a number that it has
-// not rung. The full fences on both sides make sure that one of them sees the other.
+// `armed` is written by the sleeper, `rung` by the ringer. The sleeper arms, looks once more for work, then sleeps
+// until `rung` shows its number. The ringer publishes its work, then looks whether the bell is armed with a number that
+// it has not rung. The full fences on both sides make sure that one of them sees the other.
 #pragma once
 
 #include <climits>

@@ -104,9 +104,10 @@ GivenMemory::Gave GivenMemory::share(std::span<const detail::HeldMemory> held, s
     const bool is_new = entry == shared_.end();
     if (is_new || entry->doubtful) {
       if (++sent > most_shared_by_task)
-        throw SerializationError(fmt::format("a task speaks of more than {} shared arrays that its worker does not have, which "
-                                             "cannot be sent at once",
-                                             most_shared_by_task));
+        throw SerializationError(
+            fmt::format("a task speaks of more than {} shared arrays that its worker does not have, which "
+                        "cannot be sent at once",
+                        most_shared_by_task));
       if (is_new && !make_room_for_shared(tail)) return Gave::not_taken;
       if (is_new) shared_.reserve(shared_.size() + 1);  // what is sent is written down
       if (!socket_.send(ControlKind::shared, memory->inode(), {}, memory->descriptor())) return Gave::not_taken;

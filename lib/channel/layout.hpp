@@ -40,8 +40,8 @@ struct alignas(64) TaskSlot {
   std::uint64_t where;
   Place place;
   std::uint8_t flags;
-  std::uint16_t told;                // control messages that were sent before, modulo 2^16: the worker reads so many first
-  std::uint32_t first_item;          // with which a chunk goes on; those before it are done
+  std::uint16_t told;  // control messages that were sent before, modulo 2^16: the worker reads so many first
+  std::uint32_t first_item;  // with which a chunk goes on; those before it are done
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(TaskSlot) == 128);
@@ -54,7 +54,7 @@ inline constexpr std::uint8_t flag_reducers = 2;
 enum class ResultKind : std::uint32_t {
   value,
   exception,
-  part,     // a value of some items of a chunk; the worker leaves the others
+  part,  // a value of some items of a chunk; the worker leaves the others
   too_long  // than max_result allows: no content, its length is `where`
 };
 
@@ -66,22 +66,23 @@ struct alignas(64) ResultSlot {
   Place place;
   ResultKind kind;
   std::uint32_t elapsed_ns;  // run time, saturated
-  std::uint32_t seal;        // of the position and all of this but elapsed_ns: see slot.hpp
-  std::uint32_t shared;      // pieces of shared memory that came with it over the control socket, if only to be closed
+  std::uint32_t seal;  // of the position and all of this but elapsed_ns: see slot.hpp
+  std::uint32_t shared;  // pieces of shared memory that came with it over the control socket, if only to be closed
   alignas(16) std::byte content[inline_capacity];
 };
 static_assert(sizeof(ResultSlot) == 128);
 
 /// What the worker says of itself. A clue for reports, timeouts and statistics, never for memory safety.
 struct WorkerStatus {
-  std::atomic<std::uint64_t> position;    // of the task that it runs or ran last, + 1; stored after started_ns
-  std::atomic<std::int64_t> started_ns;   // of that task, CLOCK_MONOTONIC
+  std::atomic<std::uint64_t> position;  // of the task that it runs or ran last, + 1; stored after started_ns
+  std::atomic<std::int64_t> started_ns;  // of that task, CLOCK_MONOTONIC
   std::atomic<std::int64_t> heartbeat_ns;  // when its task last said that it is alive; 0: not yet
   std::atomic<std::uint64_t> tasks_done;
   std::atomic<std::int32_t> pid;
-  std::atomic<std::uint32_t> too_large;   // 1 once it was found above recycle_above between two tasks, or has no control socket
-  std::atomic<std::uint8_t> phase;        // yoke::Phase
-  std::atomic<std::uint8_t> ready;        // 1 once start-up is over; the control socket says so too, for good
+  std::atomic<std::uint32_t>
+      too_large;  // 1 once it was found above recycle_above between two tasks, or has no control socket
+  std::atomic<std::uint8_t> phase;  // yoke::Phase
+  std::atomic<std::uint8_t> ready;  // 1 once start-up is over; the control socket says so too, for good
 };
 
 /// What a worker has of the chunk that it runs. Its parent reads it when the worker is dead.
@@ -95,10 +96,11 @@ struct ChunkProgress {
     std::uint64_t values_before;  // of `more_values`, counted in this step
   };
   std::atomic<std::uint64_t> position;  // of the task, + 1; stored when all below is this task's
-  std::atomic<std::uint32_t> current;   // the step that holds, modulo 2; stored when it is written
+  std::atomic<std::uint32_t> current;  // the step that holds, modulo 2; stored when it is written
   std::uint32_t value_size;
   Step steps[2];
-  std::atomic<std::uint64_t> more_values;  // items without an error whose value of value_size bytes was kept after the step
+  std::atomic<std::uint64_t>
+      more_values;  // items without an error whose value of value_size bytes was kept after the step
   std::byte content[capacity];  // values from the front, errors from the back
 };
 
@@ -111,17 +113,17 @@ struct BlackBox {
     std::uint32_t module;  // index into modules, or max_modules
   };
   std::atomic<std::uint32_t> signal;  // 0: none recorded
-  std::atomic<std::uint32_t> fatal;   // 1: all below is written, and the signal will end the process
-  std::int32_t code;                  // si_code
-  std::uint64_t address;              // si_addr
-  std::uint64_t peak_memory;          // bytes resident at most
+  std::atomic<std::uint32_t> fatal;  // 1: all below is written, and the signal will end the process
+  std::int32_t code;  // si_code
+  std::uint64_t address;  // si_addr
+  std::uint64_t peak_memory;  // bytes resident at most
   std::uint32_t has_address;
   std::uint32_t stack_overflow;  // 1: it was one
   std::uint32_t frame_count;
   Frame frames[max_frames];
-  char modules[max_modules][256];     // path of each module, NUL-terminated
+  char modules[max_modules][256];  // path of each module, NUL-terminated
   std::atomic<std::uint32_t> reason_length;
-  char reason[1024];                  // start-up failure, or what std::terminate was called for
+  char reason[1024];  // start-up failure, or what std::terminate was called for
 };
 
 /// What the parent tells the worker before it starts.
@@ -129,45 +131,45 @@ struct Bootstrap {
   std::uint32_t version;
   std::atomic<std::int32_t> rank;  // changes once, when a spare worker takes a place
   std::int32_t depth;
-  std::uint64_t max_result;        // bytes; 0: any
+  std::uint64_t max_result;  // bytes; 0: any
   std::uint32_t identity_length;
   std::uint8_t identity[32];  // of the program, see system/modules.hpp
-  std::uint64_t tree;         // see wire/shared_memory.hpp
+  std::uint64_t tree;  // see wire/shared_memory.hpp
 };
 
 /// Changes with every change of this file.
 inline constexpr std::uint32_t layout_version = 10;
 
-// Looks before sleeping: where cores are scarce, and where one is free for each that spins. There, a worker whose tasks come
-// at short intervals spins on until the next; one whose tasks are rare makes room soon for its caller, which may be waiting
-// for its very core.
+// Looks before sleeping: where cores are scarce, and where one is free for each that spins. There, a worker whose tasks
+// come at short intervals spins on until the next; one whose tasks are rare makes room soon for its caller, which may
+// be waiting for its very core.
 inline constexpr std::uint32_t short_spin = 50;
 inline constexpr std::uint32_t long_spin = 2000;
 inline constexpr std::uint32_t longest_spin = 20'000;
 
 struct Segment {
-  alignas(64) Bootstrap bootstrap;              // parent
-  alignas(64) Word tasks_rung;                  // parent: see doorbell.hpp
-  std::atomic<std::uint32_t> stop;              // parent: leave when there is no task ready
-  Word end;                                     // parent: end at once; for the lifeline, where signals may not be sent
-  std::atomic<std::uint32_t> spin;              // parent: looks at the next slot before the worker sleeps
-  std::atomic<std::uint64_t> recycle_above;     // parent: bytes of memory of the worker's own; 0: no limit
-  alignas(64) Word tasks_armed;                 // worker
-  Word memory_missed;                           // worker: how often memory that it was sent did not reach it
-  alignas(64) Word leader_armed;                // parent
-  Word watchdog_armed;                          // parent
-  std::atomic<std::uint64_t> leader_from;       // parent: results below this position need not ring the leader
-  alignas(64) Word leader_rung;                 // worker
-  Word watchdog_rung;                           // worker
-  alignas(64) pthread_mutex_t life;             // worker, and the kernel at its death: see system/life_notice.hpp
+  alignas(64) Bootstrap bootstrap;  // parent
+  alignas(64) Word tasks_rung;  // parent: see doorbell.hpp
+  std::atomic<std::uint32_t> stop;  // parent: leave when there is no task ready
+  Word end;  // parent: end at once; for the lifeline, where signals may not be sent
+  std::atomic<std::uint32_t> spin;  // parent: looks at the next slot before the worker sleeps
+  std::atomic<std::uint64_t> recycle_above;  // parent: bytes of memory of the worker's own; 0: no limit
+  alignas(64) Word tasks_armed;  // worker
+  Word memory_missed;  // worker: how often memory that it was sent did not reach it
+  alignas(64) Word leader_armed;  // parent
+  Word watchdog_armed;  // parent
+  std::atomic<std::uint64_t> leader_from;  // parent: results below this position need not ring the leader
+  alignas(64) Word leader_rung;  // worker
+  Word watchdog_rung;  // worker
+  alignas(64) pthread_mutex_t life;  // worker, and the kernel at its death: see system/life_notice.hpp
   alignas(64) std::atomic<std::uint64_t> collected;  // parent: results below this position have been copied
-  alignas(64) WorkerStatus status;              // worker
+  alignas(64) WorkerStatus status;  // worker
   alignas(64) TaskSlot tasks[slot_count];
   alignas(64) ResultSlot results[slot_count];
-  alignas(64) std::byte task_arena[arena_size];    // parent
+  alignas(64) std::byte task_arena[arena_size];  // parent
   alignas(64) std::byte result_arena[arena_size];  // worker
-  alignas(64) BlackBox black_box;               // worker
-  alignas(64) ChunkProgress chunk;              // worker
+  alignas(64) BlackBox black_box;  // worker
+  alignas(64) ChunkProgress chunk;  // worker
 };
 
 }  // namespace yoke::channel

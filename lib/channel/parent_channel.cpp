@@ -30,11 +30,11 @@ struct Lack {
   std::string text;
 };
 
-/// Only a memfd has seals: reading from anything else could block. Where nothing was written there is no memory, and none of
-/// the parent's is spent on it.
+/// Only a memfd has seals: reading from anything else could block. Where nothing was written there is no memory, and
+/// none of the parent's is spent on it.
 bool holds(const system::UniqueFd& memory, std::uint64_t length) {
   constexpr std::uint64_t block = 512;
-  struct stat status {};
+  struct stat status{};
   return ::fcntl(memory.get(), F_GET_SEALS) >= 0 && ::fstat(memory.get(), &status) == 0 &&
          static_cast<std::uint64_t>(status.st_size) >= length &&
          static_cast<std::uint64_t>(status.st_blocks) * block >= length;
@@ -147,7 +147,8 @@ bool ParentChannel::is_outdated(wire::FunctionReference function, wire::Function
 
 bool ParentChannel::needs_socket(wire::FunctionReference function, wire::FunctionReference target,
                                  const Bytes& arguments) const {
-  return arguments.size() > longest_in_arena || !knows(wire::module_number(function)) || !knows(wire::module_number(target));
+  return arguments.size() > longest_in_arena || !knows(wire::module_number(function)) ||
+         !knows(wire::module_number(target));
 }
 
 ParentChannel::Push ParentChannel::push(Task& task, wire::FunctionReference function, wire::FunctionReference target,
@@ -206,7 +207,8 @@ bool ParentChannel::started(std::uint64_t position) const noexcept {
 }
 
 bool ParentChannel::lost(std::uint64_t position) const noexcept {
-  return lost_with_worker(segment().tasks[position % slot_count].state.load(std::memory_order_acquire), position, tail_);
+  return lost_with_worker(segment().tasks[position % slot_count].state.load(std::memory_order_acquire), position,
+                          tail_);
 }
 
 bool ParentChannel::damaged() const noexcept {
@@ -292,7 +294,8 @@ std::string ParentChannel::fetch(const ResultSlot& shared, Collected& collected)
       into.kind = Outcome::Kind::value;
       if (callable.result_bytes && !callable.chunk && length != *callable.result_bytes)
         return fmt::format("a result of {} bytes where its type has {}", length, *callable.result_bytes);
-      if (held != 0 && !callable.result_may_share) return fmt::format("{} shared arrays with a result that has none", held);
+      if (held != 0 && !callable.result_may_share)
+        return fmt::format("{} shared arrays with a result that has none", held);
       break;
     case ResultKind::exception:
       into.kind = Outcome::Kind::exception;
@@ -310,14 +313,15 @@ std::string ParentChannel::fetch(const ResultSlot& shared, Collected& collected)
   if ((memory.kind == ControlKind::memory && !memory.descriptor) ||
       std::ranges::any_of(came, [](const Received& each) { return !each.descriptor; }))
     throw Lack{"there was no descriptor left for its memory (Too many open files)"};
-  if (std::string trouble = fetch_content(length, where, place, std::move(memory.descriptor), into.bytes); !trouble.empty())
+  if (std::string trouble = fetch_content(length, where, place, std::move(memory.descriptor), into.bytes);
+      !trouble.empty())
     return trouble;
   if (!came.empty()) adopt_shared(std::move(came), into.bytes);
   return {};
 }
 
-std::string ParentChannel::fetch_content(std::uint64_t length, std::uint64_t where, Place place, system::UniqueFd memory,
-                                         Bytes& into) {
+std::string ParentChannel::fetch_content(std::uint64_t length, std::uint64_t where, Place place,
+                                         system::UniqueFd memory, Bytes& into) {
   switch (place) {
     case Place::slot: return {};  // read before its seal was checked
     case Place::arena: {
@@ -335,8 +339,8 @@ std::string ParentChannel::fetch_content(std::uint64_t length, std::uint64_t whe
   return "a result at no known place";
 }
 
-/// The next message from the socket to those received, or to ready_. One for another than the results that are to come, or
-/// without a descriptor for them, is malformed, and so is a second that tells of readiness.
+/// The next message from the socket to those received, or to ready_. One for another than the results that are to come,
+/// or without a descriptor for them, is malformed, and so is a second that tells of readiness.
 Receipt ParentChannel::read_message() {
   if (!socket_.is_own()) return Receipt::nothing;
   ControlMessage message;
@@ -400,8 +404,8 @@ void ParentChannel::know_shared(const std::shared_ptr<SharedMemory>& memory) {
   known_shared_.insert_or_assign(memory->inode(), memory);
 }
 
-/// What the worker has sent it cannot take back: its word in the segment a task could overwrite before it is seen. That word
-/// has to do where the program has closed the socket before what was sent had been read.
+/// What the worker has sent it cannot take back: its word in the segment a task could overwrite before it is seen. That
+/// word has to do where the program has closed the socket before what was sent had been read.
 bool ParentChannel::ready() {
   if (!ready_ && received_.empty()) read_message();
   if (!ready_ && says_ready() && !socket_.is_own()) ready_ = true;
@@ -429,7 +433,8 @@ LastWords ParentChannel::last_words() const {
   LastWords words;
   words.phase = phase();
   const BlackBox& box = segment().black_box;
-  const std::uint32_t reason = std::min<std::uint32_t>(box.reason_length.load(std::memory_order_acquire), sizeof box.reason);
+  const std::uint32_t reason =
+      std::min<std::uint32_t>(box.reason_length.load(std::memory_order_acquire), sizeof box.reason);
   words.reason.assign(box.reason, reason);
   const std::uint32_t signal = box.signal.load(std::memory_order_acquire);
   if (signal == 0 || signal > 64) return words;

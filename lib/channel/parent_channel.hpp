@@ -58,15 +58,15 @@ class ParentChannel {
     done,
     full,      // there is room again when the worker has done some of what it has
     lack,      // of what the system gives: it may be there later
-    outdated,  // it cannot have this task, but a new worker could: another version of the function's module is open in it,
-               // or the program has closed the pool's descriptors behind its back
-    broken     // the worker does not take control messages
+    outdated,  // it cannot have this task, but a new worker could: another version of its module is open in it,
+    // or the program has closed the pool's descriptors behind its back
+    broken  // the worker does not take control messages
   };
   /// Gives the worker a task; `references` are of its trampoline and its target. The task's pool_word is not touched.
   Push push(Task& task, wire::FunctionReference function, wire::FunctionReference target, std::uint8_t flags,
             std::uint32_t first_item = 0);
-  /// Tells the worker of the module of a reference that is in the arguments of the next task; false if it takes no control
-  /// message.
+  /// Tells the worker of the module of a reference that is in the arguments of the next task; false if it takes no
+  /// control message.
   bool introduce(wire::FunctionReference reference);
   /// Wakes the worker if it sleeps; true if it did. After one or several pushes.
   bool ring() noexcept;
@@ -92,9 +92,9 @@ class ParentChannel {
     TaskPtr task;
     Outcome outcome;
     std::uint32_t elapsed_ns = 0;
-    bool part = false;   // a value of some items only
+    bool part = false;  // a value of some items only
     std::string damage;  // not empty: what the worker published cannot be trusted; outcome is not set
-    std::string lack;    // not empty: what this process lacks to take the result; outcome is not set
+    std::string lack;  // not empty: what this process lacks to take the result; outcome is not set
     std::uint64_t too_long = 0;  // its bytes, if it is longer than max_result; outcome is not set
   };
   bool peek() const noexcept;  // any thread: there may be something to collect
@@ -110,8 +110,8 @@ class ParentChannel {
   Sleeper& watchdog_bell() noexcept { return watchdog_bell_; }
   const Word& life_word() const noexcept;
 
-  /// True once the worker has told that its start is over, before it ran anything that could deny it. Looks by a system call
-  /// until then.
+  /// True once the worker has told that its start is over, before it ran anything that could deny it. Looks by a system
+  /// call until then.
   bool ready();
 
   // The worker's own account, for clues.
@@ -122,8 +122,8 @@ class ParentChannel {
   std::int64_t heartbeat_ns() const noexcept;  // never negative
   Phase phase() const noexcept;
   LastWords last_words() const;
-  /// What it has of the chunk at `position`, checked against the segment's bounds only; a view of the segment. Items alone
-  /// may be asked for while it runs.
+  /// What it has of the chunk at `position`, checked against the segment's bounds only; a view of the segment. Items
+  /// alone may be asked for while it runs.
   wire::ChunkPart chunk_progress(std::uint64_t position) const noexcept;
 
   /// Found above the limit of set_recycle_limit between two tasks.
@@ -165,7 +165,8 @@ class ParentChannel {
     system::UniqueFd descriptor;  // empty: lost, for want of descriptors
   };
   std::string fetch(const ResultSlot& slot, Collected& into);
-  std::string fetch_content(std::uint64_t length, std::uint64_t where, Place place, system::UniqueFd memory, Bytes& into);
+  std::string fetch_content(std::uint64_t length, std::uint64_t where, Place place, system::UniqueFd memory,
+                            Bytes& into);
   Receipt read_message();
   Received receive(ControlKind kind, std::uint64_t position);
   void adopt_shared(std::vector<Received> came, Bytes& result);
@@ -177,18 +178,18 @@ class ParentChannel {
   system::UniqueFd worker_socket_;
   ControlSender socket_;
   GivenMemory given_{socket_};
-  std::vector<TaskPtr> tasks_;   // by position, null once collected or revoked
+  std::vector<TaskPtr> tasks_;  // by position, null once collected or revoked
   bool ready_ = false;
-  std::uint64_t head_ = 0;       // next position to fill
-  std::uint64_t tail_ = 0;       // first position not collected nor passed over
+  std::uint64_t head_ = 0;  // next position to fill
+  std::uint64_t tail_ = 0;  // first position not collected nor passed over
   std::size_t outstanding_ = 0;
   ArenaRing arena_;
   Ringer tasks_bell_;
   Sleeper leader_bell_;
   Sleeper watchdog_bell_;
-  std::vector<bool> introduced_;                         // modules told to the worker
-  std::uint32_t memory_missed_ = 0;                      // the worker's word as last seen
-  std::deque<Received> received_;                        // with results not yet collected
+  std::vector<bool> introduced_;  // modules told to the worker
+  std::uint32_t memory_missed_ = 0;  // the worker's word as last seen
+  std::deque<Received> received_;  // with results not yet collected
   // Given to the worker, or by it, at any time: what it may send back. By inode.
   std::unordered_map<std::uint64_t, std::weak_ptr<SharedMemory>> known_shared_;
   std::size_t prunes_known_at_ = 64;

@@ -1,7 +1,7 @@
 #include "lib/channel/received_buffer.hpp"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
 

@@ -1,11 +1,12 @@
 // ReceivedBuffer: a long result that a worker has put into a memfd.
 //
-// It is fetched, once and by whoever asks for it first, with read calls, which a worker cannot turn into SIGBUS by shrinking
-// the file, and into memory of this process, so that nobody changes it afterwards. The descriptor is closed then, by which
-// the worker knows that its memory is free.
+// It is fetched, once and by whoever asks for it first, with read calls, which a worker cannot turn into SIGBUS by
+// shrinking the file, and into memory of this process, so that nobody changes it afterwards. The descriptor is closed
+// then, by which the worker knows that its memory is free.
 //
-// Results may wait by the thousand, where a process may have few descriptors: only so many keep theirs. Beside them memory that
-// cannot shrink is mapped instead, and as much as may be mapped; what else comes is fetched at once. Thread-safe.
+// Results may wait by the thousand, where a process may have few descriptors: only so many keep theirs. Beside them
+// memory that cannot shrink is mapped instead, and as much as may be mapped; what else comes is fetched at once.
+// Thread-safe.
 #pragma once
 
 #include <atomic>

@@ -5,10 +5,10 @@
 //   running  started by the worker (compare-and-swap from ready)
 //   revoked  taken back by the parent (compare-and-swap from ready); the worker passes over it
 //
-// The state word also holds the position in the endless sequence of tasks, so that a slot's next lap cannot be taken for
-// this one. Positions are used in order: the worker runs them in order, and its result for position p goes to result
-// slot p. So at most one task of a worker is running, and after its results have been drained it is the first one left.
-// The rules are functions of words alone; tests/support/slot_model.hpp runs them through every interleaving.
+// The state word also holds the position in the endless sequence of tasks, so that a slot's next lap cannot be taken
+// for this one. Positions are used in order: the worker runs them in order, and its result for position p goes to
+// result slot p. So at most one task of a worker is running, and after its results have been drained it is the first
+// one left. The rules are functions of words alone; tests/support/slot_model.hpp runs them through every interleaving.
 #pragma once
 
 #include <algorithm>
@@ -47,8 +47,8 @@ constexpr SlotChange revocation_of(std::uint64_t position) {
 }
 
 /// What says where a result lies and what it is, in one word, with the bytes themselves where they lie in the slot
-/// (`content`; else empty): a stray write of the task, or of a process that it left, over one of them shows. A length or
-/// place that is off by a little would find the bytes of another result, which may well unpack.
+/// (`content`; else empty): a stray write of the task, or of a process that it left, over one of them shows. A length
+/// or place that is off by a little would find the bytes of another result, which may well unpack.
 inline std::uint32_t result_seal(std::uint64_t position, std::uint64_t length, std::uint64_t where, Place place,
                                  ResultKind kind, std::uint32_t shared, std::span<const std::byte> content) {
   std::uint64_t mixed = position;

@@ -95,7 +95,8 @@ const TaskSlot* WorkerChannel::next() {
   }
 }
 
-/// Only positions of its own are ever written to a slot: passing over anything else, the worker would never find a task.
+/// Only positions of its own are ever written to a slot: passing over anything else, the worker would never find a
+/// task.
 void WorkerChannel::check_lap(const TaskSlot& slot) const {
   if (position_of(slot.state.load(std::memory_order_relaxed)) % slot_count != position_ % slot_count)
     throw Error("the memory that the worker shares with its parent was overwritten");
@@ -108,8 +109,8 @@ void WorkerChannel::wait() {
     return next_step(slot.state.load(std::memory_order_acquire), position_) == NextStep::wait &&
            segment_->stop.load(std::memory_order_acquire) == 0;
   };
-  // While nobody asks for the results, tasks come in a burst: looking at each slot as it is written would take its cache
-  // line from the writer, task by task.
+  // While nobody asks for the results, tasks come in a burst: looking at each slot as it is written would take its
+  // cache line from the writer, task by task.
   const std::uint64_t uncollected = position_ - segment_->collected.load(std::memory_order_relaxed);
   const std::uint32_t pauses = uncollected >= burst ? pauses_in_a_burst : 1;
   std::uint32_t looks = segment_->spin.load(std::memory_order_relaxed);
@@ -166,11 +167,12 @@ void WorkerChannel::read_news() {
 void WorkerChannel::take_memory() {
   was_given_memory_ = true;
   const system::UniqueFd descriptor = std::move(message_->descriptor);  // which would keep the memory
-  struct stat status {};
+  struct stat status{};
   try {
     if (descriptor && ::fstat(descriptor.get(), &status) == 0) {
-      memory_.push_back({message_->head.number, system::Mapping(descriptor.get(), static_cast<std::size_t>(status.st_size),
-                                                                system::Access::read_only)});
+      memory_.push_back(
+          {message_->head.number,
+           system::Mapping(descriptor.get(), static_cast<std::size_t>(status.st_size), system::Access::read_only)});
       YOKE_FAULT_POINT(argument_memory_received);
       return;
     }
@@ -202,8 +204,10 @@ std::span<const std::byte> WorkerChannel::arguments(const TaskSlot& slot) {
   if (slot.place == Place::arena) return {segment_->task_arena + slot.where, slot.length};
   const auto found = std::ranges::find(memory_, slot.where, &KeptMemory::number);
   if (found == memory_.end() || found->mapping.size() < slot.length)
-    throw Error(fmt::format("the memory of {} bytes of arguments did not reach the worker: has it descriptors and address "
-                            "space left?", slot.length));
+    throw Error(
+        fmt::format("the memory of {} bytes of arguments did not reach the worker: has it descriptors and address "
+                    "space left?",
+                    slot.length));
   return {found->mapping.data(), slot.length};
 }
 
@@ -212,9 +216,7 @@ const void* WorkerChannel::resolve(wire::FunctionReference reference) {
 }
 
 /// Until the parent has copied more results: it was rung for them, and if it is dead the lifeline ends this process.
-void WorkerChannel::wait_for_collection() const {
-  std::this_thread::sleep_for(std::chrono::microseconds(50));
-}
+void WorkerChannel::wait_for_collection() const { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
 void WorkerChannel::wait_until_collected() const {
   while (segment_->collected.load(std::memory_order_acquire) <= position_) wait_for_collection();
@@ -267,7 +269,8 @@ void WorkerChannel::hand_over(ControlKind kind, int descriptor, std::span<const 
       std::this_thread::sleep_for(try_again);
       continue;
     }
-    if (error == EBADF) announce_unfit();  // a task has closed the socket: this one fails, and others go to another worker
+    if (error == EBADF)
+      announce_unfit();  // a task has closed the socket: this one fails, and others go to another worker
     throw std::system_error(error, std::system_category(), "handing over the memory of a result");
   }
   handed_over_.push_back(position_);
@@ -281,8 +284,8 @@ void WorkerChannel::share(std::span<const detail::HeldMemory> held) {
     if (std::ranges::any_of(memory, [&](const auto* known) { return known->memory == each.memory; })) continue;
     memory.push_back(&each);
     if (memory.size() > most)
-      throw SerializationError(fmt::format("a result speaks of more than {} shared arrays, which cannot be returned at once",
-                                           most));
+      throw SerializationError(
+          fmt::format("a result speaks of more than {} shared arrays, which cannot be returned at once", most));
   }
   for (const auto* each : memory) {
     const std::uint64_t at = each->at;

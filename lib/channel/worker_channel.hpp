@@ -1,14 +1,14 @@
 // WorkerChannel: the worker's end of what lies between it and its parent.
 //
-// Used by the worker's main thread alone. The parent is trusted. A worker sleeps only on its doorbell; the lifeline thread ends
-// it when the parent dies.
+// Used by the worker's main thread alone. The parent is trusted. A worker sleeps only on its doorbell; the lifeline
+// thread ends it when the parent dies.
 //
-// Memory of large arguments, and shared memory: the parent sends each once, and says when it is to go. Before a task the
-// worker has read all that was sent until then, so that what the parent takes for known is known. Where a descriptor was
-// missing it says so in memory_missed.
+// Memory of large arguments, and shared memory: the parent sends each once, and says when it is to go. Before a task
+// the worker has read all that was sent until then, so that what the parent takes for known is known. Where a
+// descriptor was missing it says so in memory_missed.
 //
-// Memory of large results: the memfd in which a result was packed is lent (wire/large_buffer.hpp) and not used again before the
-// parent has fetched the result and closed it.
+// Memory of large results: the memfd in which a result was packed is lent (wire/large_buffer.hpp) and not used again
+// before the parent has fetched the result and closed it.
 #pragma once
 
 #include <deque>
@@ -44,7 +44,8 @@ class WorkerChannel {
   const system::Word& end_word() const noexcept { return segment_->end; }
   /// Bytes of memory of its own above which the worker is to be replaced; 0: no limit.
   std::uint64_t recycle_above() const noexcept { return segment_->recycle_above.load(std::memory_order_relaxed); }
-  /// It is to be replaced once what it has begun is done: it is above that limit, or a task has closed its control socket.
+  /// It is to be replaced once what it has begun is done: it is above that limit, or a task has closed its control
+  /// socket.
   void announce_unfit() noexcept;
   /// Wakes the parent's watchdog, whatever it waits for. Async-signal-safe.
   void ring_watchdog() noexcept;
@@ -54,7 +55,7 @@ class WorkerChannel {
   const TaskSlot* next();
   std::uint64_t position() const noexcept { return position_; }
   bool waited() const noexcept { return waited_; }  // the last next() did not find a task at once
-  bool slept() const noexcept { return slept_; }    // and slept
+  bool slept() const noexcept { return slept_; }  // and slept
   /// Takes in what the parent has sent, and lets go what it takes back. Between two tasks.
   void read_news();
   /// Of the task that next() returned. Throws yoke::Error, std::system_error.
@@ -103,9 +104,9 @@ class WorkerChannel {
   Ringer leader_bell_;
   Ringer watchdog_bell_;
   wire::FunctionResolver functions_;
-  std::uint16_t told_ = 0;          // control messages that were read
+  std::uint16_t told_ = 0;  // control messages that were read
   std::vector<KeptMemory> memory_;  // of arguments
-  bool was_given_memory_ = false;   // which the parent may take back
+  bool was_given_memory_ = false;  // which the parent may take back
   std::deque<std::uint64_t> handed_over_;  // positions of descriptors that went with results not yet collected
   std::uint32_t shared_ = 0;  // pieces of shared memory sent for the result of the task that runs
   std::unique_ptr<ControlMessage> message_;

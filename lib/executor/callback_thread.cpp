@@ -31,8 +31,8 @@ class CallbackThread {
   }
   std::mutex& mutex() noexcept { return mutex_; }
 
-  /// In a fork, where the thread is not. What was to run is the parent's; the condition may have sleepers who are not here
-  /// and would never be gone.
+  /// In a fork, where the thread is not. What was to run is the parent's; the condition may have sleepers who are not
+  /// here and would never be gone.
   void begin_anew() {
     new (&jobs_) std::deque<std::function<void()>>;
     new (&changed_) std::condition_variable;
@@ -61,7 +61,8 @@ class CallbackThread {
   }
   /// The job ends this thread, by pthread_exit: the others go on with another one.
   void go_on_without_me() {
-    report_error(std::make_exception_ptr(Error("it ended its thread (pthread_exit); those to come run on another one")));
+    report_error(
+        std::make_exception_ptr(Error("it ended its thread (pthread_exit); those to come run on another one")));
     const std::lock_guard lock(mutex_);
     busy_ = started_ = false;
     id_ = {};

@@ -1,8 +1,8 @@
 // The thread that runs what users attach to futures: done callbacks, coroutines. And one that hands results over to
 // std::futures, for which a callback may wait.
 //
-// One of each for the process, started when first needed. Runs jobs in the order in which they came, with no lock of the
-// library held. At exit it finishes what there is.
+// One of each for the process, started when first needed. Runs jobs in the order in which they came, with no lock of
+// the library held. At exit it finishes what there is.
 #pragma once
 
 #include <exception>

@@ -87,7 +87,8 @@ Future<PackedValue> submit_named(Executor& executor, const TaskOptions& options,
 
 void detail::throw_loop_from(std::int64_t first) {
   throw std::invalid_argument(fmt::format(
-      "a loop from {} to a 64-bit unsigned number has no type for its index: convert both ends to std::int64_t", first));
+      "a loop from {} to a 64-bit unsigned number has no type for its index: convert both ends to std::int64_t",
+      first));
 }
 
 }  // namespace yoke

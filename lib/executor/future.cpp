@@ -25,7 +25,8 @@ void throw_no_state() { throw std::future_error(std::future_errc::no_state); }
 
 ResultState begin_unpacking(std::atomic<ResultState>& state) {
   // Of this process: who was unpacking when it was forked is not here.
-  const auto busy = static_cast<ResultState>(static_cast<std::uint32_t>(ResultState::busy) | system::fork_generation() << 2);
+  const auto busy =
+      static_cast<ResultState>(static_cast<std::uint32_t>(ResultState::busy) | system::fork_generation() << 2);
   for (ResultState seen = ResultState::packed;;) {
     if (seen == ResultState::kept) return seen;
     if (seen == ResultState::taken) throw_no_state();

@@ -12,13 +12,15 @@ namespace {
 
 constexpr std::size_t chunks_per_worker = 16;  // so that uneven chunks still share the work evenly
 constexpr double longest_chunk_ns = 20e6;
-constexpr std::size_t most_items = 1 << 23;  // in a chunk, whatever was asked for: a slot has so many bits for where it goes on
+constexpr std::size_t most_items =
+    1 << 23;  // in a chunk, whatever was asked for: a slot has so many bits for where it goes on
 
 /// Items in a chunk when the caller leaves it to us.
 std::size_t automatic_chunk(std::size_t items, int workers, std::uint32_t mean_ns) {
   const std::size_t even = items / (static_cast<std::size_t>(workers) * chunks_per_worker);
   if (mean_ns == 0) return std::max<std::size_t>(even, 1);
-  return std::clamp<std::size_t>(even, 1, std::max<std::size_t>(1, static_cast<std::size_t>(longest_chunk_ns / mean_ns)));
+  return std::clamp<std::size_t>(even, 1,
+                                 std::max<std::size_t>(1, static_cast<std::size_t>(longest_chunk_ns / mean_ns)));
 }
 
 class ChunkTask final : public Task {
@@ -54,8 +56,9 @@ MapRun::MapRun(std::function<void(TaskPtr)> send, const Callable& callable, cons
   s.target = target;
   s.source = std::move(source);
   s.options = std::move(options);
-  s.chunk_size = std::min(most_items, s.options.chunksize.value_or(
-      items ? automatic_chunk(*items, workers, callable.mean_ns.load(std::memory_order_relaxed)) : 1));
+  s.chunk_size = std::min(
+      most_items, s.options.chunksize.value_or(
+                      items ? automatic_chunk(*items, workers, callable.mean_ns.load(std::memory_order_relaxed)) : 1));
   if (s.options.timeout) s.deadline = deadline_after(*s.options.timeout);
   try {
     fill();

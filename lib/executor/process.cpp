@@ -1,6 +1,6 @@
 // cpu_count: the public face of system/cpu_count.hpp.
-#include "lib/system/cpu_count.hpp"
 #include "yoke/process.hpp"
+#include "lib/system/cpu_count.hpp"
 
 namespace yoke {
 

@@ -24,27 +24,38 @@ Current& current() {
 [[maybe_unused]] const Current& made_at_load = current();
 
 ExecutorOptions pool_options(const ReusableOptions& o) {
-  return {.max_workers = o.max_workers, .timeout = o.timeout, .env = o.env,
-          .inner_max_num_threads = o.inner_max_num_threads, .initializer = o.initializer,
-          .job_reducers = o.job_reducers, .result_reducers = o.result_reducers,
-          .on_crash = o.on_crash, .restart_budget = o.restart_budget, .max_tasks_per_worker = o.max_tasks_per_worker,
-          .recycle_worker_memory = o.recycle_worker_memory, .max_worker_memory = o.max_worker_memory,
-          .max_result = o.max_result, .limits = o.limits, .new_privileges = o.new_privileges,
-          .spare_workers = o.spare_workers, .spawn_eagerly = o.spawn_eagerly, .start_timeout = o.start_timeout,
+  return {.max_workers = o.max_workers,
+          .timeout = o.timeout,
+          .env = o.env,
+          .inner_max_num_threads = o.inner_max_num_threads,
+          .initializer = o.initializer,
+          .job_reducers = o.job_reducers,
+          .result_reducers = o.result_reducers,
+          .on_crash = o.on_crash,
+          .restart_budget = o.restart_budget,
+          .max_tasks_per_worker = o.max_tasks_per_worker,
+          .recycle_worker_memory = o.recycle_worker_memory,
+          .max_worker_memory = o.max_worker_memory,
+          .max_result = o.max_result,
+          .limits = o.limits,
+          .new_privileges = o.new_privileges,
+          .spare_workers = o.spare_workers,
+          .spawn_eagerly = o.spawn_eagerly,
+          .start_timeout = o.start_timeout,
           .kill_grace = o.kill_grace,
           .observer = o.observer};
 }
 
 /// All but the size.
 bool same_kind(const ExecutorOptions& a, const ExecutorOptions& b) {
-  return a.timeout == b.timeout && a.env == b.env &&
-         a.inner_max_num_threads == b.inner_max_num_threads && a.initializer == b.initializer &&
-         a.job_reducers == b.job_reducers && a.result_reducers == b.result_reducers && a.on_crash == b.on_crash &&
-         a.restart_budget == b.restart_budget && a.max_tasks_per_worker == b.max_tasks_per_worker &&
-         a.recycle_worker_memory == b.recycle_worker_memory && a.max_worker_memory == b.max_worker_memory &&
-         a.max_result == b.max_result && a.limits == b.limits && a.new_privileges == b.new_privileges &&
-         a.spare_workers == b.spare_workers && a.spawn_eagerly == b.spawn_eagerly &&
-         a.start_timeout == b.start_timeout && a.kill_grace == b.kill_grace && a.observer == b.observer;
+  return a.timeout == b.timeout && a.env == b.env && a.inner_max_num_threads == b.inner_max_num_threads &&
+         a.initializer == b.initializer && a.job_reducers == b.job_reducers && a.result_reducers == b.result_reducers &&
+         a.on_crash == b.on_crash && a.restart_budget == b.restart_budget &&
+         a.max_tasks_per_worker == b.max_tasks_per_worker && a.recycle_worker_memory == b.recycle_worker_memory &&
+         a.max_worker_memory == b.max_worker_memory && a.max_result == b.max_result && a.limits == b.limits &&
+         a.new_privileges == b.new_privileges && a.spare_workers == b.spare_workers &&
+         a.spawn_eagerly == b.spawn_eagerly && a.start_timeout == b.start_timeout && a.kill_grace == b.kill_grace &&
+         a.observer == b.observer;
 }
 
 /// With the lock held.
@@ -94,7 +105,8 @@ void ReusableExecutor::send(TaskPtr task) {
       // Replaced since the task was packed: the current one takes it, unless it would read it otherwise.
       if (pool_->job_reducers() != before->job_reducers() || pool_->result_reducers() != before->result_reducers())
         throw ShutdownExecutorError(
-            "the reusable executor was replaced, by one with other reducers, while this task was packed: submit it again");
+            "the reusable executor was replaced, by one with other reducers, while this task was packed: submit it "
+            "again");
     }
   }
 }

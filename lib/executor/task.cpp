@@ -57,7 +57,9 @@ void Pool::check_process() const {
   if (in_other_process()) throw BrokenProcessPool(forked);
 }
 
-void Pool::set_paused(bool) { throw Error("this pool cannot be paused: pools of worker processes on this machine can"); }
+void Pool::set_paused(bool) {
+  throw Error("this pool cannot be paused: pools of worker processes on this machine can");
+}
 Task::Continuation::~Continuation() = default;
 
 const char* to_string(FutureState state) noexcept {
@@ -91,8 +93,8 @@ std::string Task::name() const {
   return system::demangle(callable_->type->name());
 }
 
-/// In a fork: what the pool had not done by then is lost here. The parent's callbacks are the parent's to call: they are
-/// not even destroyed.
+/// In a fork: what the pool had not done by then is lost here. The parent's callbacks are the parent's to call: they
+/// are not even destroyed.
 bool Task::left_behind() const noexcept {
   if (!pool_ || !pool_->in_other_process()) return false;
   const std::lock_guard lock(continuation_lock(this));
@@ -238,7 +240,8 @@ void Task::run_continuations() noexcept {
         continue;
       }
       try {
-        post_callback([task = TaskPtr(this), job = std::shared_ptr<Continuation>(std::move(first))] { job->run(*task); });
+        post_callback(
+            [task = TaskPtr(this), job = std::shared_ptr<Continuation>(std::move(first))] { job->run(*task); });
       } catch (...) {  // no memory or no thread for it
         trouble = std::current_exception();
       }

@@ -1,5 +1,5 @@
-// Every pool of this process: for the end of the program, and for forks. A fork has its parent's pools as they were in the
-// middle of what other threads did with them: it keeps each for ever, so that none is destroyed there.
+// Every pool of this process: for the end of the program, and for forks. A fork has its parent's pools as they were in
+// the middle of what other threads did with them: it keeps each for ever, so that none is destroyed there.
 #pragma once
 
 #include <memory>

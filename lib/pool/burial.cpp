@@ -26,9 +26,9 @@ void let_go_of_memory() {
 }
 
 constexpr std::chrono::seconds core_patience{60};  // for a core file
-constexpr std::chrono::seconds end_patience{60};   // for memory that is given back, or a kernel that is busy
+constexpr std::chrono::seconds end_patience{60};  // for memory that is given back, or a kernel that is busy
 constexpr std::chrono::seconds status_patience{1};  // with a process that is on its way to its end
-constexpr int most_deaths_before = 3;              // of ready workers, before they began the task that was first in line
+constexpr int most_deaths_before = 3;  // of ready workers, before they began the task that was first in line
 
 std::string describe(const system::ExitStatus& status) {
   if (const auto* exited = std::get_if<system::Exited>(&status)) return fmt::format("exit code {}", exited->code);
@@ -68,8 +68,8 @@ bool LocalPool::life_notice_changed(Worker& worker) {
   return system::life_ended(word) || (worker.was_ready && (worker.life == 0 || word != worker.life));
 }
 
-/// What it has done since the last one; of one that was stopped then, and still is, before it began what it was given, that
-/// is taken back.
+/// What it has done since the last one; of one that was stopped then, and still is, before it began what it was given,
+/// that is taken back.
 void LocalPool::take_roll_call(Worker& worker, Clock::time_point now) {
   const auto first = worker.channel.oldest_position();
   Progress& progress = worker.progress;
@@ -77,8 +77,7 @@ void LocalPool::take_roll_call(Worker& worker, Clock::time_point now) {
   if (progress.unbegun_for_long()) {
     worker.hangs = true;
     worker.look_at = now;  // where the time of its task is over, that ends here, and does not go on to the next
-  } else if (!progress.unbegun() &&
-             (progress.any() || (worker.was_ready && worker.channel.phase() != Phase::finish))) {
+  } else if (!progress.unbegun() && (progress.any() || (worker.was_ready && worker.channel.phase() != Phase::finish))) {
     worker.hangs = false;
   }
   const bool before = worker.seen_stopped;
@@ -103,15 +102,17 @@ void LocalPool::doom_unfit(Worker& worker, Clock::time_point now, bool thorough)
     doom(worker, Doom::not_started,
          fmt::format("it was not ready within start_timeout ({} ms), and was killed", options_.start_timeout.count()));
   else if (begins_nothing(worker, now))
-    doom(worker, Doom::misbehaved, fmt::format("it did not begin the task that it was given within start_timeout ({} ms), "
-                                               "and was killed", options_.start_timeout.count()));
+    doom(worker, Doom::misbehaved,
+         fmt::format("it did not begin the task that it was given within start_timeout ({} ms), "
+                     "and was killed",
+                     options_.start_timeout.count()));
   else if (thorough)
     take_roll_call(worker, now);
 }
 
-/// A death that somebody is told of waits for its status: the exit code 0 shows when the worker's memory is gone, and so does any
-/// other of a worker that may not be traced. False once it is known, or
-/// does not come: somebody else has reaped it.
+/// A death that somebody is told of waits for its status: the exit code 0 shows when the worker's memory is gone, and
+/// so does any other of a worker that may not be traced. False once it is known, or does not come: somebody else has
+/// reaped it.
 bool LocalPool::await_status(Worker& worker, Clock::time_point now) {
   if ((worker.idle() && worker.was_ready) || worker.process.early_status() || worker.process.reaped() ||
       worker.channel.last_words().signal)
@@ -137,7 +138,8 @@ void LocalPool::bury_dead(Clock::time_point now) {
       worker.noticed_at = now;
       let_go_of_memory();
     }
-    const bool look = noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed || worker.unclear_since;
+    const bool look =
+        noticed || thorough || !worker.was_ready || worker.mode == WorkerMode::doomed || worker.unclear_since;
     const bool given_up = worker.give_up_at && now >= *worker.give_up_at;
     if (given_up || (look && worker.process.dying_or_dead())) {
       if (!given_up && await_status(worker, now))
@@ -151,8 +153,8 @@ void LocalPool::bury_dead(Clock::time_point now) {
   }
 }
 
-/// A worker ends, and says that it had not begun what was first in line. Once that is chance: the task goes to others. A task
-/// that meets it again and again is the cause, and is lost with the worker.
+/// A worker ends, and says that it had not begun what was first in line. Once that is chance: the task goes to others.
+/// A task that meets it again and again is the cause, and is lost with the worker.
 void LocalPool::blame_first(Worker& worker) {
   const auto first = worker.channel.oldest_position();
   if (!first || !worker.was_ready || worker.channel.started(*first)) return;
@@ -180,9 +182,10 @@ std::shared_ptr<Death> LocalPool::describe_end(const Worker& worker) {
   }
   if (!worker.process.dying_or_dead()) {
     death->lives_on = true;
-    death->words.reason = fmt::format("it could not be ended ({}){}{}",
-                                      worker.cannot_be_killed ? worker.cannot_be_killed.message() : "the kernel has it busy",
-                                      death->words.reason.empty() ? "" : ": ", death->words.reason);
+    death->words.reason =
+        fmt::format("it could not be ended ({}){}{}",
+                    worker.cannot_be_killed ? worker.cannot_be_killed.message() : "the kernel has it busy",
+                    death->words.reason.empty() ? "" : ": ", death->words.reason);
   }
   return death;
 }
@@ -238,7 +241,12 @@ void LocalPool::bury(std::size_t index) {
   if (lost && lost != worker->initializer)
     tell_started(*worker, worker->channel.first_uncollected(), *lost, Clock::now() - death->run_time);
   if (tell_)
-    tell_({orderly ? EventKind::worker_retired : EventKind::worker_died, Clock::now(), death->pid, death->rank, {}, false,
+    tell_({orderly ? EventKind::worker_retired : EventKind::worker_died,
+           Clock::now(),
+           death->pid,
+           death->rank,
+           {},
+           false,
            orderly ? nullptr : death});
   if (!orderly) mourn(*worker, death);
   YOKE_FAULT_POINT(burial_mourned, 0);
@@ -247,7 +255,8 @@ void LocalPool::bury(std::size_t index) {
     lose_task(*worker, task, death);
     YOKE_FAULT_POINT(burial_task_lost, 0);
   }
-  corpses_.push_back({std::move(worker->process), ends_at, death->lives_on ? Clock::now() : Clock::now() + end_patience});
+  corpses_.push_back(
+      {std::move(worker->process), ends_at, death->lives_on ? Clock::now() : Clock::now() + end_patience});
   reap();
   YOKE_FAULT_POINT(after_burial, 0);
 }
@@ -283,9 +292,11 @@ void LocalPool::mourn(Worker& worker, const DeathPtr& death) {
                       (std::get<system::Signaled>(death->status).signal == SIGKILL ||
                        std::get<system::Signaled>(death->status).signal == SIGTERM);
   if (worker.initializer)
-    break_pool(std::make_shared<BrokenByDeaths>("a worker died in the initializer, so no task can run:", std::vector{death}));
+    break_pool(
+        std::make_shared<BrokenByDeaths>("a worker died in the initializer, so no task can run:", std::vector{death}));
   else if (!worker.was_ready && !killed)
-    break_pool(std::make_shared<BrokenByDeaths>("a worker died while it started up, so no task can run:", std::vector{death}));
+    break_pool(
+        std::make_shared<BrokenByDeaths>("a worker died while it started up, so no task can run:", std::vector{death}));
   else if (options_.on_crash == CrashPolicy::break_pool)
     break_pool(std::make_shared<DeathFailure>(std::vector{death}));
   else
@@ -301,8 +312,9 @@ void LocalPool::spend_budget(const DeathPtr& death) {
   std::vector<DeathPtr> causes;
   for (const auto& [time, cause] : recent_deaths_) causes.push_back(cause);
   break_pool(std::make_shared<BrokenByDeaths>(
-      fmt::format("{} workers died within {} s and no task finished between them, more than restart_budget allows ({} deaths):",
-                  causes.size(), options_.restart_budget.within.count(), options_.restart_budget.deaths),
+      fmt::format(
+          "{} workers died within {} s and no task finished between them, more than restart_budget allows ({} deaths):",
+          causes.size(), options_.restart_budget.within.count(), options_.restart_budget.deaths),
       std::move(causes)));
 }
 

@@ -72,7 +72,8 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
     doom(worker, Doom::misbehaved, "it published a result that cannot be, and was killed");
   }
   // Whoever waits for this may submit the next one at once, and shall not meet a worker that cannot give results back.
-  if (result.outcome.kind == Outcome::Kind::exception && worker.mode == WorkerMode::serving && worker.channel.too_large()) {
+  if (result.outcome.kind == Outcome::Kind::exception && worker.mode == WorkerMode::serving &&
+      worker.channel.too_large()) {
     take_back_unstarted(worker);
     ask_to_leave(worker);
   }
@@ -97,8 +98,8 @@ void LocalPool::finish(Worker& worker, channel::ParentChannel::Collected& result
   YOKE_FAULT_POINT(after_resolve, worker.process.pid());
 }
 
-/// The value of a chunk of which some items came before, or are still to come: what there is of it is put together. Returns
-/// what is wrong with it.
+/// The value of a chunk of which some items came before, or are still to come: what there is of it is put together.
+/// Returns what is wrong with it.
 std::string LocalPool::add_part(Task& task, channel::ParentChannel::Collected& result) {
   const auto chunk = wire::chunk_arguments(task);
   if (!chunk || result.outcome.kind != Outcome::Kind::value || task.done())

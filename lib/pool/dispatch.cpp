@@ -31,7 +31,8 @@ std::size_t LocalPool::depth() const {
   const double shares = 2.0 * static_cast<double>(workers_.size() + 1);
   if (waiting_ns > ns * shares) ns = std::min(most_ahead_ns, waiting_ns / shares);
   if (ns < 2 * mean_task_ns_) return 1;
-  return ns < static_cast<double>(most_ahead) * mean_task_ns_ ? static_cast<std::size_t>(ns / mean_task_ns_) : most_ahead;
+  return ns < static_cast<double>(most_ahead) * mean_task_ns_ ? static_cast<std::size_t>(ns / mean_task_ns_)
+                                                              : most_ahead;
 }
 
 /// How many workers this process can keep busy: waking more for short tasks makes all slower.
@@ -44,8 +45,8 @@ bool LocalPool::room_for_more(const Worker& worker, std::size_t limit) const {
   return !options_.max_tasks_per_worker || worker.given < static_cast<std::uint64_t>(*options_.max_tasks_per_worker);
 }
 
-/// The worker for the next task; null if none has room for more than `limit` at once. The one that was given the last task
-/// goes first: it is awake.
+/// The worker for the next task; null if none has room for more than `limit` at once. The one that was given the last
+/// task goes first: it is awake.
 Worker* LocalPool::choose_worker(std::size_t limit) {
   const std::size_t n = workers_.size();
   std::size_t awake = 0;
@@ -106,9 +107,7 @@ bool LocalPool::give(Worker& worker, Task& task) {
     const std::uint64_t position = worker.channel.next_position();
     switch (worker.channel.push(task, function, target, 0, history_of_.empty() ? 0 : first_item(task))) {
       case channel::ParentChannel::Push::full: return false;
-      case channel::ParentChannel::Push::outdated:
-        ask_to_leave(worker);
-        return false;
+      case channel::ParentChannel::Push::outdated: ask_to_leave(worker); return false;
       case channel::ParentChannel::Push::lack:
         if (waits_for_what_lacks()) return false;
         throw Error("its arguments could not be handed to a worker: this user has too many descriptors on their way");
@@ -244,9 +243,9 @@ void LocalPool::take_back_unstarted(Worker& worker, std::uint64_t from) {
   requeue(std::move(tasks));
 }
 
-/// Where a task with a time limit is the first in line again and again, and never begun, the limit counts from the first time.
-/// And the worker, which may be running it all the same, is asked to leave and has no longer for that: whatever else it
-/// were given would be hit.
+/// Where a task with a time limit is the first in line again and again, and never begun, the limit counts from the
+/// first time. And the worker, which may be running it all the same, is asked to leave and has no longer for that:
+/// whatever else it were given would be hit.
 void LocalPool::note_unbegun(Worker& worker, const Task& task, std::uint64_t position) {
   const Progress& progress = worker.progress;
   if (!worker.was_ready || !progress.of(position) || !progress.unbegun() || !task.options().timeout) return;
@@ -258,8 +257,8 @@ void LocalPool::note_unbegun(Worker& worker, const Task& task, std::uint64_t pos
   worker.kill_at = end;
 }
 
-/// Takes back the first in line, from a worker that is to be ended for its sake. Those behind it go before: the moment that
-/// it is gone, the worker would begin one of them, and that would be hit.
+/// Takes back the first in line, from a worker that is to be ended for its sake. Those behind it go before: the moment
+/// that it is gone, the worker would begin one of them, and that would be hit.
 bool LocalPool::take_back_first(Worker& worker, std::uint64_t first) {
   take_back_unstarted(worker, first + 1);
   return worker.channel.revoke(first);

@@ -1,5 +1,5 @@
-// PoolEvent: what a pool tells an observer, as cheap as it can be made at the moment: names and lines of code are looked up
-// when the observer is called.
+// PoolEvent: what a pool tells an observer, as cheap as it can be made at the moment: names and lines of code are
+// looked up when the observer is called.
 #pragma once
 
 #include <functional>

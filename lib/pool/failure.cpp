@@ -72,7 +72,8 @@ WorkerDeath Death::report() const {
     auto frames = std::span(words.frames);
     if (words.stack_overflow) {
       if (death.reason.empty())
-        death.reason = "stack overflow: its calls went too deep, or their local variables are too large (see ulimit -s)";
+        death.reason =
+            "stack overflow: its calls went too deep, or their local variables are too large (see ulimit -s)";
       frames = frames.subspan(std::min(system::first_of_program(frames), frames.size() - 1));
     }
     death.frames = system::describe_frames({frames.begin(), frames.end()}, frames.size() != words.frames.size());
@@ -85,8 +86,8 @@ WorkerDeath Death::report() const {
 
 std::exception_ptr make_death_error(const std::vector<WorkerDeath>& deaths) {
   if (deaths.size() == 1) return std::make_exception_ptr(TerminatedWorkerError(deaths.back()));
-  std::string text = fmt::format("{} workers died running this task, which was tried {} times:", deaths.size(),
-                                 deaths.size());
+  std::string text =
+      fmt::format("{} workers died running this task, which was tried {} times:", deaths.size(), deaths.size());
   for (const WorkerDeath& death : deaths) text += fmt::format("\n{}", to_string(death));
   return std::make_exception_ptr(TerminatedWorkerError(text, deaths.back()));
 }
@@ -116,10 +117,9 @@ std::exception_ptr InitializerFailure::make(const std::string&) const {
     std::rethrow_exception(detail::unpack_exception(exception_.view(), pid_, "the initializer"));
   } catch (const std::exception& error) {
     const auto* remote = dynamic_cast<const RemoteException*>(&error);
-    return std::make_exception_ptr(BrokenProcessPool(
-        fmt::format("the initializer failed in the worker with pid {}, so no task can run: {}: {}", pid_,
-                    remote ? remote->type_name() : "exception",
-                    wire::printable(error.what(), wire::Lines::one, wire::most_text))));
+    return std::make_exception_ptr(BrokenProcessPool(fmt::format(
+        "the initializer failed in the worker with pid {}, so no task can run: {}: {}", pid_,
+        remote ? remote->type_name() : "exception", wire::printable(error.what(), wire::Lines::one, wire::most_text))));
   }
 }
 

@@ -19,8 +19,7 @@ class TextFailure final : public Failure {
  public:
   explicit TextFailure(std::string text) : text_(std::move(text)) {}
   std::exception_ptr make(const std::string& task_name) const override {
-    return std::make_exception_ptr(
-        E(task_name.empty() ? text_ : "task '" + task_name + "': " + text_));
+    return std::make_exception_ptr(E(task_name.empty() ? text_ : "task '" + task_name + "': " + text_));
   }
 
  private:
@@ -60,7 +59,8 @@ struct Death {
   WorkerDeath report() const;
 };
 
-/// TerminatedWorkerError for the deaths, one at least and in their order, that a task met; the last one is the error's death().
+/// TerminatedWorkerError for the deaths, one at least and in their order, that a task met; the last one is the error's
+/// death().
 std::exception_ptr make_death_error(const std::vector<WorkerDeath>& deaths);
 
 class DeathFailure final : public Failure {

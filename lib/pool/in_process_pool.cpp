@@ -76,7 +76,8 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
   }
   for (;;) {
     shared->changed.wait(lock, [&] {
-      const bool none = shared->backlog.empty();  // first: it drops cancelled tasks, and one of them may be the last handle
+      const bool none =
+          shared->backlog.empty();  // first: it drops cancelled tasks, and one of them may be the last handle
       return !shared->accepting || (!shared->paused && !none);
     });
     const TaskPtr task = shared->backlog.front();
@@ -108,8 +109,7 @@ void InProcessPool::submit(TaskPtr task) {
   const std::lock_guard lock(shared_->mutex);
   if (shared_->broken) std::rethrow_exception(shared_->broken->make(""));
   if (!shared_->accepting) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
-  if (!thread_.joinable())
-    thread_ = system::start_thread("yoke-in-process", [shared = shared_] { run(shared); });
+  if (!thread_.joinable()) thread_ = system::start_thread("yoke-in-process", [shared = shared_] { run(shared); });
   ++shared_->counts.submitted;
   shared_->backlog.push_back(std::move(task));
   shared_->changed.notify_all();

@@ -45,9 +45,9 @@ void check_rights() {
   if (const std::string trouble = system::trouble_of_rights(); !trouble.empty()) throw BrokenProcessPool(trouble);
   // A copy of a pool's program that heeds no environment: it would have workers that do as little.
   if (system::outranks_caller() && std::getenv(worker::bootstrap_variable))
-    throw BrokenProcessPool(fmt::format(
-        "{} is set for a program with rights beyond its caller's, which is nobody's worker: unset it",
-        worker::bootstrap_variable));
+    throw BrokenProcessPool(
+        fmt::format("{} is set for a program with rights beyond its caller's, which is nobody's worker: unset it",
+                    worker::bootstrap_variable));
 }
 
 /// Static objects are being constructed, in the program or in what is to be its worker.
@@ -56,8 +56,9 @@ bool before_main() { return worker::start_pending() || system::program_will_be_o
 void check_depth() {
   const int depth = this_worker::depth() + 1;
   if (depth > allowed_depth())
-    throw RecursionError(fmt::format(
-        "a pool inside a worker inside a pool, {} deep: at most {} are allowed (YOKE_MAX_DEPTH)", depth, allowed_depth()));
+    throw RecursionError(
+        fmt::format("a pool inside a worker inside a pool, {} deep: at most {} are allowed (YOKE_MAX_DEPTH)", depth,
+                    allowed_depth()));
 }
 
 /// This program did not begin with our start hook: another one must run as worker.
@@ -142,7 +143,8 @@ void LocalPool::start_watchdog() {
   if (watchdog_started_) return;
   if (before_main())
     throw BrokenProcessPool(
-        "a static object's constructor submits a task before main, when no worker can start yet, and would do so again in each "
+        "a static object's constructor submits a task before main, when no worker can start yet, and would do so again "
+        "in each "
         "worker. A pool may be made there; submit in main, or later");
   check_rights();  // of a pool that was made before main
   check_depth();
@@ -357,11 +359,11 @@ Stats LocalPool::stats() const {
         if (started && worker->channel.heartbeat_ns() >= *started)
           info.heartbeat_age = since(worker->channel.heartbeat_ns());
       }
-      info.state = worker->mode != WorkerMode::serving                 ? WorkerState::leaving
+      info.state = worker->mode != WorkerMode::serving         ? WorkerState::leaving
                    : !worker->was_ready || worker->initializer ? WorkerState::starting
-                   : worker->spare                                     ? WorkerState::spare
-                   : busy                                              ? WorkerState::busy
-                                                                       : WorkerState::idle;
+                   : worker->spare                             ? WorkerState::spare
+                   : busy                                      ? WorkerState::busy
+                                                               : WorkerState::idle;
       stats.workers.push_back(std::move(info));
     }
     count_waiting(stats);

@@ -1,6 +1,6 @@
-// Progress: what the pool itself has seen of the first task that a worker was given and has not brought back, the only one
-// that can be running. What the worker says can make a task's start earlier, never later or undone. No lock, no clock of its
-// own: the pool's lock guards it, and who looks says when.
+// Progress: what the pool itself has seen of the first task that a worker was given and has not brought back, the only
+// one that can be running. What the worker says can make a task's start earlier, never later or undone. No lock, no
+// clock of its own: the pool's lock guards it, and who looks says when.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,10 @@ class Progress {
   bool any() const { return number_ != 0; }
   bool of(std::uint64_t position) const { return number_ == position + 1; }
   bool unbegun() const { return any() && !begun_; }
-  /// At two roll calls in a row. Whoever was not running itself meanwhile, with all its workers perhaps, has seen it once.
+  /// At two roll calls in a row. Whoever was not running itself meanwhile, with all its workers perhaps, has seen it
+  /// once.
   bool unbegun_for_long() const { return unbegun() && roll_calls_ >= 2; }
-  Clock::time_point first_since() const { return since_; }                  // at the latest
+  Clock::time_point first_since() const { return since_; }  // at the latest
   std::optional<Clock::time_point> begun_since() const { return begun_; }  // at the latest; empty: unbegun
 
  private:

@@ -30,7 +30,7 @@ namespace {
 constexpr std::chrono::milliseconds first_start_delay{10};  // after a failed launch; doubles
 constexpr int most_failed_launches = 8;                     // for what never will be had
 constexpr std::chrono::seconds launch_patience{20};         // without any worker, for what may yet be had
-constexpr std::chrono::seconds kill_patience{60};           // from SIGKILL to the end of a worker that the kernel has busy
+constexpr std::chrono::seconds kill_patience{60};  // from SIGKILL to the end of a worker that the kernel has busy
 
 /// What a process may lack now and have later.
 bool may_end_well(const std::error_code& error) {
@@ -53,8 +53,8 @@ std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
 }
 
 /// Where numerical libraries read, as they start, how many threads they may have.
-constexpr std::array thread_variables{"OMP_NUM_THREADS",     "OPENBLAS_NUM_THREADS",   "MKL_NUM_THREADS",
-                                      "BLIS_NUM_THREADS",    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
+constexpr std::array thread_variables{"OMP_NUM_THREADS",  "OPENBLAS_NUM_THREADS",   "MKL_NUM_THREADS",
+                                      "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
                                       "NUMBA_NUM_THREADS"};
 
 /// So that the workers together have as many threads as there are processors, unless somebody wants it otherwise.
@@ -110,8 +110,10 @@ void LocalPool::prepare(Worker& worker) const {
   const auto flags = static_cast<std::uint8_t>(channel::flag_initializer | (reduces ? channel::flag_reducers : 0));
   using Push = channel::ParentChannel::Push;
   const Push pushed =
-      introduced ? worker.channel.push(*worker.initializer, function, target ? wire::refer_to(target) : 0, flags) : Push::broken;
-  if (pushed == Push::lack) throw std::system_error(ENOBUFS, std::system_category(), "handing over the initializer's arguments");
+      introduced ? worker.channel.push(*worker.initializer, function, target ? wire::refer_to(target) : 0, flags)
+                 : Push::broken;
+  if (pushed == Push::lack)
+    throw std::system_error(ENOBUFS, std::system_category(), "handing over the initializer's arguments");
   if (pushed != Push::done)
     throw Error("the initializer's arguments, or the reducers, could not be handed to the worker");
 }
@@ -142,8 +144,8 @@ void LocalPool::start_worker(Lock& lock) {
     spec.keep_fds = {worker->channel.segment_fd(), worker->channel.worker_socket(), life_fd_.get()};
     std::vector<std::pair<std::string, std::string>> variables(options_.env.begin(), options_.env.end());
     limit_inner_threads(variables, options_, std::max(1, cpus_ / max_workers));
-    variables.emplace_back(worker::bootstrap_variable, fmt::format("{},{},{}", spec.keep_fds[0], spec.keep_fds[1],
-                                                                   spec.keep_fds[2]));
+    variables.emplace_back(worker::bootstrap_variable,
+                           fmt::format("{},{},{}", spec.keep_fds[0], spec.keep_fds[1], spec.keep_fds[2]));
     spec.environment = system::child_environment(variables, {});
     spec.limits = resource_limits(options_.limits);
     spec.no_new_privileges = !options_.new_privileges;
@@ -182,8 +184,8 @@ void LocalPool::start_worker(Lock& lock) {
   dispatch();
 }
 
-/// Tries again after a while. With no worker at all it gives up what waits, in the end; where the trouble may pass, the next
-/// submit is tried anew, and otherwise nothing can ever run.
+/// Tries again after a while. With no worker at all it gives up what waits, in the end; where the trouble may pass, the
+/// next submit is tried anew, and otherwise nothing can ever run.
 void LocalPool::launch_failed(const std::string& trouble, bool passing) {
   ++failed_launches_;
   const auto now = Clock::now();
@@ -192,8 +194,10 @@ void LocalPool::launch_failed(const std::string& trouble, bool passing) {
   next_start_ = now + first_start_delay * (1 << std::min(failed_launches_, 6));
   if (staff() != 0) return;
   const std::string text = fmt::format("no worker process could be started in {} tries: {}", failed_launches_, trouble);
-  if (!passing && failed_launches_ >= most_failed_launches) break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(text));
-  if (!passing || now - *launches_fail_since_ < std::min<Clock::duration>(launch_patience, options_.start_timeout)) return;
+  if (!passing && failed_launches_ >= most_failed_launches)
+    break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(text));
+  if (!passing || now - *launches_fail_since_ < std::min<Clock::duration>(launch_patience, options_.start_timeout))
+    return;
   const auto failure = std::make_shared<TextFailure<Error>>(text);
   for (const TaskPtr& task : backlog_.take_all()) {
     history_of_.erase(task.get());
@@ -205,9 +209,9 @@ void LocalPool::launch_failed(const std::string& trouble, bool passing) {
 /// Workers beyond max_workers, idle for too long, or no longer needed, are asked to leave.
 void LocalPool::retire_surplus(Clock::time_point now) {
   const bool closing = !accepting_ && backlog_.empty();
-  auto surplus = std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) {
-    return worker->takes_tasks();
-  }) - max_workers_;
+  auto surplus =
+      std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->takes_tasks(); }) -
+      max_workers_;
   for (const bool only_idle : {true, false}) {
     for (const auto& worker : workers_) {
       if (surplus <= 0) break;
@@ -247,8 +251,8 @@ void LocalPool::ask_to_leave(Worker& worker) {
   wake_watchdog();
 }
 
-/// Ends it: at once, or with SIGTERM first where its task may have something to put in order. What it has not started goes
-/// to others. Who is doomed already is only hurried; the first cause stays.
+/// Ends it: at once, or with SIGTERM first where its task may have something to put in order. What it has not started
+/// goes to others. Who is doomed already is only hurried; the first cause stays.
 void LocalPool::doom(Worker& worker, Doom cause, const std::string& reason) {
   const bool gently = cause == Doom::cancelled || cause == Doom::timed_out;
   if (worker.mode != WorkerMode::doomed) {
@@ -267,13 +271,14 @@ void LocalPool::doom(Worker& worker, Doom cause, const std::string& reason) {
   wake_watchdog();
 }
 
-/// At once. A worker to which no signal may be sent, since it has other rights than this process by now or a filter forbids
-/// it, is asked to end itself; in the end it is given up, so that nobody waits for it for ever.
+/// At once. A worker to which no signal may be sent, since it has other rights than this process by now or a filter
+/// forbids it, is asked to end itself; in the end it is given up, so that nobody waits for it for ever.
 void LocalPool::kill(Worker& worker) {
   worker.kill_at.reset();
   worker.cannot_be_killed = worker.process.signal_group(SIGKILL);
   if (!worker.give_up_at)
-    worker.give_up_at = worker.cannot_be_killed ? time_after(Clock::now(), options_.kill_grace) : Clock::now() + kill_patience;
+    worker.give_up_at =
+        worker.cannot_be_killed ? time_after(Clock::now(), options_.kill_grace) : Clock::now() + kill_patience;
   if (!worker.cannot_be_killed || !life_page_) return;
   worker.channel.ask_to_end();
   for (const auto& notice : *reinterpret_cast<const worker::ParentLife*>(life_page_.data()))

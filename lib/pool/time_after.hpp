@@ -8,8 +8,8 @@
 
 namespace yoke::pool {
 
-/// `time + wait`, or never (time_point::max()) where that is beyond what the clock can say: programs write milliseconds::max()
-/// for no limit.
+/// `time + wait`, or never (time_point::max()) where that is beyond what the clock can say: programs write
+/// milliseconds::max() for no limit.
 constexpr Clock::time_point time_after(Clock::time_point time, std::chrono::milliseconds wait) {
   constexpr auto never = Clock::time_point::max();
   if (wait >= std::chrono::floor<std::chrono::milliseconds>(never - std::max(time, Clock::time_point()))) return never;

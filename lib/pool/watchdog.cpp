@@ -1,7 +1,7 @@
 // The watchdog: the thread that starts workers, sees their deaths, keeps time, and collects when nobody else does.
 //
-// It sleeps in one place, on the words by which the kernel and the workers can wake it. It runs no user code and unpacks
-// nothing. What it throws fails every future with the reason.
+// It sleeps in one place, on the words by which the kernel and the workers can wake it. It runs no user code and
+// unpacks nothing. What it throws fails every future with the reason.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,8 +39,8 @@ void LocalPool::run_watchdog() {
     keep_watch(lock);
   } catch (const std::exception& error) {
     if (!lock.owns_lock()) lock.lock();
-    break_pool(std::make_shared<TextFailure<BrokenProcessPool>>(
-        fmt::format("the pool's watchdog failed: {}", error.what())));
+    break_pool(
+        std::make_shared<TextFailure<BrokenProcessPool>>(fmt::format("the pool's watchdog failed: {}", error.what())));
     for (const auto& worker : workers_) worker->process.wait_exit(Clock::now() + last_wait);
     workers_.clear();
   }
@@ -110,7 +110,8 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   for (const Corpse& corpse : corpses_) at_latest(now + (now < corpse.waited_for_until ? look_again : roll_call));
   balance_is_watched_ = imbalanced();
   if (balance_is_watched_) at_latest(now + nap);
-  if (!system::warm_memory::any() && std::ranges::none_of(workers_, [](const auto& w) { return w->channel.needs_trim(); }))
+  if (!system::warm_memory::any() &&
+      std::ranges::none_of(workers_, [](const auto& w) { return w->channel.needs_trim(); }))
     next_trim_.reset();
   else if (!next_trim_)
     next_trim_ = now + keep_warm_for;
@@ -181,8 +182,7 @@ void LocalPool::sleep_watchdog(Lock& lock, Deadline deadline, bool others_collec
                     std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
   watchdog_sleeps_.store(true, std::memory_order_seq_cst);
   lock.unlock();
-  if (!deadline || *deadline > Clock::now())
-    system::futex_wait_any(std::span(words.data(), count), deadline);
+  if (!deadline || *deadline > Clock::now()) system::futex_wait_any(std::span(words.data(), count), deadline);
   const bool trims = next_trim_ && Clock::now() >= *next_trim_;
   if (trims) system::warm_memory::trim(keep_warm_for);
   lock.lock();
@@ -206,7 +206,8 @@ void LocalPool::note_progress(Worker& worker, Clock::time_point now) const {
   worker.progress.look(first, first && worker.channel.started(*first), now);
 }
 
-/// When the first task of a worker, seen begun, did begin: the worker tells, but cannot make it later than that was seen.
+/// When the first task of a worker, seen begun, did begin: the worker tells, but cannot make it later than that was
+/// seen.
 Clock::time_point LocalPool::start_of_first(const Worker& worker) const {
   const Clock::time_point seen = worker.progress.begun_since().value();
   const auto told = worker.channel.started_ns(worker.channel.first_uncollected());
@@ -226,8 +227,8 @@ Clock::time_point LocalPool::start_of_item(Worker& worker, std::uint64_t positio
   return seen.since;
 }
 
-/// When the time of a task is over. It counts from the task's start; of what is not begun it has not begun to count: except
-/// where the worker has nothing else to do and says for long that it does not begin.
+/// When the time of a task is over. It counts from the task's start; of what is not begun it has not begun to count:
+/// except where the worker has nothing else to do and says for long that it does not begin.
 Clock::time_point LocalPool::due(Worker& worker, std::uint64_t position, const Task& task,
                                  Clock::time_point now) const {
   const Progress& progress = worker.progress;
@@ -240,7 +241,8 @@ Clock::time_point LocalPool::due(Worker& worker, std::uint64_t position, const T
   const auto history = history_of_.find(&task);
   const auto before = history == history_of_.end() ? std::nullopt : history->second.first_in_line;
   const auto since = std::min(before.value_or(progress.first_since()), progress.first_since());
-  return std::max(time_after(time_after(since, limit), options_.kill_grace), progress.unbegun_for_long() ? since : now + roll_call);
+  return std::max(time_after(time_after(since, limit), options_.kill_grace),
+                  progress.unbegun_for_long() ? since : now + roll_call);
 }
 
 /// The worker is asked when the time of one of its tasks could be over.
@@ -263,14 +265,15 @@ void LocalPool::check_task_timeouts(Worker& worker, Clock::time_point now) {
   }
 }
 
-/// Ends the worker for the sake of the task at `position`, which is the first in line. Its slot may say that it is not begun,
-/// and then cannot be begun any more; whatever it says, the task is settled with the worker.
+/// Ends the worker for the sake of the task at `position`, which is the first in line. Its slot may say that it is not
+/// begun, and then cannot be begun any more; whatever it says, the task is settled with the worker.
 void LocalPool::end_late(Worker& worker, std::uint64_t position, const TaskPtr& late) {
   const bool begun = worker.progress.begun_since().has_value();
   if (take_back_first(worker, position)) {
     worker.blamed = late;
   } else if (!begun || !left_alone(worker, *late)) {
-    worker.look_at = time_after(Clock::now(), std::max(*late->options().timeout, look_again));  // it has begun just now, or is over
+    worker.look_at =
+        time_after(Clock::now(), std::max(*late->options().timeout, look_again));  // it has begun just now, or is over
     return;
   }
   // What may run again, or has items that do not, is settled at the worker's death: nothing must run twice at once.

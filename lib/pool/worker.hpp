@@ -55,19 +55,19 @@ struct Worker {
   } seen_item;                               // at the last look at the time
   Doom doom = Doom::none;
   std::string doom_reason;                   // for the death report
-  TaskPtr blamed;                            // taken back from it, and lost with it all the same: see take_back_first
-  std::error_code cannot_be_killed;          // what the kernel answered to SIGKILL
+  TaskPtr blamed;  // taken back from it, and lost with it all the same: see take_back_first
+  std::error_code cannot_be_killed;  // what the kernel answered to SIGKILL
   std::optional<Clock::time_point> give_up_at;  // it was killed, and may not end
-  bool was_ready = false;                    // its start is over
-  bool told_ready = false;                   // to the observer
-  std::uint64_t told_started = 0;            // position + 1 of the last task of which the observer was told
+  bool was_ready = false;  // its start is over
+  bool told_ready = false;  // to the observer
+  std::uint64_t told_started = 0;  // position + 1 of the last task of which the observer was told
   std::optional<Clock::time_point> unclear_since;  // it has ended, or does, and the kernel does not show how yet
   std::optional<Clock::time_point> noticed_at;  // its life notice changed, but it has not ended yet
-  bool hangs = false;                        // it does not begin what it has: its start, or a destructor, takes long
-  bool full = false;                         // takes no more until something of what it has is done or taken back
-  bool slow = false;                         // its task runs long: tasks were taken back from behind it
-  bool seen_stopped = false;                 // by a stop signal, at the last roll call, with a task not begun
-  std::uint32_t life = 0;                    // the life word as it is while the worker lives; known once it was ready
+  bool hangs = false;  // it does not begin what it has: its start, or a destructor, takes long
+  bool full = false;  // takes no more until something of what it has is done or taken back
+  bool slow = false;  // its task runs long: tasks were taken back from behind it
+  bool seen_stopped = false;  // by a stop signal, at the last roll call, with a task not begun
+  std::uint32_t life = 0;  // the life word as it is while the worker lives; known once it was ready
 
   std::size_t outstanding() const { return channel.outstanding(); }
   bool idle() const { return outstanding() == 0; }

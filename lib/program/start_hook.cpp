@@ -1,8 +1,8 @@
 // The start hook: a program that links the library becomes a worker, or an agent, without a line in its main.
 //
 // Defines __libc_start_main, which crt1.o calls: it passes on to libc's own with a main of ours, which runs after all
-// static objects are constructed. The definition is weak: in a fully static link, where there is no next one to pass on to,
-// libc's own takes its place, and programs call yoke::init.
+// static objects are constructed. The definition is weak: in a fully static link, where there is no next one to pass on
+// to, libc's own takes its place, and programs call yoke::init.
 #include <dlfcn.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -30,8 +30,7 @@ int hooked_main(int argc, char** argv, char** environment) {
 }  // namespace
 
 extern "C" YOKE_API __attribute__((weak)) int __libc_start_main(Main main, int argc, char** argv, void (*init)(),
-                                                                void (*fini)(), void (*rtld_fini)(),
-                                                                void* stack_end) {
+                                                                void (*fini)(), void (*rtld_fini)(), void* stack_end) {
   // Without a dynamic loader, libc's own start was to relocate the program: nothing but a system call works here yet.
   const auto next = rtld_fini ? reinterpret_cast<StartMain>(dlsym(RTLD_NEXT, "__libc_start_main")) : nullptr;
   if (!next) {

@@ -33,7 +33,8 @@ namespace {
 
 using Milliseconds = std::chrono::milliseconds;
 
-constexpr std::chrono::microseconds lone_wait{200};     // for a task with no other beside it, so that nobody need wake this thread
+constexpr std::chrono::microseconds lone_wait{
+    200};     // for a task with no other beside it, so that nobody need wake this thread
 constexpr std::chrono::milliseconds start_look{20};     // how soon a running task is told of
 constexpr std::size_t most_waiting_output = 1 << 20;    // workers' lines are read no faster than they are sent
 constexpr unsigned last_seconds = 20;                   // that ending may take
@@ -155,7 +156,8 @@ void Agent::welcome() {
   note.host = name.data();
   note.pid = ::getpid();
   note.workers = note.cores = cpu_count();
-  note.memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  note.memory =
+      static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   push_note(queue_, FrameType::welcome, note);
 }
 
@@ -175,9 +177,8 @@ int Agent::run() {
 /// One round: sleeps until there is something to do, and does it.
 void Agent::look_for_events() {
   enum { in, out, event, first_line };
-  std::vector<pollfd> looks{{in_.get(), POLLIN, 0},
-                            {queue_.empty() ? -1 : out_.get(), POLLOUT, 0},
-                            {completions_->descriptor(), POLLIN, 0}};
+  std::vector<pollfd> looks{
+      {in_.get(), POLLIN, 0}, {queue_.empty() ? -1 : out_.get(), POLLOUT, 0}, {completions_->descriptor(), POLLIN, 0}};
   if (queue_.bytes() < most_waiting_output) lines_.add_to(looks);
   const auto wakes_at = std::min({lease_ends(), beats_at_, looks_at_});
   const auto left = std::chrono::ceil<Milliseconds>(wakes_at - Clock::now()).count();
@@ -207,7 +208,8 @@ void Agent::read_frames() {
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (size <= 0) {
     if (!greeted_)
-      throw Error("its stdin ended before the client's first word: the launcher has to pass it on (-i of docker and podman)");
+      throw Error(
+          "its stdin ended before the client's first word: the launcher has to pass it on (-i of docker and podman)");
     if (end_ == End::none) end_ = End::lost;
     in_.reset();
     return;
@@ -268,7 +270,8 @@ void Agent::begin(const Hello& hello) {
     options.initializer = Initializer(*function->callable, function->target, Bytes(arguments));
   }
   pool::WorkerOutput output;
-  if (hello.forward_output) output = [this](int rank) { return lines_.descriptors_of(rank, completions_->descriptor()); };
+  if (hello.forward_output)
+    output = [this](int rank) { return lines_.descriptors_of(rank, completions_->descriptor()); };
   pool_ = pool::LocalPool::make(options, {}, std::move(output));
 }
 
@@ -417,7 +420,8 @@ void run_agent() {
   const std::string token = system::own_variable(agent_variable).value_or("");
   ::unsetenv(agent_variable);  // what this process starts is no agent
   ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGTERM, [](int signal) { ::_exit(128 + signal); });  // the first process of a container has no default action
+  ::signal(SIGTERM,
+           [](int signal) { ::_exit(128 + signal); });  // the first process of a container has no default action
   int code = EXIT_FAILURE;
   try {
     const system::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));

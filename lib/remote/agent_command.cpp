@@ -16,15 +16,15 @@
 namespace yoke {
 namespace launchers {
 
-// The user's configuration leads to the host; what it wants of a session of the user's own is switched off. A shared connection
-// would carry other sessions, which end when this ssh is killed, or hang with it; forwardings, commands and terminals are not
-// this one's. Who is lost is found out by heartbeats. What an older ssh does not know is left out (without_unknown).
+// The user's configuration leads to the host; what it wants of a session of the user's own is switched off. A shared
+// connection would carry other sessions, which end when this ssh is killed, or hang with it; forwardings, commands and
+// terminals are not this one's. Who is lost is found out by heartbeats. What an older ssh does not know is left out
+// (without_unknown).
 Launcher ssh() {
   Launcher launcher{"ssh", "-T", "-a", "-x"};
-  for (const char* option :
-       {"BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=0", "ControlMaster=no", "ControlPath=none",
-        "ClearAllForwardings=yes", "Tunnel=no", "PermitLocalCommand=no", "RemoteCommand=none", "SessionType=default",
-        "StdinNull=no", "ForkAfterAuthentication=no"})
+  for (const char* option : {"BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=0", "ControlMaster=no",
+                             "ControlPath=none", "ClearAllForwardings=yes", "Tunnel=no", "PermitLocalCommand=no",
+                             "RemoteCommand=none", "SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"})
     launcher.insert(launcher.end(), {"-o", option});
   launcher.insert(launcher.end(), {"{host}", "{agent_command}"});
   return launcher;
@@ -135,7 +135,8 @@ void add_hosts(RemoteOptions& options, const std::string& place) {
   } else {
     throw std::invalid_argument(fmt::format(
         "'{}' is no place for workers: write ssh:HOST,HOST..., slurm:nodes=N,partition=NAME, local, or command:COMMAND "
-        "with {{agent}} in it", place));
+        "with {{agent}} in it",
+        place));
   }
 }
 
@@ -211,7 +212,8 @@ std::string unknown_option(const std::string& words) {
 bool leave_out(Launcher& launcher, const std::string& option) {
   for (std::size_t i = 0; i + 1 < launcher.size(); ++i) {
     if (launcher[i] != "-o" || !lower(launcher[i + 1]).starts_with(option + "=")) continue;
-    launcher.erase(launcher.begin() + static_cast<std::ptrdiff_t>(i), launcher.begin() + static_cast<std::ptrdiff_t>(i) + 2);
+    launcher.erase(launcher.begin() + static_cast<std::ptrdiff_t>(i),
+                   launcher.begin() + static_cast<std::ptrdiff_t>(i) + 2);
     return true;
   }
   return false;

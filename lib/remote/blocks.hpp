@@ -1,7 +1,8 @@
 // Blocks: what of shared memory goes to other machines: constant copies, each sent to a host once.
 //
-// A task is sent with the content that its arrays had when it was submitted. While an array's content stays the same, and
-// for arrays of the same content, there is one block: known by its content, which is hashed and then compared. Thread-safe.
+// A task is sent with the content that its arrays had when it was submitted. While an array's content stays the same,
+// and for arrays of the same content, there is one block: known by its content, which is hashed and then compared.
+// Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ Bytes payload_of(std::shared_ptr<SharedMemory> block);
 
 class Blocks {
  public:
-  /// Blocks in place of what arguments speak of; one array has one block in all of them. Throws std::system_error, std::bad_alloc.
+  /// Blocks in place of what arguments speak of; one array has one block in all of them. Throws std::system_error,
+  /// std::bad_alloc.
   void replace(std::span<detail::HeldMemory> held);
   /// Of memory that is a block and is still held.
   BlockNumber number_of(const SharedMemory& block) const;

@@ -34,7 +34,9 @@ struct Pipe {
   }
 };
 
-void set_nonblocking(const system::UniqueFd& fd) { ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK); }
+void set_nonblocking(const system::UniqueFd& fd) {
+  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+}
 
 /// As a shell finds it.
 std::string find_program(const std::string& name) {

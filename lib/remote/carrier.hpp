@@ -14,8 +14,8 @@ namespace yoke::remote {
 
 class Carrier {
  public:
-  /// Throws std::system_error: there is no such program, or it cannot be started. `death_signal`: when this thread ends.
-  /// `unset`: variables of the environment that it does not get.
+  /// Throws std::system_error: there is no such program, or it cannot be started. `death_signal`: when this thread
+  /// ends. `unset`: variables of the environment that it does not get.
   Carrier(const std::vector<std::string>& command, int death_signal, const std::vector<std::string>& unset = {});
   Carrier(const Carrier&) = delete;
   Carrier& operator=(const Carrier&) = delete;

@@ -22,14 +22,14 @@ namespace {
 
 using Milliseconds = std::chrono::milliseconds;
 
-// Servers turn away bursts of connections that have not logged in (MaxStartups of sshd is 10). One that takes longer than this
-// has logged in, or hangs, and holds up nobody.
+// Servers turn away bursts of connections that have not logged in (MaxStartups of sshd is 10). One that takes longer
+// than this has logged in, or hangs, and holds up nobody.
 constexpr int most_young_starts = 8;
 constexpr Milliseconds youth{1'000};
 constexpr Milliseconds first_pause{500};  // before a host is tried again; doubles
 constexpr Milliseconds longest_pause{10'000};
 constexpr Milliseconds longest_idle_pause{30'000};  // for one that nobody waits for any more
-constexpr Milliseconds shortest_patience{10'000};   // with a start
+constexpr Milliseconds shortest_patience{10'000};  // with a start
 constexpr Milliseconds serves_well_after{10'000};
 constexpr std::chrono::seconds farewell_patience{10};  // for an agent to end that was asked to, beyond kill_grace
 
@@ -46,7 +46,9 @@ class LostHost final : public Failure {
     death.host = host_;
     return std::make_exception_ptr(LostHostError(
         fmt::format("task '{}' was on host {} when the host was lost; it may have run, or still run there, and "
-                    "TaskOptions::retries did not allow another try\n  {}", task_name, host_, why_), death));
+                    "TaskOptions::retries did not allow another try\n  {}",
+                    task_name, host_, why_),
+        death));
   }
 
  private:
@@ -146,11 +148,12 @@ void Fleet::start_links(Lock& lock) {
   }
 }
 
-/// How long a start may take. Where the last one took a second, one that takes ten hangs, and a new one may not: the network came
-/// back, or the next address answers. What is slow today gets more every other time.
+/// How long a start may take. Where the last one took a second, one that takes ten hangs, and a new one may not: the
+/// network came back, or the next address answers. What is slow today gets more every other time.
 Clock::duration Fleet::patience_with(const Link& link) const {
   const bool long_one = link.failures % 2 == 0;
-  const Clock::duration usual = std::max<Clock::duration>(shortest_patience, 4 * link.start_took.value_or(Clock::duration(0)));
+  const Clock::duration usual =
+      std::max<Clock::duration>(shortest_patience, 4 * link.start_took.value_or(Clock::duration(0)));
   const Clock::duration most = link.start_took ? 2 * usual : options_.start_timeout;
   return std::min<Clock::duration>(options_.start_timeout, long_one ? most : usual);
 }
@@ -177,7 +180,8 @@ void Fleet::launch(Link& link, Lock& lock) {
     Launcher launcher = link.host.launcher.empty() ? options_.launcher : link.host.launcher;
     for (const std::string& option : unknown_options_) leave_out(launcher, option);
     command = fill_in(launcher, link.host.name, agent);
-    carrier = std::make_unique<Carrier>(command, SIGKILL, of_slurm ? variables_of_outer_step() : bindings_of_outer_step());
+    carrier =
+        std::make_unique<Carrier>(command, SIGKILL, of_slurm ? variables_of_outer_step() : bindings_of_outer_step());
   } catch (const std::exception& error) {
     trouble = error.what();
     hopeless = lasts(error);
@@ -208,15 +212,22 @@ void Fleet::keep_time(Lock& lock) {
     const auto now = Clock::now();
     if (link.phase == LinkPhase::starting) {
       if (now >= link.acts_at)
-        lose(link, fmt::format("its agent did not speak within {} ms{}: is the program there linked to yoke, and does the launcher pass "
-                               "on its stdin and stdout?", std::chrono::ceil<Milliseconds>(link.patience).count(),
-                               link.patience == options_.start_timeout ? " (start_timeout)" : ""), lock);
+        lose(link,
+             fmt::format("its agent did not speak within {} ms{}: is the program there linked to yoke, and does the "
+                         "launcher pass "
+                         "on its stdin and stdout?",
+                         std::chrono::ceil<Milliseconds>(link.patience).count(),
+                         link.patience == options_.start_timeout ? " (start_timeout)" : ""),
+             lock);
       continue;
     }
     if (link.phase == LinkPhase::stopping && now >= link.acts_at) {
       end(link, lock);
     } else if (now - link.heard >= silence_) {
-      lose(link, fmt::format("nothing was heard of it for {} ms, longer than the lease ({} ms) allows", silence_.count(), options_.lease.count()), lock);
+      lose(link,
+           fmt::format("nothing was heard of it for {} ms, longer than the lease ({} ms) allows", silence_.count(),
+                       options_.lease.count()),
+           lock);
     } else if (now >= link.beats_at) {
       link.batch.push_to(link.queue, FrameType::tasks);
       drop_blocks(link);
@@ -227,11 +238,14 @@ void Fleet::keep_time(Lock& lock) {
 }
 
 /// What is known of the end of a launcher, or of an agent that speaks no sense.
-std::string Fleet::why_it_ended(const Link& link, const std::string& why, const std::optional<system::ExitStatus>& status) {
+std::string Fleet::why_it_ended(const Link& link, const std::string& why,
+                                const std::optional<system::ExitStatus>& status) {
   std::string text = fmt::format("host {}: {}", link.host.name, why);
   if (!link.command.empty())
     text += fmt::format("\n  {}: {}", quote(link.command),
-                        status ? "ended with " + describe(*status) : link.carrier ? "killed" : "not started");
+                        status         ? "ended with " + describe(*status)
+                        : link.carrier ? "killed"
+                                       : "not started");
   std::string said = last_lines(link.errors);
   if (!link.reader.marker_seen() && said.empty()) said = last_lines(link.reader.banner());
   return text + said;
@@ -305,7 +319,7 @@ void Fleet::give_back_tasks(Link& link) {
 /// Sooner or later, or not at all where it is certain to fail again.
 void Fleet::plan_next_start(Link& link, bool served, const std::optional<system::ExitStatus>& status) {
   constexpr int cannot_run = 126, not_found = 127;  // of a shell, and of env
-  constexpr int connection_broke = 255;             // of ssh
+  constexpr int connection_broke = 255;  // of ssh
   const auto now = Clock::now();
   const auto* exited = status ? std::get_if<system::Exited>(&*status) : nullptr;
   if (served) {
@@ -331,14 +345,16 @@ void Fleet::plan_next_start(Link& link, bool served, const std::optional<system:
   }
   const Clock::duration pause = first_pause * (1 << std::min(link.failures, 6));
   ++link.failures;
-  link.acts_at = now + with_jitter(std::min<Clock::duration>(pause, is_hopeful(link) ? longest_pause : longest_idle_pause));
+  link.acts_at =
+      now + with_jitter(std::min<Clock::duration>(pause, is_hopeful(link) ? longest_pause : longest_idle_pause));
 }
 
 /// After a loss: with no host left that serves or may soon, the pool cannot go on.
 void Fleet::look_for_hope(const Link& link) {
   if (broken_ || killing_ || is_hopeful(link)) return;
   const bool slurm_may_come = options_.slurm && (!slurm_ || slurm_->phase() == SlurmJob::Phase::requesting);
-  const bool others = slurm_may_come || std::ranges::any_of(links_, [&](const auto& other) { return is_hopeful(*other); });
+  const bool others =
+      slurm_may_come || std::ranges::any_of(links_, [&](const auto& other) { return is_hopeful(*other); });
   if (others && !options_.require_all_hosts) return;
   std::string text = others ? "a host cannot be used, and require_all_hosts is set:" : "no host can be used:";
   for (const char* separator = " "; const auto& other : links_)

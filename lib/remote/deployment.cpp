@@ -27,9 +27,9 @@ constexpr std::size_t block = 512;  // of a tar archive
 
 // One line, without single quotes and exclamation marks, which no shell of a user changes on its way to sh.
 //
-// The program is run from a folder that nobody else can write or put another in the place of: each folder above it is the
-// system's or the user's, and is writable for others only where these cannot rename what is not theirs. What lies in it is
-// compared with what was sent, file by file.
+// The program is run from a folder that nobody else can write or put another in the place of: each folder above it is
+// the system's or the user's, and is writable for others only where these cannot rename what is not theirs. What lies
+// in it is compared with what was sent, file by file.
 constexpr char script[] =
     "u=$(id -u); s=$(ls -ldn / | { read -r m l o r; echo \"$o\"; }); "
     "m0=$(umask); g=none; [ \"$(id -un 2>/dev/null)\" = \"$(id -gn 2>/dev/null)\" ] && g=$(id -g); umask 077; "
@@ -37,7 +37,8 @@ constexpr char script[] =
     // As ls has it: mode, links, user, group. A group that is named like the user has nobody else in it.
     "trusted() { ls -ldn \"$1\" | { read -r m l o p r; "
     "case $o in 0 | \"$u\" | \"$s\") ;; *) exit 1 ;; esac; "
-    "case $m in d????????[tT]*) ;; ????????w*) exit 1 ;; ?????w*) [ \"$p\" = \"$g\" ] ;; d*) ;; *) exit 1 ;; esac; }; }; "
+    "case $m in d????????[tT]*) ;; ????????w*) exit 1 ;; ?????w*) [ \"$p\" = \"$g\" ] ;; d*) ;; *) exit 1 ;; esac; }; "
+    "}; "
     "own() { ls -ldn \"$1\" | { read -r m l o r; case $m/$o in d???[r-]-?[r-]-*/\"$u\") ;; *) exit 1 ;; esac; }; }; "
     "good() { (cd -P \"$c\" 2>/dev/null && own . && ls -lnA . lib 2>/dev/null | { n=0; while read -r m l o r; do "
     "case $m/$o in total/* | .:/* | lib:/* | /) ;; [d-]???[r-]-?[r-]-*/\"$u\") n=$((n+1)) ;; *) exit 1 ;; esac; done; "
@@ -47,7 +48,8 @@ constexpr char script[] =
     "b=${XDG_CACHE_HOME:-$HOME/.cache}; "
     "b=$(mkdir -p \"$b\" && cd -P \"$b\" >/dev/null && pwd -P) || fail there is no cache folder; d=$b; "
     "until [ -z \"$d\" ]; do trusted \"$d\" || "
-    "fail \"no program is started from the cache $b, since others can write or own $d: change that, or set XDG_CACHE_HOME to a folder of your own\"; "
+    "fail \"no program is started from the cache $b, since others can write or own $d: change that, or set "
+    "XDG_CACHE_HOME to a folder of your own\"; "
     "case $d in /) d= ;; *) d=${d%/*}; d=${d:-/} ;; esac; done; "
     "b=${b%/}/yoke; mkdir \"$b\" 2>/dev/null; own \"$b\" || "
     "fail \"no program is started from $b, which others can write or own: remove it\"; "
@@ -55,21 +57,24 @@ constexpr char script[] =
     "if good \"$1\"; then :; else "
     "mkdir \"$t\" \"$t/lib\" && printf \"\\nyoke-needs %s\\n\" \"$3\" && head -c \"$2\" | tar -xf - -C \"$t\" || "
     "{ rm -rf \"$t\"; exit 1; }; "
-    // Fails where another agent was first; its copy is moved away only if it is not what was sent. Or is being replaced now.
+    // Fails where another agent was first; its copy is moved away only if it is not what was sent. Or is being replaced
+    // now.
     "mv -T \"$t\" \"$c\" 2>/dev/null || good \"$1\" || { mv -T \"$c\" \"$t.old\"; mv -T \"$t\" \"$c\"; } 2>/dev/null; "
     "rm -rf \"$t\" \"$t.old\"; "
     "good \"$1\" || { sleep 1; good \"$1\"; } || fail \"what lies in $c is not what was sent\"; fi; "
     "LD_LIBRARY_PATH=$c/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; export LD_LIBRARY_PATH; umask \"$m0\"; "
     "exec env YOKE_AGENT=\"$3\" YOKE_AGENT_LIBRARIES=\"$c/lib\" \"$c/$4\"";
 
-/// Whether it is a host's own: what glibc consists of, and what belongs to a driver in its kernel. All else may be missing there.
+/// Whether it is a host's own: what glibc consists of, and what belongs to a driver in its kernel. All else may be
+/// missing there.
 bool is_hosts_own(const std::string& path) {
   constexpr std::array folders{"/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/"};
   if (std::ranges::none_of(folders, [&](const char* folder) { return path.starts_with(folder); })) return false;
   const std::string name = std::filesystem::path(path).filename().string();
-  constexpr std::array beginnings{"ld-", "ld64.", "ld.so", "libc.so.", "libm.so.", "libmvec.so.", "libpthread.so.", "libdl.so.",
-                                  "librt.so.", "libresolv.so.", "libutil.so.", "libanl.so.", "libnsl.so.", "libnss_",
-                                  "libthread_db.so.", "libcuda.so.", "libnvidia-", "libnvcuvid.so."};
+  constexpr std::array beginnings{"ld-",         "ld64.",          "ld.so",         "libc.so.",  "libm.so.",
+                                  "libmvec.so.", "libpthread.so.", "libdl.so.",     "librt.so.", "libresolv.so.",
+                                  "libutil.so.", "libanl.so.",     "libnsl.so.",    "libnss_",   "libthread_db.so.",
+                                  "libcuda.so.", "libnvidia-",     "libnvcuvid.so."};
   return path.find("/gconv/") != std::string::npos ||
          std::ranges::any_of(beginnings, [&](const char* beginning) { return name.starts_with(beginning); });
 }
@@ -122,7 +127,7 @@ std::byte* add_content(PackBuffer& archive, const std::string& name, std::size_t
 
 /// Returns its line for sha256sum.
 std::string add_file(PackBuffer& archive, const std::string& name, const system::UniqueFd& file) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) throw std::system_error(errno, std::system_category(), name);
   const auto size = static_cast<std::size_t>(status.st_size);
   std::byte* const content = add_content(archive, name, size);
@@ -160,7 +165,13 @@ Deployment make_deployment() {
 }
 
 std::vector<std::string> deploying_command(const Deployment& deployment, const std::string& token) {
-  return {"sh", "-c", script, "yoke-deploy", deployment.hash, fmt::format("{}", deployment.archive.size()), token,
+  return {"sh",
+          "-c",
+          script,
+          "yoke-deploy",
+          deployment.hash,
+          fmt::format("{}", deployment.archive.size()),
+          token,
           deployment.program};
 }
 

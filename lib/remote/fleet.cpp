@@ -29,9 +29,11 @@ void check(const RemoteOptions& options) {
   for (const Host& host : options.hosts) {
     if (host.name.empty()) throw std::invalid_argument("a host without a name");
     if (host.name.front() == '-')
-      throw std::invalid_argument(fmt::format("'{}' is no name of a host: launchers would take it for an option", host.name));
+      throw std::invalid_argument(
+          fmt::format("'{}' is no name of a host: launchers would take it for an option", host.name));
     if (host.workers && *host.workers < 1)
-      throw std::invalid_argument(fmt::format("workers of host {} must be at least 1, not {}", host.name, *host.workers));
+      throw std::invalid_argument(
+          fmt::format("workers of host {} must be at least 1, not {}", host.name, *host.workers));
     fill_in(host.launcher.empty() ? options.launcher : host.launcher, host.name, {"agent"});
   }
   if (options.workers_per_host && *options.workers_per_host < 1)
@@ -44,8 +46,9 @@ void check(const RemoteOptions& options) {
     throw std::invalid_argument("reducers cannot be used on other machines yet: give the types a codec");
   if (const Initializer& call = options.worker.initializer;
       call && call.arguments().buffer() && call.arguments().buffer()->speaks_of_shared_memory())
-    throw std::invalid_argument("an initializer on other machines cannot take a SharedArray or a broadcast value: pass what it "
-                                "needs by value");
+    throw std::invalid_argument(
+        "an initializer on other machines cannot take a SharedArray or a broadcast value: pass what it "
+        "needs by value");
   if (options.worker.observer)
     throw std::invalid_argument("an observer sees no workers on other machines: ask stats(), or set on_output");
 }
@@ -56,7 +59,8 @@ std::shared_ptr<Fleet> Fleet::make(RemoteOptions options) {
   check(options);
   if (!system::program_is_ours())
     throw BrokenProcessPool(
-        "agents are copies of the program, and this one would not become one: it is not linked to yoke, or its main was not "
+        "agents are copies of the program, and this one would not become one: it is not linked to yoke, or its main "
+        "was not "
         "entered through yoke's start hook. Call yoke::init(argc, argv) in the first line of main");
   auto fleet = std::make_shared<Fleet>(std::move(options));
   if (const auto& tell = fleet->options_.on_output)
@@ -283,7 +287,8 @@ void Fleet::resize(int max_workers) {
   wake();
 }
 
-/// Whether it serves, or is worth waiting for. One that is not is still tried now and then, for as long as the pool lives.
+/// Whether it serves, or is worth waiting for. One that is not is still tried now and then, for as long as the pool
+/// lives.
 bool Fleet::is_hopeful(const Link& link) const {
   constexpr int believed = 5;  // a launcher that ends so often with the same exit code
   if (!link.may_serve()) return false;
@@ -291,12 +296,12 @@ bool Fleet::is_hopeful(const Link& link) const {
   return link.refusals < believed && Clock::now() - link.missed_since < options_.reconnect_for;
 }
 
-/// Tells an agent how many workers of those that resize wanted are its own. Each that comes gets its share; the others keep
-/// theirs until the next resize.
+/// Tells an agent how many workers of those that resize wanted are its own. Each that comes gets its share; the others
+/// keep theirs until the next resize.
 void Fleet::share_workers(Link& link) {
   if (!total_workers_) return;
-  const auto hosts = std::max<std::ptrdiff_t>(
-      1, std::ranges::count_if(links_, [&](const auto& other) { return is_hopeful(*other); }));
+  const auto hosts =
+      std::max<std::ptrdiff_t>(1, std::ranges::count_if(links_, [&](const auto& other) { return is_hopeful(*other); }));
   link.workers = std::max(1, *total_workers_ / static_cast<int>(hosts));
   push_note(link.queue, FrameType::resize, link.workers);
 }

@@ -1,10 +1,11 @@
 // Fleet: the pool behind RemotePool: a backlog, and a link to the agent on each host.
 //
-// Threads: any thread may call. (1) One lock guards all state, and is held for short computations and writes that do not wait.
-// (2) The fleet's thread alone starts and ends carriers, reads from agents and keeps time; it sleeps in one poll(). (3) A
-// submitter writes to a link itself while the agent has little to do, so that a lone task waits for nobody; what comes in
-// bulk is sent by the fleet's thread, many tasks to a frame. (4) A task is owned by exactly one of: the backlog, one link, or,
-// once resolved, its futures.
+// Threads: any thread may call. (1) One lock guards all state, and is held for short computations and writes that do
+// not wait.
+// (2) The fleet's thread alone starts and ends carriers, reads from agents and keeps time; it sleeps in one poll(). (3)
+// A submitter writes to a link itself while the agent has little to do, so that a lone task waits for nobody; what
+// comes in bulk is sent by the fleet's thread, many tasks to a frame. (4) A task is owned by exactly one of: the
+// backlog, one link, or, once resolved, its futures.
 #pragma once
 
 #include <poll.h>
@@ -117,7 +118,8 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   void stop_links(Lock& lock);
   void end(Link& link, Lock& lock, std::chrono::milliseconds last_words = {});
   void follow_slurm(Lock& lock);
-  static std::string why_it_ended(const Link& link, const std::string& why, const std::optional<system::ExitStatus>& status);
+  static std::string why_it_ended(const Link& link, const std::string& why,
+                                  const std::optional<system::ExitStatus>& status);
 
   const RemoteOptions options_;
   const std::chrono::milliseconds silence_;  // for so long, and a host is lost
@@ -125,7 +127,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   std::shared_ptr<OutputQueue> output_;  // null: nobody wants it. Made before the thread
   Blocks blocks_;
   Clock::time_point trims_blocks_at_{};  // of the fleet's thread alone
-  Clock::time_point starts_at_{};        // the next start of an agent; of the fleet's thread alone
+  Clock::time_point starts_at_{};  // the next start of an agent; of the fleet's thread alone
   std::vector<std::string> unknown_options_;  // that this machine's ssh does not know; of the fleet's thread alone
 
   mutable std::mutex mutex_;  // guards everything below

@@ -13,8 +13,8 @@
 namespace yoke::remote {
 namespace {
 
-/// A module's description (its identity behind its length, and its path), with the path of the deployed one where there is no
-/// file at its own.
+/// A module's description (its identity behind its length, and its path), with the path of the deployed one where there
+/// is no file at its own.
 std::vector<std::uint8_t> find_deployed(std::vector<std::uint8_t> description) {
   const auto folder = system::own_variable(agent_libraries_variable);
   const std::size_t path_at = description.empty() ? 0 : 1 + std::size_t{description[0]};
@@ -57,7 +57,8 @@ const FoundFunction* FoundFunctions::find(FunctionNumber number) const {
 std::string FoundFunctions::look_for(const FunctionNote& note, bool same_build, FoundFunction& function) {
   if (note.task.empty()) {
     if (!same_build)
-      return "another build of the program runs there, which has only its named tasks (YOKE_TASK) in common with this one. "
+      return "another build of the program runs there, which has only its named tasks (YOKE_TASK) in common with this "
+             "one. "
              "Put the same build on the host, or set deploy";
     const void* const trampoline = resolver_.resolve(note.trampoline);
     function.callable.reset(new Callable{.trampoline = reinterpret_cast<Trampoline>(const_cast<void*>(trampoline)),

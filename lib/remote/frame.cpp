@@ -34,7 +34,8 @@ void store(std::byte* at, T value) {
 
 bool is_known(std::uint8_t type) {
   return (type >= 1 && type <= static_cast<std::uint8_t>(FrameType::output_taken)) ||
-         (type >= static_cast<std::uint8_t>(FrameType::welcome) && type <= static_cast<std::uint8_t>(FrameType::farewell)) ||
+         (type >= static_cast<std::uint8_t>(FrameType::welcome) &&
+          type <= static_cast<std::uint8_t>(FrameType::farewell)) ||
          type == static_cast<std::uint8_t>(FrameType::heartbeat);
 }
 
@@ -79,8 +80,8 @@ std::span<std::byte> FrameReader::room() {
   // No more than has come already: a head may claim what never comes.
   const std::size_t needed = std::max(std::min(wanted, buffered()), read_room / 2);
   if (buffer_.size() - end_ < needed) {
-    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.begin() + static_cast<std::ptrdiff_t>(end_),
-              buffer_.begin());
+    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_),
+              buffer_.begin() + static_cast<std::ptrdiff_t>(end_), buffer_.begin());
     end_ -= begin_;
     begin_ = 0;
     if (buffer_.size() - end_ < needed) buffer_.resize(std::max(read_room, end_ + needed));
@@ -111,7 +112,7 @@ bool FrameReader::find_marker() {
   const std::string_view seen(reinterpret_cast<const char*>(buffer_.data()) + begin_, buffered());
   const std::size_t at = seen.find(marker_);
   // The marker may be cut in two: its length less one stays.
-  const std::size_t passed = at != std::string_view::npos ? at
+  const std::size_t passed = at != std::string_view::npos   ? at
                              : seen.size() < marker_.size() ? 0
                                                             : seen.size() - (marker_.size() - 1);
   banner_.append(seen.substr(0, passed));
@@ -142,8 +143,8 @@ bool FrameReader::read_header() {
   if (!is_known(type) || at[1] != std::byte{0} || at[2] != std::byte{0} || at[3] != std::byte{0})
     throw ProtocolError("what came is no frame: something else writes to the agent's stream, or it is no agent");
   if (head > most_head_bytes || payload > most_payload_)
-    throw ProtocolError(fmt::format("a frame claims a head of {} and a payload of {} bytes; allowed are {} and {}", head,
-                                    payload, most_head_bytes, most_payload_));
+    throw ProtocolError(fmt::format("a frame claims a head of {} and a payload of {} bytes; allowed are {} and {}",
+                                    head, payload, most_head_bytes, most_payload_));
   begin_ += frame_header_size;
   in_frame_ = true;
   head_read_ = false;
@@ -214,7 +215,9 @@ void FrameQueue::push_header(FrameType type, std::size_t head, std::size_t paylo
   bytes_ += header.size() + head + payload;
 }
 
-void FrameQueue::push(FrameType type, std::span<const std::byte> head) { push(type, head, std::span<const std::byte>()); }
+void FrameQueue::push(FrameType type, std::span<const std::byte> head) {
+  push(type, head, std::span<const std::byte>());
+}
 
 void FrameQueue::push(FrameType type, std::span<const std::byte> head, std::span<const std::byte> rest_of_head) {
   push_header(type, head.size() + rest_of_head.size(), 0);

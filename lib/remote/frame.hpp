@@ -1,11 +1,11 @@
 // Frames: how agent and client cut their byte stream into messages.
 //
-// A frame is a header of 16 bytes (little-endian: type, three zero bytes, length of the head as u32, length of the payload
-// as u64), a head, which is msgpack, and a payload of raw bytes, often none. Before the first frame the agent writes a
-// marker; what came before that, login banners and the like, is passed over.
+// A frame is a header of 16 bytes (little-endian: type, three zero bytes, length of the head as u32, length of the
+// payload as u64), a head, which is msgpack, and a payload of raw bytes, often none. Before the first frame the agent
+// writes a marker; what came before that, login banners and the like, is passed over.
 //
-// A reader trusts nothing: lengths are checked, and memory is taken as the bytes come, at most twice of what has come. A payload
-// that there is no memory for is passed over, and costs its own frame alone. One thread at a time.
+// A reader trusts nothing: lengths are checked, and memory is taken as the bytes come, at most twice of what has come.
+// A payload that there is no memory for is passed over, and costs its own frame alone. One thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ namespace yoke::remote {
 
 enum class FrameType : std::uint8_t {
   // the client's
-  hello = 1,     // how the agent is to work: the first frame
-  module = 2,    // a module that functions lie in
+  hello = 1,  // how the agent is to work: the first frame
+  module = 2,  // a module that functions lie in
   function = 3,  // a function that tasks will name by its number
   tasks = 4,
   large_task = 5,  // one; its arguments are the payload
@@ -106,8 +106,8 @@ class FrameReader {
   std::size_t payload_size_ = 0;
   std::size_t payload_read_ = 0;
   std::shared_ptr<LargeBuffer> payload_;  // while it is read
-  std::string payload_trouble_;           // why it is passed over
-  std::vector<std::byte> head_;           // of a frame with a payload
+  std::string payload_trouble_;  // why it is passed over
+  std::vector<std::byte> head_;  // of a frame with a payload
   bool head_read_ = false;
 };
 

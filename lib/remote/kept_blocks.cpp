@@ -16,7 +16,8 @@ void KeptBlocks::keep(const Frame& frame) {
     try {
       block.memory = SharedMemory::create_constant(frame.payload.view());
     } catch (const std::exception& error) {
-      block.trouble = fmt::format("{}there is no memory for its {} bytes: {}", trouble, frame.payload.size(), error.what());
+      block.trouble =
+          fmt::format("{}there is no memory for its {} bytes: {}", trouble, frame.payload.size(), error.what());
     }
   }
   blocks_.insert_or_assign(unpack_note<BlockNote>(frame.head).number, std::move(block));

@@ -1,7 +1,8 @@
-// KeptBlocks: an agent's half of blocks.hpp: the client's shared memory, as memory of this process that its workers find.
+// KeptBlocks: an agent's half of blocks.hpp: the client's shared memory, as memory of this process that its workers
+// find.
 //
-// One thread. A block that there was no memory for is kept as the reason, which its tasks are refused with. Memory that a task
-// speaks of stays while the task does, dropped or not.
+// One thread. A block that there was no memory for is kept as the reason, which its tasks are refused with. Memory that
+// a task speaks of stays while the task does, dropped or not.
 #pragma once
 
 #include <memory>

@@ -55,7 +55,7 @@ struct Link {
   Clock::time_point serves_since{};
   Clock::time_point missed_since{};  // when it was lost, or its first start failed
   int failures = 0;                  // of starts
-  int refusals = 0;                  // of them in a row: the launcher ended with that exit code, and none of a broken connection
+  int refusals = 0;  // of them in a row: the launcher ended with that exit code, and none of a broken connection
   int refusal = 0;
 
   std::vector<std::string> command;
@@ -64,7 +64,7 @@ struct Link {
   std::unique_ptr<Carrier> carrier;
   FrameReader reader;
   FrameQueue queue;
-  Batch batch;         // tasks for the next frame
+  Batch batch;  // tasks for the next frame
   std::string errors;  // the end of what came on stderr
   bool write_failed = false;
   bool said_farewell = false;
@@ -76,9 +76,9 @@ struct Link {
   std::vector<bool> knows_function;
   std::vector<bool> knows_module;
   std::unordered_map<BlockNumber, std::weak_ptr<SharedMemory>> blocks;  // that the agent keeps
-  std::size_t output_held = 0;   // bytes that on_output has not taken
+  std::size_t output_held = 0;  // bytes that on_output has not taken
   std::size_t output_taken = 0;  // bytes that it has, and the agent has not been told of
-  Stats stats;         // of the agent, as it told last
+  Stats stats;  // of the agent, as it told last
   Stats stats_before;  // of those before it: counts alone
 };
 

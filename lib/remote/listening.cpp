@@ -48,7 +48,8 @@ void Fleet::run() {
 
 bool Fleet::finished() const {
   if (accepting_ && !broken_) return false;
-  return std::ranges::all_of(links_, [](const auto& link) { return link->phase == LinkPhase::ended && link->sent.empty(); }) &&
+  return std::ranges::all_of(links_,
+                             [](const auto& link) { return link->phase == LinkPhase::ended && link->sent.empty(); }) &&
          (!slurm_ || slurm_->phase() == SlurmJob::Phase::ended) && (broken_ || killing_ || backlog_.size() == 0);
 }
 
@@ -214,7 +215,8 @@ void Fleet::handle(Link& link, const Frame& frame) {
         changed_.notify_all();
         return;
       }
-      const auto found = link.sent.find(note.number);  // by shutdown, which does not wait, or by one that gave up waiting
+      const auto found =
+          link.sent.find(note.number);  // by shutdown, which does not wait, or by one that gave up waiting
       if (!note.cancelled || found == link.sent.end()) return;
       if (found->second.task->resolve_cancelled()) ++counts_.cancelled;
       link.sent.erase(found);
@@ -223,7 +225,8 @@ void Fleet::handle(Link& link, const Frame& frame) {
     case FrameType::output: return take_output(link, unpack_note<OutputNote>(frame.head));
     case FrameType::state: {
       auto note = unpack_note<StateNote>(frame.head);
-      for (auto& worker : note.stats.workers) worker.task = wire::printable(worker.task, wire::Lines::one, wire::most_words);
+      for (auto& worker : note.stats.workers)
+        worker.task = wire::printable(worker.task, wire::Lines::one, wire::most_words);
       link.stats = std::move(note.stats);
       link.hopeless = !note.broken.empty();
       if (link.hopeless) throw Error(wire::printable(note.broken, wire::Lines::several, wire::most_text));
@@ -242,8 +245,10 @@ void Fleet::take_welcome(Link& link, const Welcome& note) {
   if (link.phase != LinkPhase::starting) throw ProtocolError("a second welcome");
   link.hopeless = note.version != protocol_version;
   if (link.hopeless)
-    throw ProtocolError(fmt::format("the agent speaks version {} of the protocol, this program version {}: put the same "
-                                    "build of the program there, or set deploy", note.version, protocol_version));
+    throw ProtocolError(
+        fmt::format("the agent speaks version {} of the protocol, this program version {}: put the same "
+                    "build of the program there, or set deploy",
+                    note.version, protocol_version));
   link.welcome = note;
   link.welcome.host = wire::printable(note.host, wire::Lines::one, wire::most_words);
   link.same_build = note.identity == system::home_module().identity;
@@ -263,16 +268,21 @@ void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes, const s
   const TaskPtr task = found->second.task;
   Outcome outcome;
   if (!trouble.empty()) {
-    outcome = pool::failed(failure_of({FailureKind::serialization, "its result cannot be had: " + trouble, {}}, link.host.name));
+    outcome = pool::failed(
+        failure_of({FailureKind::serialization, "its result cannot be had: " + trouble, {}}, link.host.name));
   } else if (note.kind == ResultKind::failure) {
     auto failure = unpack_note<FailureNote>(bytes.view());
     if (failure.kind == FailureKind::no_block)
       for (const auto& held : memory_of(task->arguments())) link.blocks.erase(blocks_.number_of(*held.memory));
     outcome = pool::failed(failure_of(std::move(failure), link.host.name));
-  } else if (options_.worker.max_result && bytes.size() > *options_.worker.max_result) {  // the agent should have seen to it
-    outcome = pool::failed(failure_of({FailureKind::serialization,
-                                       fmt::format("what it returned, or threw, has {} bytes, more than max_result allows ({})",
-                                                   bytes.size(), *options_.worker.max_result), {}}, link.host.name));
+  } else if (options_.worker.max_result &&
+             bytes.size() > *options_.worker.max_result) {  // the agent should have seen to it
+    outcome = pool::failed(
+        failure_of({FailureKind::serialization,
+                    fmt::format("what it returned, or threw, has {} bytes, more than max_result allows ({})",
+                                bytes.size(), *options_.worker.max_result),
+                    {}},
+                   link.host.name));
   } else {
     if (note.kind == ResultKind::exception) outcome.kind = Outcome::Kind::exception;
     outcome.bytes = std::move(bytes);
@@ -280,7 +290,8 @@ void Fleet::take_result(Link& link, const ResultNote& note, Bytes bytes, const s
     for (const LostItemNote& item : note.lost)
       lost.emplace(item.item, failure_of(unpack_note<FailureNote>(item.failure.bytes), link.host.name));
     if (!lost.empty()) outcome.failure = std::make_shared<wire::LostItems>(std::move(lost));
-    mean_task_ns_ += (mean_task_ns_ == 0 ? 1 : weight_of_newest) * (static_cast<double>(note.elapsed_ns) - mean_task_ns_);
+    mean_task_ns_ +=
+        (mean_task_ns_ == 0 ? 1 : weight_of_newest) * (static_cast<double>(note.elapsed_ns) - mean_task_ns_);
   }
   link.sent.erase(found);
   task->pool_word = 0;

@@ -1,8 +1,8 @@
 // OutputQueue: what workers printed, on its way to the user's function, which may be slower than they are.
 //
-// An agent reads from its workers only as far as what it sent before was taken (output_window): so a worker waits for the
-// function as in a shell's pipeline, results do not, and little is held here. Any thread; the function is called on the
-// callback thread, line by line.
+// An agent reads from its workers only as far as what it sent before was taken (output_window): so a worker waits for
+// the function as in a shell's pipeline, results do not, and little is held here. Any thread; the function is called on
+// the callback thread, line by line.
 #pragma once
 
 #include <cstddef>

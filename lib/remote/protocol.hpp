@@ -1,7 +1,7 @@
 // Protocol: what the heads of frames say. Each struct is packed by its members, as msgpack that depends on no build.
 //
-// The client gives every function and every task a number of its own; the agent answers under the task's number, once. A task
-// that the client has cancelled, or given up, is not answered for.
+// The client gives every function and every task a number of its own; the agent answers under the task's number, once.
+// A task that the client has cancelled, or given up, is not answered for.
 #pragma once
 
 #include <chrono>
@@ -86,16 +86,16 @@ struct Hello {
 struct Welcome {
   std::uint32_t version = protocol_version;
   std::vector<std::uint8_t> identity;  // of the agent's program
-  std::string host;                    // as the machine calls itself
+  std::string host;  // as the machine calls itself
   int pid = 0;
   int workers = 0;
   int cores = 0;
   std::uint64_t memory = 0;  // bytes of the machine
 };
 
-/// How long a side hears nothing before it takes the other for lost, so that a cut of `lease` loses nothing: what was sent during a
-/// cut TCP sends again at times that double, so up to as long after its end as it lasted. The client waits longer: when it gives
-/// a task to another host, the agent that had it has killed its workers.
+/// How long a side hears nothing before it takes the other for lost, so that a cut of `lease` loses nothing: what was
+/// sent during a cut TCP sends again at times that double, so up to as long after its end as it lasted. The client
+/// waits longer: when it gives a task to another host, the agent that had it has killed its workers.
 std::chrono::milliseconds silence_of_agent(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat);
 std::chrono::milliseconds silence_of_client(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat);
 

@@ -31,7 +31,9 @@ RemotePool::~RemotePool() {
   if (fleet_) fleet_->abandon();
 }
 
-int RemotePool::connect(std::chrono::milliseconds timeout, int hosts) { return fleet_ ? fleet_->connect(timeout, hosts) : 1; }
+int RemotePool::connect(std::chrono::milliseconds timeout, int hosts) {
+  return fleet_ ? fleet_->connect(timeout, hosts) : 1;
+}
 std::vector<HostInfo> RemotePool::hosts() const { return fleet_ ? fleet_->hosts() : std::vector<HostInfo>(); }
 void RemotePool::submit(TaskPtr task) { pool_->submit(std::move(task)); }
 bool RemotePool::cancel(Task& task, CancelMode mode) { return pool_->cancel(task, mode); }

@@ -15,7 +15,8 @@ namespace {
 
 constexpr double ahead_ns = 10e6;           // of work that a worker has waiting for it on its host
 constexpr double most_ahead = 4096;         // tasks
-constexpr std::size_t most_queued_bytes = std::size_t{8} << 20;  // then a link takes no more tasks until some are written
+constexpr std::size_t most_queued_bytes = std::size_t{8}
+                                          << 20;  // then a link takes no more tasks until some are written
 
 std::vector<std::uint8_t> bytes_of(std::span<const std::byte> from) {
   const auto* begin = reinterpret_cast<const std::uint8_t*>(from.data());
@@ -89,14 +90,16 @@ void Fleet::dispatch() {
                             std::ranges::any_of(links_, [&](const auto& other) {
                               return is_hopeful(*other) && (other->phase != LinkPhase::serving || other->same_build);
                             });
-      const bool one_serves = std::ranges::any_of(links_, [](const auto& other) { return other->phase == LinkPhase::serving; });
+      const bool one_serves =
+          std::ranges::any_of(links_, [](const auto& other) { return other->phase == LinkPhase::serving; });
       if (!one_serves || may_come || is_named(*next)) return;
       const TaskPtr task(next);
       backlog_.pop();
       ++counts_.failed;
-      task->resolve(pool::failed(std::make_shared<pool::TextFailure<Error>>(
-          "every host runs another build of the program, which has only its named tasks (YOKE_TASK) in common with this "
-          "one. Put the same build there, or set deploy")));
+      task->resolve(pool::failed(
+          std::make_shared<pool::TextFailure<Error>>("every host runs another build of the program, which has only its "
+                                                     "named tasks (YOKE_TASK) in common with this "
+                                                     "one. Put the same build there, or set deploy")));
       continue;
     }
     TaskPtr task(next);

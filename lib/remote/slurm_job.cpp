@@ -20,17 +20,19 @@ namespace {
 constexpr std::chrono::milliseconds exit_look{100};  // for the end of a command that has closed its streams
 constexpr std::chrono::seconds release_patience{10};
 
-/// Tells the job, how many processors it has on each node, and the nodes, one a line, and then a dot. Waits for the end of its
-/// stdin, and ends the job where salloc was killed, which would have done so: one that lives may loop for ever when its job is
-/// ended under it.
+/// Tells the job, how many processors it has on each node, and the nodes, one a line, and then a dot. Waits for the end
+/// of its stdin, and ends the job where salloc was killed, which would have done so: one that lives may loop for ever
+/// when its job is ended under it.
 constexpr char tell_and_last[] =
-    "echo \"$SLURM_JOB_ID\" && echo \"$SLURM_JOB_CPUS_PER_NODE\" && scontrol show hostnames \"$SLURM_JOB_NODELIST\" && echo . && "
+    "echo \"$SLURM_JOB_ID\" && echo \"$SLURM_JOB_CPUS_PER_NODE\" && scontrol show hostnames \"$SLURM_JOB_NODELIST\" && "
+    "echo . && "
     "cat >/dev/null; kill -0 $PPID 2>/dev/null || scancel \"$SLURM_JOB_ID\"";
 
 /// Whether these arguments say how much of a node is wanted.
 bool sizes_nodes(const std::vector<std::string>& arguments) {
-  constexpr std::array beginnings{"--exclusive", "--oversubscribe", "--share", "--cpus-per", "--ntasks", "--mincpus", "--cores-per",
-                                  "--sockets-per", "--threads-per", "--extra-node-info", "-c", "-n", "-s", "-B"};
+  constexpr std::array beginnings{
+      "--exclusive",   "--oversubscribe", "--share",           "--cpus-per", "--ntasks", "--mincpus", "--cores-per",
+      "--sockets-per", "--threads-per",   "--extra-node-info", "-c",         "-n",       "-s",        "-B"};
   return std::ranges::any_of(arguments, [&](const std::string& argument) {
     return std::ranges::any_of(beginnings, [&](const char* beginning) { return argument.starts_with(beginning); });
   });
@@ -89,11 +91,12 @@ std::vector<std::string> variables_of_outer_step() {
 }
 
 std::vector<std::string> bindings_of_outer_step() {
-  return variables_that([](std::string_view name) { return name.starts_with("SLURM_CPU_BIND") || name.starts_with("SLURM_MEM_BIND"); });
+  return variables_that(
+      [](std::string_view name) { return name.starts_with("SLURM_CPU_BIND") || name.starts_with("SLURM_MEM_BIND"); });
 }
 
-// No signal when this process dies: a salloc that is killed leaves its request or its job behind. The end of its stdin ends the
-// job; a request that still waits then ends as soon as it is granted.
+// No signal when this process dies: a salloc that is killed leaves its request or its job behind. The end of its stdin
+// ends the job; a request that still waits then ends as soon as it is granted.
 SlurmJob::SlurmJob(const SlurmOptions& options)
     : options_(options), errand_(std::make_unique<Errand>(request(options), 0, variables_of_outer_step())) {}
 
@@ -182,8 +185,8 @@ void SlurmJob::cancel() {
 }
 
 Launcher SlurmJob::launcher() const {
-  return {"srun", "--jobid=" + job_, "--quiet", "--unbuffered", "--overlap", "--cpu-bind=none", "--nodes=1", "--ntasks=1",
-          "--nodelist={host}", "{agent}"};  // one task would be bound to one processor
+  return {"srun",      "--jobid=" + job_, "--quiet",           "--unbuffered", "--overlap", "--cpu-bind=none",
+          "--nodes=1", "--ntasks=1",      "--nodelist={host}", "{agent}"};  // one task would be bound to one processor
 }
 
 }  // namespace yoke::remote

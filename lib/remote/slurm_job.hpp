@@ -1,11 +1,12 @@
 // SlurmJob: an allocation of nodes, from the request to its end, by one salloc.
 //
-// It runs a command here that tells the job and its nodes, and then lasts as long as its stdin, a pipe from this process. So the
-// job ends with this process, however that ends; a request that waits is taken back by cancel(). The scheduler is never polled.
-// A salloc that is killed leaves its job behind: its nodes serve on, and the job is cancelled by its number, by that command or from here.
+// It runs a command here that tells the job and its nodes, and then lasts as long as its stdin, a pipe from this
+// process. So the job ends with this process, however that ends; a request that waits is taken back by cancel(). The
+// scheduler is never polled. A salloc that is killed leaves its job behind: its nodes serve on, and the job is
+// cancelled by its number, by that command or from here.
 //
-// Driven by one thread, which calls proceed() when it was woken by what add_to() polls, or when next_look() has come. Nothing
-// here waits.
+// Driven by one thread, which calls proceed() when it was woken by what add_to() polls, or when next_look() has come.
+// Nothing here waits.
 #pragma once
 
 #include <poll.h>
@@ -26,8 +27,8 @@ class SlurmJob {
  public:
   enum class Phase {
     requesting,  // salloc runs; the request may wait in the queue
-    granted,     // nodes() are there
-    failed,      // not granted, or taken away: see trouble()
+    granted,  // nodes() are there
+    failed,  // not granted, or taken away: see trouble()
     cancelling,  // salloc gives the nodes back
     ended
   };
@@ -69,12 +70,12 @@ class SlurmJob {
   std::string job_;
   std::string trouble_;
   std::vector<Node> nodes_;
-  std::unique_ptr<Errand> errand_;   // salloc
+  std::unique_ptr<Errand> errand_;  // salloc
   std::unique_ptr<Errand> scancel_;  // where salloc is gone and the job is not
 };
 
-/// What Slurm has set in this process's environment, if this is a step of a job: srun and salloc would take it for options of theirs.
-/// Those that say where Slurm is, and how to log in, are not among them.
+/// What Slurm has set in this process's environment, if this is a step of a job: srun and salloc would take it for
+/// options of theirs. Those that say where Slurm is, and how to log in, are not among them.
 std::vector<std::string> variables_of_outer_step();
 /// Of these, what binds this process to its processors and memory.
 std::vector<std::string> bindings_of_outer_step();

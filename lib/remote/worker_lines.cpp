@@ -20,7 +20,8 @@ std::array<int, 2> WorkerLines::descriptors_of(int rank, int changed) {
   const std::lock_guard lock(mutex_);
   std::array<int, 2> descriptors{-1, -1};
   for (const bool is_stderr : {false, true}) {
-    auto found = std::ranges::find_if(pipes_, [&](const Pipe& p) { return p.rank == rank && p.is_stderr == is_stderr; });
+    auto found =
+        std::ranges::find_if(pipes_, [&](const Pipe& p) { return p.rank == rank && p.is_stderr == is_stderr; });
     if (found == pipes_.end()) {
       std::array<int, 2> ends{};
       if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::system_category(), "pipe");
@@ -75,7 +76,9 @@ bool WorkerLines::read(Pipe& pipe, FrameQueue& queue) {
   if (size <= 0) return false;
   pipe.begun.append(bytes.data(), static_cast<std::size_t>(size));
   const std::size_t last = pipe.begun.rfind('\n');
-  const std::size_t whole = last != std::string::npos ? last + 1 : pipe.begun.size() >= longest_line ? pipe.begun.size() : 0;
+  const std::size_t whole = last != std::string::npos           ? last + 1
+                            : pipe.begun.size() >= longest_line ? pipe.begun.size()
+                                                                : 0;
   if (whole == 0) return true;
   send(pipe, pipe.begun.substr(0, whole), queue);
   pipe.begun.erase(0, whole);

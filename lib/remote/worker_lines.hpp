@@ -1,5 +1,6 @@
-// WorkerLines: what an agent's workers print, cut into lines. A pipe for each rank and stream; a worker that takes a dead one's
-// place writes into the same. No more is read than the client takes (output_window): a worker whose pipe is full waits.
+// WorkerLines: what an agent's workers print, cut into lines. A pipe for each rank and stream; a worker that takes a
+// dead one's place writes into the same. No more is read than the client takes (output_window): a worker whose pipe is
+// full waits.
 //
 // descriptors_of: on the thread that starts workers; all else on the agent's own.
 #pragma once
@@ -27,8 +28,8 @@ class WorkerLines {
   void read(std::span<const pollfd> looks, FrameQueue& queue);
   /// The client has taken so many bytes.
   void taken(std::size_t bytes);
-  /// When there are no workers any more: what they have left in their pipes, and nothing that comes later, as from a process
-  /// that a task has left behind.
+  /// When there are no workers any more: what they have left in their pipes, and nothing that comes later, as from a
+  /// process that a task has left behind.
   void finish(FrameQueue& queue);
 
  private:
@@ -43,7 +44,7 @@ class WorkerLines {
 
   std::mutex mutex_;
   std::vector<Pipe> pipes_;
-  std::size_t first_ = 0;      // the pipe that is read first, in turn
+  std::size_t first_ = 0;  // the pipe that is read first, in turn
   std::size_t on_the_way_ = 0;  // bytes, sent and not yet taken
 };
 

@@ -60,7 +60,8 @@ Slab* make_slab() {
 /// Of all sizes together.
 std::atomic<std::size_t> warm_slabs{0};
 
-/// All slabs of one size of block. A slab is full (in no list), has room (in a list of those), or is empty (in another).
+/// All slabs of one size of block. A slab is full (in no list), has room (in a list of those), or is empty (in
+/// another).
 class Slabs {
  public:
   void* take(std::size_t size) {

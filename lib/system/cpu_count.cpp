@@ -76,7 +76,8 @@ int online(const CpuSources& sources) {
 }
 
 int limit_by_user(const CpuSources& sources) {
-  const auto number = parse_whole_number(sources.limit ? *sources.limit : own_variable("YOKE_MAX_CPU_COUNT").value_or(""));
+  const auto number =
+      parse_whole_number(sources.limit ? *sources.limit : own_variable("YOKE_MAX_CPU_COUNT").value_or(""));
   return number && *number >= 0 ? static_cast<int>(std::min<long long>(*number, no_limit)) : no_limit;
 }
 

@@ -14,10 +14,10 @@ namespace yoke::system {
 
 /// Where to look; the defaults are the real system. What a test sets replaces the source that it stands for.
 struct CpuSources {
-  std::filesystem::path root = "/";          // holds proc/self/, sys/fs/cgroup/ and sys/devices/system/cpu/
+  std::filesystem::path root = "/";  // holds proc/self/, sys/fs/cgroup/ and sys/devices/system/cpu/
   std::optional<std::vector<int>> affinity;  // CPU numbers; otherwise sched_getaffinity
-  std::optional<int> online;                 // otherwise sys/devices/system/cpu/online
-  std::optional<std::string> limit;          // otherwise the variable YOKE_MAX_CPU_COUNT
+  std::optional<int> online;  // otherwise sys/devices/system/cpu/online
+  std::optional<std::string> limit;  // otherwise the variable YOKE_MAX_CPU_COUNT
 };
 
 int usable_cpus(const CpuSources& sources = {});

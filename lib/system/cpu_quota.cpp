@@ -1,4 +1,5 @@
-// cgroup v1 (cpu.cfs_quota_us) and v2 (cpu.max). A quota binds all that is below it, so each group up to the mount counts.
+// cgroup v1 (cpu.cfs_quota_us) and v2 (cpu.max). A quota binds all that is below it, so each group up to the mount
+// counts.
 #include "lib/system/cpu_quota.hpp"
 
 #include <algorithm>

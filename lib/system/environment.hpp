@@ -1,7 +1,8 @@
 // The program's environment, as its own threads last saw it.
 //
-// A program without threads of its own may call setenv and clearenv at any time, which free what a thread of ours would be
-// reading. So only calls made on the program's threads read it, and the library's own threads use what was read last.
+// A program without threads of its own may call setenv and clearenv at any time, which free what a thread of ours would
+// be reading. So only calls made on the program's threads read it, and the library's own threads use what was read
+// last.
 #pragma once
 
 #include <memory>

@@ -1,9 +1,9 @@
 // Fault points: the steps of the protocol between a pool and its workers at which a test can kill, crash or stop a
 // worker, or scribble over what it has just written.
 //
-// A point is a line that expands to nothing, unless YOKE_FAULT_POINTS is defined: no build of the library defines it, the
-// tests' own copy of the sources does, and brings pass_fault_point with it. What is to happen, at which passing of which
-// worker, is the test's to say: see tests/support/faults.hpp.
+// A point is a line that expands to nothing, unless YOKE_FAULT_POINTS is defined: no build of the library defines it,
+// the tests' own copy of the sources does, and brings pass_fault_point with it. What is to happen, at which passing of
+// which worker, is the test's to say: see tests/support/faults.hpp.
 #pragma once
 
 #ifdef YOKE_FAULT_POINTS

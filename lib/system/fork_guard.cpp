@@ -78,7 +78,8 @@ Identity& known_identity() noexcept {
   Identity* known = identity.load(std::memory_order_acquire);
   if (known) return *known;
   Identity& made = make_identity();
-  if (!identity.compare_exchange_strong(known, &made)) return *known;  // where threads come first at once, a page is lost
+  if (!identity.compare_exchange_strong(known, &made))
+    return *known;  // where threads come first at once, a page is lost
   ::pthread_atfork(before_fork, after_fork, in_child);
   return made;
 }
@@ -86,15 +87,19 @@ Identity& known_identity() noexcept {
 
 template <class Lock>
 Entry entry_of(ForkOrder order, Lock& lock, void (*in_child)()) {
-  return {order, &lock, [](void* held) { static_cast<Lock*>(held)->lock(); },
-          [](void* held) { static_cast<Lock*>(held)->unlock(); }, [](void* held) { static_cast<Lock*>(held)->unlock(); },
+  return {order,
+          &lock,
+          [](void* held) { static_cast<Lock*>(held)->lock(); },
+          [](void* held) { static_cast<Lock*>(held)->unlock(); },
+          [](void* held) { static_cast<Lock*>(held)->unlock(); },
           in_child};
 }
 
 void enlist(const Entry& entry) {
   known_identity();
   const std::lock_guard lock(table.mutex);
-  if (table.count == table.entries.size()) std::abort();  // a lock was added to the library, and there is no room for it
+  if (table.count == table.entries.size())
+    std::abort();  // a lock was added to the library, and there is no room for it
   auto* const end = table.entries.data() + table.count++;
   auto* const place = std::upper_bound(table.entries.data(), end, entry,
                                        [](const Entry& a, const Entry& b) { return a.order < b.order; });

@@ -13,8 +13,8 @@
 namespace yoke::system {
 namespace {
 
-/// Where it is in this process; null if its module is not loaded here. All frames that are calls tell the address behind the
-/// call, which may be another line's, or after a call that does not return another function's.
+/// Where it is in this process; null if its module is not loaded here. All frames that are calls tell the address
+/// behind the call, which may be another line's, or after a call that does not return another function's.
 const void* address_of(const Frame& frame, bool is_call) {
   const bool of_program = frame.module == "/";
   if (frame.module.empty() || (of_program && !program_is_ours())) return nullptr;
@@ -55,7 +55,8 @@ std::size_t first_of_program(std::span<const Frame> frames) {
   const auto is_system = [](const Frame& frame) {
     const std::string_view name = std::string_view(frame.module).substr(frame.module.find_last_of('/') + 1);
     if (frame.module.empty()) return true;
-    for (const std::string_view own : {"libc.so", "libm.so", "libpthread.so", "libstdc++.so", "libc++.so", "libgcc_s.so", "ld-linux", "libyoke.so"})
+    for (const std::string_view own :
+         {"libc.so", "libm.so", "libpthread.so", "libstdc++.so", "libc++.so", "libgcc_s.so", "ld-linux", "libyoke.so"})
       if (name.starts_with(own)) return true;
     return false;
   };

@@ -16,11 +16,12 @@ struct Frame {
 /// Of an address of this process.
 Frame frame_of(const void* address);
 
-/// Which of them is the first that is neither in the language's runtime nor in the system's libraries; their number if none is.
+/// Which of them is the first that is neither in the language's runtime nor in the system's libraries; their number if
+/// none is.
 std::size_t first_of_program(std::span<const Frame> frames);
 
-/// "function at file:line" for each frame that says something to the user: from the innermost, but for std::terminate's way
-/// to the library, down to the task's function. Slow at first: reads debug information.
+/// "function at file:line" for each frame that says something to the user: from the innermost, but for std::terminate's
+/// way to the library, down to the task's function. Slow at first: reads debug information.
 std::vector<std::string> describe_frames(const std::vector<Frame>& frames, bool innermost_is_a_call);
 
 }  // namespace yoke::system

@@ -58,7 +58,8 @@ void futex_wake(const Word& word, int count, Sharing sharing) noexcept {
 
 bool has_futex_waitv() noexcept {
   enum class Known : int { not_yet, there, missing };
-  static std::atomic<Known> known{Known::not_yet};  // no guarded constant: one that a fork finds half made is never made
+  static std::atomic<Known> known{
+      Known::not_yet};  // no guarded constant: one that a fork finds half made is never made
   if (known.load(std::memory_order_relaxed) == Known::not_yet) {
     // No words is EINVAL where the call exists; ENOSYS, or EPERM from a seccomp filter, where it does not.
     const bool has = ::syscall(SYS_futex_waitv, nullptr, 0, 0, nullptr, CLOCK_MONOTONIC) == -1 && errno == EINVAL;

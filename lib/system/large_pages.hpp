@@ -6,7 +6,8 @@
 
 namespace yoke::system {
 
-/// A hint that changes no content; where the kernel has no such pages, or the memory is too small for one, it does nothing.
+/// A hint that changes no content; where the kernel has no such pages, or the memory is too small for one, it does
+/// nothing.
 void use_large_pages(void* memory, std::size_t bytes) noexcept;
 
 }  // namespace yoke::system

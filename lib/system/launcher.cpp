@@ -142,9 +142,7 @@ std::string program_path(int executable_fd) {
 class ChildSteps : public process::extend::handler {
  public:
   ChildSteps(const LaunchSpec& spec, int report_fd)
-      : spec_(spec),
-        report_fd_(report_fd),
-        program_(spec.path.empty() ? program_path(spec.executable_fd) : spec.path) {
+      : spec_(spec), report_fd_(report_fd), program_(spec.path.empty() ? program_path(spec.executable_fd) : spec.path) {
     for (const std::string& argument : spec.arguments) arguments_.push_back(const_cast<char*>(argument.c_str()));
     for (const std::string& variable : spec.environment) environment_.push_back(const_cast<char*>(variable.c_str()));
     arguments_.push_back(nullptr);
@@ -225,9 +223,10 @@ class ChildSteps : public process::extend::handler {
     }
   }
 
-  // The program's terminal has it in the background, and the kernel would stop it, or what a task starts, for a word under
-  // `stty tostop` or a look at /dev/tty, and nobody would see why. Who has no controlling terminal is never stopped by one.
-  // Not by setsid: each session is a scheduling group of its own (sched(7), autogroup), where niceness counts for nothing.
+  // The program's terminal has it in the background, and the kernel would stop it, or what a task starts, for a word
+  // under `stty tostop` or a look at /dev/tty, and nobody would see why. Who has no controlling terminal is never
+  // stopped by one. Not by setsid: each session is a scheduling group of its own (sched(7), autogroup), where niceness
+  // counts for nothing.
   void leave_terminal() const {
     const int terminal = ::open("/dev/tty", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     ::ioctl(terminal, TIOCNOTTY);

@@ -20,7 +20,7 @@ void retract_life_notice(pthread_mutex_t& notice) noexcept;
 
 /// The word to sleep on, and what it says.
 const Word& life_word(const pthread_mutex_t& notice) noexcept;
-bool life_ended(std::uint32_t word) noexcept;   // the holder has ended
+bool life_ended(std::uint32_t word) noexcept;  // the holder has ended
 bool life_started(std::uint32_t word) noexcept;  // someone holds, or held, the notice
 
 }  // namespace yoke::system

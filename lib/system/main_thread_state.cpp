@@ -57,7 +57,8 @@ MainThreadState::MainThreadState() {
   const pid_t main = own_pid();
   scheduling_ = scheduling_of(main);
   // A child of a thread that asks for it begins as an ordinary one; the kernel does that for the launching thread's.
-  if (scheduling_ && ((scheduling_->flags & reset_on_fork) != 0 || scheduling_ == scheduling_of(0))) scheduling_.reset();
+  if (scheduling_ && ((scheduling_->flags & reset_on_fork) != 0 || scheduling_ == scheduling_of(0)))
+    scheduling_.reset();
   const long io_priority = ::syscall(SYS_ioprio_get, io_priority_of_thread, main);
   if (io_priority >= 0 && io_priority != ::syscall(SYS_ioprio_get, io_priority_of_thread, 0))
     io_priority_ = static_cast<int>(io_priority);
@@ -79,7 +80,8 @@ bool MainThreadState::give_up_rights() const noexcept {
   if (wanted.no_new_privileges && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
   for (int capability = 0; capability <= last_capability; ++capability) {
     const bool kept = (wanted.bounding >> capability & 1) != 0;
-    if (!kept && ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1 && ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+    if (!kept && ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1 &&
+        ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
       return false;
     if ((wanted.ambient >> capability & 1) == 0) ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, capability, 0, 0);
   }

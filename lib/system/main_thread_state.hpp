@@ -1,9 +1,9 @@
-// What Linux keeps for each thread and a program means for all of it: priority, scheduling policy, input/output priority,
-// processors, no_new_privs and capabilities. A worker is to have what the program's main thread has at its start, and not
-// what the thread that launches it has, which may be older.
+// What Linux keeps for each thread and a program means for all of it: priority, scheduling policy, input/output
+// priority, processors, no_new_privs and capabilities. A worker is to have what the program's main thread has at its
+// start, and not what the thread that launches it has, which may be older.
 //
-// Not taken over: what one thread cannot read of another, or may not give itself (seccomp filters, namespaces, user ids set
-// by the bare system call, timer slack).
+// Not taken over: what one thread cannot read of another, or may not give itself (seccomp filters, namespaces, user ids
+// set by the bare system call, timer slack).
 #pragma once
 
 #include <sched.h>

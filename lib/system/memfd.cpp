@@ -35,13 +35,14 @@ namespace {
 }
 
 std::size_t size_of(int fd) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) throw_errno(errno, "fstat of a memfd");
   return static_cast<std::size_t>(status.st_size);
 }
 
-// Where memory runs out, fallocate does not fail: the kernel kills a process. So what can be foreseen is refused. A look
-// costs as much as to fill a megabyte; so one allows for a part of what it found, whoever takes it and in whatever pieces.
+// Where memory runs out, fallocate does not fail: the kernel kills a process. So what can be foreseen is refused. A
+// look costs as much as to fill a megabyte; so one allows for a part of what it found, whoever takes it and in whatever
+// pieces.
 void check_available(std::size_t size) {
   constexpr std::uint64_t most_without_a_look = 64 * 1024 * 1024;
   constexpr std::uint64_t part = 8;
@@ -55,7 +56,8 @@ void check_available(std::size_t size) {
   if (!available) return;
   const std::uint64_t room = *available - std::min(*available, reserve + size / 100);
   if (size > room) throw_errno(ENOMEM, "allocating a memfd's memory");
-  allowed.store(static_cast<std::int64_t>(std::min(most_without_a_look, (room - size) / part)), std::memory_order_relaxed);
+  allowed.store(static_cast<std::int64_t>(std::min(most_without_a_look, (room - size) / part)),
+                std::memory_order_relaxed);
 }
 
 // What mapped_region's constructor asks for.
@@ -120,7 +122,8 @@ void grow_memfd(int fd, std::size_t size) {
 
 void seal_memfd(int fd, Seal seal) {
   const int more = seal == Seal::writes ? F_SEAL_FUTURE_WRITE : 0;
-  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL | more) != 0) throw_errno(errno, "sealing a memfd");
+  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL | more) != 0)
+    throw_errno(errno, "sealing a memfd");
 }
 
 UniqueFd read_only(UniqueFd fd) {
@@ -131,7 +134,7 @@ UniqueFd read_only(UniqueFd fd) {
 
 bool has_usual_pages(int fd) noexcept {
   constexpr long tmpfs = 0x01021994;
-  struct statfs system {};
+  struct statfs system{};
   return ::fstatfs(fd, &system) == 0 && system.f_type == tmpfs;
 }
 

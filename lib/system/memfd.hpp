@@ -23,14 +23,16 @@ enum class Seal {
   size,   // it stays as long as it is
   writes  // and no process can map it for writing, or write to it, from now on; the mappings there are stay writable
 };
-/// For good: nobody can take it back, nor seal more. What goes to another process has one of them. Throws std::system_error.
+/// For good: nobody can take it back, nor seal more. What goes to another process has one of them. Throws
+/// std::system_error.
 void seal_memfd(int fd, Seal seal);
 
-/// A descriptor of the same memory that is for reading alone; the same descriptor where there is no /proc. The seals keep
-/// the memory from being written by who opens it anew.
+/// A descriptor of the same memory that is for reading alone; the same descriptor where there is no /proc. The seals
+/// keep the memory from being written by who opens it anew.
 UniqueFd read_only(UniqueFd fd);
 
-/// Of pages of the usual size: such as lie in huge pages, where there may be none for a hole, can end their reader with SIGBUS.
+/// Of pages of the usual size: such as lie in huge pages, where there may be none for a hole, can end their reader with
+/// SIGBUS.
 bool has_usual_pages(int fd) noexcept;
 
 /// Gives the memory of [offset, offset + length) back to the system; it reads as zeros afterwards.

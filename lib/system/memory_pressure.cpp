@@ -71,8 +71,8 @@ std::optional<std::uint64_t> room_in(const fs::path& folder, int version, std::u
 
 MemoryPressure::MemoryPressure(fs::path root) : root_(std::move(root)), seen_(oom_kills()) {}
 
-/// Where the counter is, is looked for once: that takes a quarter of a millisecond, in which a future would wait for its
-/// error.
+/// Where the counter is, is looked for once: that takes a quarter of a millisecond, in which a future would wait for
+/// its error.
 std::uint64_t MemoryPressure::oom_kills() {
   std::string groups = read_text((root_ / "proc/self/cgroup").c_str());
   if (counter_.empty() || groups != groups_) {

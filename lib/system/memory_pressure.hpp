@@ -12,8 +12,8 @@
 
 namespace yoke::system {
 
-/// The oom counter of this process's memory cgroup (v1 or v2), which counts the kills in that group alone; where there is
-/// none, as in the root group, the machine's. One thread at a time.
+/// The oom counter of this process's memory cgroup (v1 or v2), which counts the kills in that group alone; where there
+/// is none, as in the root group, the machine's. One thread at a time.
 class MemoryPressure {
  public:
   explicit MemoryPressure(std::filesystem::path root = "/");
@@ -23,7 +23,7 @@ class MemoryPressure {
  private:
   std::uint64_t oom_kills();
   std::filesystem::path root_;
-  std::string groups_;             // this process's, when the counter was looked for
+  std::string groups_;  // this process's, when the counter was looked for
   std::filesystem::path counter_;  // the file
   std::uint64_t seen_;
 };
@@ -32,8 +32,8 @@ class MemoryPressure {
 std::size_t memory_limit(const std::filesystem::path& root = "/");
 
 /// Bytes that can still be had before the kernel kills something for want of memory, in the machine and in each of this
-/// process's memory cgroups; what it would take back from the files that it has read counts as free. Empty if nothing tells.
-/// Thread-safe.
+/// process's memory cgroups; what it would take back from the files that it has read counts as free. Empty if nothing
+/// tells. Thread-safe.
 std::optional<std::uint64_t> available_memory(const std::filesystem::path& root = "/");
 
 /// Bytes that a process has resident; zeros if that cannot be known (any more). Thread-safe.

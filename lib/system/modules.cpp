@@ -81,9 +81,9 @@ ModuleIdentity identity_from_content(const dl_phdr_info& info) {
   constexpr std::size_t most = 64 * 1024;
   Fnv1a hash;
   for (const ElfW(Phdr) & header : headers_of(info)) {
-    for (const std::uint64_t field : {std::uint64_t{header.p_type}, std::uint64_t{header.p_flags},
-                                      std::uint64_t{header.p_offset}, std::uint64_t{header.p_vaddr},
-                                      std::uint64_t{header.p_filesz}, std::uint64_t{header.p_memsz}}) {
+    for (const std::uint64_t field :
+         {std::uint64_t{header.p_type}, std::uint64_t{header.p_flags}, std::uint64_t{header.p_offset},
+          std::uint64_t{header.p_vaddr}, std::uint64_t{header.p_filesz}, std::uint64_t{header.p_memsz}}) {
       hash.add(field);
     }
     constexpr auto readable_code = PF_R | PF_X;
@@ -142,7 +142,8 @@ void visit_modules(const std::function<bool(const dl_phdr_info&, bool is_executa
   if (call.error) std::rethrow_exception(call.error);
 }
 
-/// Bases of what was there before any constructor ran: with a program that is linked to this library, all that it began with.
+/// Bases of what was there before any constructor ran: with a program that is linked to this library, all that it began
+/// with.
 const std::vector<std::uintptr_t>& loaded_at_start = *[] {
   auto* const bases = new std::vector<std::uintptr_t>;  // never destroyed: workers start during static destruction too
   visit_modules([&](const dl_phdr_info& info, bool) {
@@ -158,8 +159,8 @@ std::string file_of(const dl_phdr_info& info) {
   return {};
 }
 
-// As the loader has it; where that is relative, and the process may have changed its folder since, or no name of the file
-// (FunctionResolver), as the kernel has it.
+// As the loader has it; where that is relative, and the process may have changed its folder since, or no name of the
+// file (FunctionResolver), as the kernel has it.
 std::string path_of(const dl_phdr_info& info) {
   std::string path = info.dlpi_name != nullptr ? info.dlpi_name : "";
   if (path.empty() || (path.front() == '/' && !path.starts_with("/proc/"))) return path;
@@ -256,8 +257,7 @@ void keep_home_loaded() {
 std::optional<std::uintptr_t> base_of(const std::string& path) {
   std::optional<std::uintptr_t> base;
   visit_modules([&](const dl_phdr_info& info, bool is_executable) {
-    if (path.empty() ? is_executable : path == path_of(info))
-      base = static_cast<std::uintptr_t>(info.dlpi_addr);
+    if (path.empty() ? is_executable : path == path_of(info)) base = static_cast<std::uintptr_t>(info.dlpi_addr);
     return base.has_value();
   });
   return base;
@@ -267,8 +267,8 @@ bool is_code(std::uintptr_t base, std::uint64_t offset) {
   bool found = false;
   visit_modules([&](const dl_phdr_info& info, bool) {
     found = info.dlpi_addr == base && std::ranges::any_of(headers_of(info), [&](const ElfW(Phdr) & header) {
-      return (header.p_flags & PF_X) != 0 && holds(header, offset);
-    });
+              return (header.p_flags & PF_X) != 0 && holds(header, offset);
+            });
     return found;  // not a PIE: several modules may have base 0, so look at all
   });
   return found;

@@ -2,8 +2,8 @@
 //
 // An address in code travels as (module, offset): offset is from the module's load base, and the module is known by its
 // identity: the linker's build-id, or, where the linker wrote none, a hash over the module's program headers and code.
-// Thread-safe. Nothing is cached: dlopen and dlclose may happen between calls, and what is loaded next may lie where what
-// was unloaded lay. Who remembers something of an address asks load_count, or whether the module stays.
+// Thread-safe. Nothing is cached: dlopen and dlclose may happen between calls, and what is loaded next may lie where
+// what was unloaded lay. Who remembers something of an address asks load_count, or whether the module stays.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@ namespace yoke::system {
 using ModuleIdentity = std::vector<std::uint8_t>;  // up to 32 bytes
 
 struct Module {
-  std::string path;          // as the loader has it; of the executable: its /proc/…/exe, or what is mapped
+  std::string path;  // as the loader has it; of the executable: its /proc/…/exe, or what is mapped
   bool is_executable = false;
-  std::uintptr_t base = 0;   // dlpi_addr
+  std::uintptr_t base = 0;  // dlpi_addr
   ModuleIdentity identity;
-  bool stays = false;        // loaded with the program: dlclose never unloads it
+  bool stays = false;  // loaded with the program: dlclose never unloads it
 };
 
 /// The module that holds `address`; empty if none does.

@@ -1,6 +1,6 @@
 // This process as the kernel knows it: its program file, arguments and environment (declared in launcher.hpp).
-// By thread-self where /proc/self tells nothing more, once main has ended by pthread_exit; not before, as it is /proc/self for
-// which Valgrind tells of the program and not of itself.
+// By thread-self where /proc/self tells nothing more, once main has ended by pthread_exit; not before, as it is
+// /proc/self for which Valgrind tells of the program and not of itself.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,7 +31,7 @@ struct OpenProgram {
   ino_t inode = 0;
 
   [[nodiscard]] bool is_still_open() const {
-    struct stat now {};
+    struct stat now{};
     return fd >= 0 && ::fstat(fd, &now) == 0 && now.st_dev == device && now.st_ino == inode;
   }
 
@@ -44,7 +44,7 @@ struct OpenProgram {
     }
     if (!opened) throw_errno("opening /proc/thread-self/exe");
     opened = above_stdio(std::move(opened));
-    struct stat status {};
+    struct stat status{};
     if (::fstat(opened.get(), &status) != 0) throw_errno("fstat of /proc/thread-self/exe");
     fd = opened.release();
     device = status.st_dev;

@@ -151,7 +151,7 @@ std::optional<ExitStatus> ProcessHandle::early_status() const {
   if (!reaped() && end && end->wait_status) return decode_wait_status(*end->wait_status);
   // Without /proc, for want of a descriptor perhaps: the process itself tells, once it is quite dead.
   siginfo_t info{};
-  const int result = pidfd_ ? wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, WNOWAIT)
+  const int result = pidfd_     ? wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, WNOWAIT)
                      : reaped() ? -1
                                 : wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, WNOWAIT);
   if (result != 0 || info.si_pid == 0) return {};

@@ -44,8 +44,8 @@ class ProcessHandle {
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   explicit operator bool() const noexcept { return pid_ != 0; }
 
-  /// To the process alone. A dead process is no error; what is: it may not be signalled, having rights that this process
-  /// has not, or a filter forbids it.
+  /// To the process alone. A dead process is no error; what is: it may not be signalled, having rights that this
+  /// process has not, or a filter forbids it.
   std::error_code signal(int signal) const noexcept;
   /// To the process group that the process leads, and to the process. The error is that of the process itself.
   std::error_code signal_group(int signal) const noexcept;
@@ -63,7 +63,8 @@ class ProcessHandle {
   /// True when its last thread is dead, whoever reaps it (no waiting).
   [[nodiscard]] bool can_be_reaped() const noexcept;
 
-  /// True once nobody can be told how it ended: it is gone, by this object's try_reap() or by another wait of the program.
+  /// True once nobody can be told how it ended: it is gone, by this object's try_reap() or by another wait of the
+  /// program.
   [[nodiscard]] bool reaped() const noexcept;
 
   /// The exit status from /proc/PID/stat as soon as the process is ending, before it can be reaped; empty while it

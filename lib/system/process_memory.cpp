@@ -76,7 +76,7 @@ std::uint64_t held_in_kernel(pid_t pid, std::set<std::pair<dev_t, ino_t>>& seen)
     const std::string_view link(target, length > 0 ? static_cast<std::size_t>(length) : 0);
     const bool is_pipe = link.starts_with(pipe);
     if (!is_pipe && (!link.starts_with(memory) || link.starts_with(own))) continue;
-    struct stat status {};
+    struct stat status{};
     if (::stat(file.c_str(), &status) != 0) continue;
     if (!seen.emplace(status.st_dev, status.st_ino).second) continue;
     bytes += is_pipe ? bytes_in_pipe(file) : static_cast<std::uint64_t>(status.st_blocks) * block;

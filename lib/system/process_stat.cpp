@@ -91,8 +91,8 @@ std::optional<Stat> read_stat_of_child(pid_t child) {
   return stat;
 }
 
-// To those who may not trace the process the kernel shows 0: of another user's, and of one that is not dumpable, which cannot be
-// seen any more once its memory is gone.
+// To those who may not trace the process the kernel shows 0: of another user's, and of one that is not dumpable, which
+// cannot be seen any more once its memory is gone.
 bool may_hide_exit_code() { return ::geteuid() != 0; }
 
 bool all_threads_ended(const std::string& process) {

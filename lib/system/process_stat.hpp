@@ -19,7 +19,8 @@ struct ProcessEnd {
 /// Empty if /proc does not show this child (already reaped, no /proc, or the /proc of another pid namespace).
 std::optional<ProcessEnd> look_for_end(pid_t child);
 
-/// When it started, in clock ticks since the machine did: with the pid, its identity. Empty if it is no child of the caller.
+/// When it started, in clock ticks since the machine did: with the pid, its identity. Empty if it is no child of the
+/// caller.
 std::optional<std::uint64_t> start_time_of(pid_t child) noexcept;
 
 /// True from a signal that ends it, with a core file if the kernel writes one for that signal, until that is written.

@@ -53,8 +53,8 @@ backtrace_state* debug_information() {
       &loaded);
   if (!state || loaded != known) {
     static auto* const program = new std::string;  // it keeps the pointer
-    // It looks for /proc/self/exe, which is the loader where that was told to run the program, and nothing once main has
-    // ended by pthread_exit.
+    // It looks for /proc/self/exe, which is the loader where that was told to run the program, and nothing once main
+    // has ended by pthread_exit.
     if (started_by_loader())
       *program = main_module().path;
     else if (::access("/proc/self/exe", R_OK) != 0)
@@ -119,8 +119,8 @@ std::string tidy(std::string name) {
   return name;
 }
 
-/// dladdr waits for the loader's lock, whose holder, in a constructor of a plug-in, may wait for one of the library's own threads: so
-/// these do not ask, and nobody asks while it holds a lock that they take.
+/// dladdr waits for the loader's lock, whose holder, in a constructor of a plug-in, may wait for one of the library's
+/// own threads: so these do not ask, and nobody asks while it holds a lock that they take.
 bool ask_loader(const void* address, Dl_info& info) { return !on_own_thread() && dladdr(address, &info) != 0; }
 
 }  // namespace

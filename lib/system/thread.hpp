@@ -43,7 +43,8 @@ std::thread start_thread(const char* name, F run) {
   const SignalsBlocked blocked;  // inherited by the new thread
   return std::thread([name, run = std::move(run)]() mutable {
     mark_own_thread();
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // whoever got hold of it in a callback: others wait for it
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE,
+                           nullptr);  // whoever got hold of it in a callback: others wait for it
     pthread_setname_np(pthread_self(), name);
     run_where_the_process_may();
     run();

@@ -2,9 +2,9 @@
 //
 // Move-only. Not thread-safe; hand it over by move. -1 means that it holds nothing.
 //
-// A program may close all descriptors behind the library's back (closefrom, to become a daemon), and then have the number for
-// a file of its own. So the file is remembered, and what is not it any more is not closed. Whoever waits long between
-// having a descriptor and using it asks is_own() before.
+// A program may close all descriptors behind the library's back (closefrom, to become a daemon), and then have the
+// number for a file of its own. So the file is remembered, and what is not it any more is not closed. Whoever waits
+// long between having a descriptor and using it asks is_own() before.
 #pragma once
 
 #include <fcntl.h>
@@ -35,7 +35,8 @@ class UniqueFd {
 
   [[nodiscard]] int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
-  /// It is open, and the file that it was. Files that have no inode of their own (eventfd, pidfd before Linux 6.9) are one.
+  /// It is open, and the file that it was. Files that have no inode of their own (eventfd, pidfd before Linux 6.9) are
+  /// one.
   [[nodiscard]] bool is_own() const noexcept { return fd_ >= 0 && (file_.inode == 0 || file_at(fd_) == file_); }
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
   void reset(int fd = -1) noexcept {
@@ -51,7 +52,7 @@ class UniqueFd {
     bool operator==(const File&) const = default;
   };
   static File file_at(int fd) noexcept {
-    struct stat status {};
+    struct stat status{};
     if (fd < 0 || ::fstat(fd, &status) != 0) return {};
     return {status.st_dev, status.st_ino};
   }

@@ -1,6 +1,7 @@
 // WarmStore: a few pieces of memory that are kept for the next use (see warm_memory.hpp). Thread-safe.
 //
-// A piece has a size() in bytes. A store is a static object that is never destroyed: what uses it may outlive static objects.
+// A piece has a size() in bytes. A store is a static object that is never destroyed: what uses it may outlive static
+// objects.
 #pragma once
 
 #include <algorithm>
@@ -73,11 +74,13 @@ class WarmStore final : public warm_memory::Store {
     std::chrono::steady_clock::time_point since;
   };
 
-  /// True if it is the only one. Of too many the smallest goes, which costs least to have anew; of too large ones the oldest.
+  /// True if it is the only one. Of too many the smallest goes, which costs least to have anew; of too large ones the
+  /// oldest.
   bool keep(Piece piece) {
     std::vector<Entry> gone;  // once the lock is given back
     const std::lock_guard lock(mutex_);
-    if (most_bytes_ == 0) most_bytes_ = std::max<std::size_t>(1, memory_limit() / 8 / static_cast<std::size_t>(usable_cpus()));
+    if (most_bytes_ == 0)
+      most_bytes_ = std::max<std::size_t>(1, memory_limit() / 8 / static_cast<std::size_t>(usable_cpus()));
     entries_.push_back({std::move(piece), Clock::now()});
     const auto give_up = [&](auto entry) {
       gone.push_back(std::move(*entry));

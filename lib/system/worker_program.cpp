@@ -14,7 +14,8 @@
 #include "lib/system/modules.hpp"
 #include "lib/system/rights.hpp"
 
-// The build says where yoke-worker is installed: its path, and that from the library's folder, for trees that are moved.
+// The build says where yoke-worker is installed: its path, and that from the library's folder, for trees that are
+// moved.
 #if !defined YOKE_INSTALLED_WORKER || !defined YOKE_WORKER_FROM_LIBRARY
 #error "YOKE_INSTALLED_WORKER and YOKE_WORKER_FROM_LIBRARY are not defined"
 #endif
@@ -41,10 +42,11 @@ WorkerProgram find_yoke_worker(const std::string& home) {
     }
     trouble += fmt::format("{}{} ({})", trouble.empty() ? "" : ", ", place, std::strerror(errno));
   }
-  throw std::runtime_error(fmt::format(
-      "this program is not linked to yoke, which came with {}: its workers run the program yoke-worker, and there is none: {}. "
-      "Install yoke, put yoke-worker beside the shared object, or name its file in {}", home, trouble,
-      worker_program_variable));
+  throw std::runtime_error(
+      fmt::format("this program is not linked to yoke, which came with {}: its workers run the program yoke-worker, "
+                  "and there is none: {}. "
+                  "Install yoke, put yoke-worker beside the shared object, or name its file in {}",
+                  home, trouble, worker_program_variable));
 }
 
 }  // namespace

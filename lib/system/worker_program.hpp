@@ -1,5 +1,5 @@
-// The program that a worker process runs: this one, or, where this one is not ours (modules.hpp), yoke-worker, which opens
-// the home module and calls its yoke_worker_main.
+// The program that a worker process runs: this one, or, where this one is not ours (modules.hpp), yoke-worker, which
+// opens the home module and calls its yoke_worker_main.
 #pragma once
 
 #include <string>

@@ -13,8 +13,8 @@ namespace {
 
 using system::MemoryKind;
 
-constexpr std::uintptr_t low_memory = 1ULL << 45;       // where but for a program at a fixed address only sanitizers map
-constexpr std::uintptr_t fixed_program = 1ULL << 32;    // such a program lies below, and so do most numbers
+constexpr std::uintptr_t low_memory = 1ULL << 45;  // where but for a program at a fixed address only sanitizers map
+constexpr std::uintptr_t fixed_program = 1ULL << 32;  // such a program lies below, and so do most numbers
 
 const char* name_of(MemoryKind kind) {
   switch (kind) {
@@ -45,9 +45,11 @@ void check_captured_words(const void* captures, std::size_t size) {
     if (kind == MemoryKind::unmapped || (kind == MemoryKind::anonymous && word < low_memory)) continue;
     throw SerializationError(fmt::format(
         "by_value: the captures hold {:#x} at byte {}, which looks like a pointer or a reference to {}{}: in a worker "
-        "process something else is there. Capture by value what it refers to, or pass it as an argument; for memory that "
+        "process something else is there. Capture by value what it refers to, or pass it as an argument; for memory "
+        "that "
         "workers share, capture SharedArray::view(). If it is a number that happens to look like an address, use "
-        "yoke::by_value_unchecked()", word, at, name_of(kind), file));
+        "yoke::by_value_unchecked()",
+        word, at, name_of(kind), file));
   }
 }
 

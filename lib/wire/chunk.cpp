@@ -28,11 +28,11 @@ class JoinedBuffer final : public Buffer {
   std::vector<Bytes> parts_;
 };
 
-bool speaks_of_shared_memory(const Bytes& bytes) {
-  return bytes.buffer() && bytes.buffer()->speaks_of_shared_memory();
-}
+bool speaks_of_shared_memory(const Bytes& bytes) { return bytes.buffer() && bytes.buffer()->speaks_of_shared_memory(); }
 
-void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
+void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
+}
 
 void append_head(std::vector<std::byte>& to, std::uint8_t type, std::uint64_t count) {
   to.resize(to.size() + container_head);
@@ -61,7 +61,9 @@ std::optional<ChunkArguments> chunk_arguments(const Task& task) {
   return head;
 }
 
-std::exception_ptr LostItems::make(const std::string& task_name) const { return items_.begin()->second->make(task_name); }
+std::exception_ptr LostItems::make(const std::string& task_name) const {
+  return items_.begin()->second->make(task_name);
+}
 
 bool ChunkParts::add(ChunkPart part) {
   if (part.items > count_ - next_) return false;
@@ -87,8 +89,10 @@ bool ChunkParts::add(ChunkPart part) {
 bool ChunkParts::add(const Bytes& message) {
   ChunkHead head{};
   ChunkPart part;
-  part.memory = message.buffer() ? message : Bytes(std::make_shared<JoinedBuffer>(
-      std::vector<std::byte>(message.view().begin(), message.view().end()), std::vector<Bytes>()));
+  part.memory = message.buffer()
+                    ? message
+                    : Bytes(std::make_shared<JoinedBuffer>(
+                          std::vector<std::byte>(message.view().begin(), message.view().end()), std::vector<Bytes>()));
   const auto bytes = part.memory.view();
   if (bytes.size() < sizeof head) return false;
   std::memcpy(&head, bytes.data(), sizeof head);
@@ -100,7 +104,8 @@ bool ChunkParts::add(const Bytes& message) {
   const auto errors = bytes.subspan(head.errors_at);
   if (!errors.empty()) {
     if (errors.size() < container_head || errors[0] != std::byte{map_of_32_bits}) return false;
-    for (unsigned i = 0; i < 4; ++i) part.error_count = part.error_count << 8 | static_cast<std::uint8_t>(errors[1 + i]);
+    for (unsigned i = 0; i < 4; ++i)
+      part.error_count = part.error_count << 8 | static_cast<std::uint8_t>(errors[1 + i]);
     part.errors = errors.subspan(container_head);
   }
   return add(std::move(part));
@@ -170,8 +175,7 @@ void ChunkResult::finish() {
   wire::ChunkHead head{static_cast<std::uint32_t>(done_), value_size_, out().size() - start_};
   std::byte* const at = out().data() + start_;
   std::memcpy(at, &head, sizeof head);
-  if (value_size_ == packed_values)
-    wire::write_container_head(at + sizeof head, wire::array_of_32_bits, head.count);
+  if (value_size_ == packed_values) wire::write_container_head(at + sizeof head, wire::array_of_32_bits, head.count);
   if (error_count_ != 0) {
     wire::write_container_head(out().extend(wire::container_head), wire::map_of_32_bits, error_count_);
     Packer(out()).buffer().write(reinterpret_cast<const char*>(errors_.data()), errors_.size());
@@ -201,8 +205,7 @@ std::exception_ptr ChunkReader::error(std::size_t index) const {
     if (const auto found = lost_->items().find(index); found != lost_->items().end())
       return found->second->make(task_.name());
   const auto found = by_item_.find(index);
-  return found == by_item_.end() ? nullptr
-                                 : unpack_exception_object(*found->second, task_.worker_pid(), task_.name());
+  return found == by_item_.end() ? nullptr : unpack_exception_object(*found->second, task_.worker_pid(), task_.name());
 }
 
 }  // namespace detail

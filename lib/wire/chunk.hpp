@@ -1,7 +1,8 @@
 // Chunk: the messages of a task that calls one function for many items of a map.
 //
-// A chunk may come back in parts: what a worker had finished when it died, or when there was no more room to keep results
-// where its parent finds them. ChunkParts puts them together; of the items that no worker could finish it keeps the failures.
+// A chunk may come back in parts: what a worker had finished when it died, or when there was no more room to keep
+// results where its parent finds them. ChunkParts puts them together; of the items that no worker could finish it keeps
+// the failures.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +25,9 @@ std::optional<ChunkArguments> chunk_arguments(const Task& task);
 
 /// At the front of a result. The values follow, and then, if an item threw, a msgpack map of item to exception.
 struct ChunkHead {
-  std::uint32_t count;       // items done: their values are here
+  std::uint32_t count;  // items done: their values are here
   std::uint32_t value_size;  // of each value; packed_values if they are one msgpack array
-  std::uint64_t errors_at;   // where the errors begin
+  std::uint64_t errors_at;  // where the errors begin
 };
 inline constexpr std::uint32_t packed_values = UINT32_MAX;
 inline constexpr std::size_t container_head = 5;  // bytes of the head of a msgpack array or map of 32-bit length
@@ -39,7 +40,7 @@ struct ChunkPart {
   std::uint32_t error_count = 0;
   std::span<const std::byte> values{};  // without the head of an array
   std::span<const std::byte> errors{};  // without the head of a map
-  Bytes memory{};                       // where they lie, if they are not copied
+  Bytes memory{};  // where they lie, if they are not copied
 };
 
 /// The items that were lost with their workers, beside the values of the others.

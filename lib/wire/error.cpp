@@ -97,8 +97,7 @@ std::string to_string(const WorkerDeath& death) {
     const std::string item = death.item ? fmt::format("item {} of the map of ", *death.item) : "";
     text += fmt::format("\n  {} {}'{}', {} after {} began", while_doing(death.phase), item, death.task,
                         readable_time(death.run_time), death.item ? "its chunk" : "it");
-    if (death.peak_memory != 0)
-      text += fmt::format(", peak memory {} MB", (death.peak_memory + 500'000) / 1'000'000);
+    if (death.peak_memory != 0) text += fmt::format(", peak memory {} MB", (death.peak_memory + 500'000) / 1'000'000);
   }
   if (death.frames.size() > 1) text += call_chain(std::span(death.frames).subspan(1));
   return text;

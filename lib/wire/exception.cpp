@@ -2,9 +2,9 @@
 // exception, and where it was thrown, packed in the worker by the catch block and made again in the caller.
 #include "yoke/exception.hpp"
 
-#include <any>
 #include <cxxabi.h>
 #include <fmt/format.h>
+#include <any>
 
 #include <algorithm>
 #include <filesystem>
@@ -146,17 +146,34 @@ struct Registry {
 Registry& registry() {
   static Registry* all = [] {
     auto* made = system::make_process_wide<Registry>(system::ForkOrder::exceptions);
-    for (const ExceptionType& type :
-         {textless<std::exception>(), textless<std::bad_alloc>(), textless<std::bad_array_new_length>(),
-          textless<std::bad_cast>(), textless<std::bad_typeid>(), textless<std::bad_exception>(),
-          textless<std::bad_function_call>(), textless<std::bad_weak_ptr>(), textless<std::bad_optional_access>(),
-          textless<std::bad_variant_access>(), textless<std::bad_any_cast>(), with_text<std::logic_error>(),
-          with_text<std::domain_error>(), with_text<std::invalid_argument>(), with_text<std::length_error>(),
-          with_text<std::out_of_range>(), with_text<std::runtime_error>(), with_text<std::range_error>(),
-          with_text<std::overflow_error>(), with_text<std::underflow_error>(), with_code<std::system_error>(),
-          with_code<std::filesystem::filesystem_error>(), with_code<std::ios_base::failure>(),
-          with_code<std::future_error>(), ExceptionType{&typeid(std::regex_error), &pack_regex, &make_regex},
-          with_text<Error>(), with_text<SerializationError>(), with_text<RecursionError>()})
+    for (const ExceptionType& type : {textless<std::exception>(),
+                                      textless<std::bad_alloc>(),
+                                      textless<std::bad_array_new_length>(),
+                                      textless<std::bad_cast>(),
+                                      textless<std::bad_typeid>(),
+                                      textless<std::bad_exception>(),
+                                      textless<std::bad_function_call>(),
+                                      textless<std::bad_weak_ptr>(),
+                                      textless<std::bad_optional_access>(),
+                                      textless<std::bad_variant_access>(),
+                                      textless<std::bad_any_cast>(),
+                                      with_text<std::logic_error>(),
+                                      with_text<std::domain_error>(),
+                                      with_text<std::invalid_argument>(),
+                                      with_text<std::length_error>(),
+                                      with_text<std::out_of_range>(),
+                                      with_text<std::runtime_error>(),
+                                      with_text<std::range_error>(),
+                                      with_text<std::overflow_error>(),
+                                      with_text<std::underflow_error>(),
+                                      with_code<std::system_error>(),
+                                      with_code<std::filesystem::filesystem_error>(),
+                                      with_code<std::ios_base::failure>(),
+                                      with_code<std::future_error>(),
+                                      ExceptionType{&typeid(std::regex_error), &pack_regex, &make_regex},
+                                      with_text<Error>(),
+                                      with_text<SerializationError>(),
+                                      with_text<RecursionError>()})
       made->types[type.type->name()].push_back(type);
     return made;
   }();
@@ -306,8 +323,10 @@ bool is_verdict(const std::exception_ptr& error) {
   return true;
 }
 
-/// Of a registered type. Null if it cannot be that here: its payload cannot be unpacked, or it would pass for the pool's.
-std::exception_ptr make_itself(const ExceptionType& type, const Object& payload, const RemoteException& origin, bool nests) {
+/// Of a registered type. Null if it cannot be that here: its payload cannot be unpacked, or it would pass for the
+/// pool's.
+std::exception_ptr make_itself(const ExceptionType& type, const Object& payload, const RemoteException& origin,
+                               bool nests) {
   try {
     if (payload.type != msgpack::type::STR) {
       auto made = type.make(payload, origin, nests);

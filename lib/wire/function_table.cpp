@@ -26,11 +26,12 @@ constexpr FunctionReference make_reference(std::size_t number, std::uint64_t off
   return static_cast<std::uint64_t>(number) << 48 | offset;
 }
 
-/// The loader gives what it has by that name, which may be the file that was there before. By this name it has none: the
-/// descriptor stays open, so that the next one has another.
+/// The loader gives what it has by that name, which may be the file that was there before. By this name it has none:
+/// the descriptor stays open, so that the next one has another.
 void open_beside(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd >= 0 && !dlopen(fmt::format("/proc/self/fd/{}", fd).c_str(), RTLD_NOW | RTLD_LOCAL)) static_cast<void>(dlerror());
+  if (fd >= 0 && !dlopen(fmt::format("/proc/self/fd/{}", fd).c_str(), RTLD_NOW | RTLD_LOCAL))
+    static_cast<void>(dlerror());
 }
 
 }  // namespace
@@ -48,8 +49,9 @@ FunctionReference refer_to(const void* function) {
   if (!module)
     throw Error("the function to be run lies in no loaded module (generated code?), so a worker cannot find it");
   if (module->is_executable && !system::program_is_ours())
-    throw Error("the function to be run lies in the program itself, whose main was not entered through yoke's start hook: "
-                "link yoke before libc, or call yoke::init(argc, argv) in the first line of main");
+    throw Error(
+        "the function to be run lies in the program itself, whose main was not entered through yoke's start hook: "
+        "link yoke before libc, or call yoke::init(argc, argv) in the first line of main");
   const std::lock_guard lock(numbers().mutex);
   auto& modules = numbers().modules;
   std::size_t number = 1;
@@ -109,7 +111,8 @@ void FunctionResolver::add_module(std::uint32_t number, std::span<const std::byt
     if (!loaded) {
       module.trouble = fmt::format(
           "{} is not the file that this program loaded (another build-id): it was replaced while the program ran. "
-          "Start the program again", path);
+          "Start the program again",
+          path);
       return;
     }
   }
@@ -125,7 +128,8 @@ const void* FunctionResolver::resolve(FunctionReference reference) {
   const std::uint32_t number = module_number(reference);
   if (!knows(number)) throw Error(fmt::format("a function in module {}, which the worker was not told of", number));
   const KnownModule& module = modules_[number];
-  if (!module.trouble.empty()) throw Error(fmt::format("its function cannot be found in the worker: {}", module.trouble));
+  if (!module.trouble.empty())
+    throw Error(fmt::format("its function cannot be found in the worker: {}", module.trouble));
   const std::uint64_t offset = offset_in_module(reference);
   if (!system::is_code(module.base, offset))
     throw Error(fmt::format("its function cannot be found in the worker: there is no code at offset {:#x} of module {}",

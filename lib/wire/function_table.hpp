@@ -18,13 +18,18 @@ namespace yoke::wire {
 
 using FunctionReference = std::uint64_t;  // 0: none
 
-constexpr std::uint32_t module_number(FunctionReference reference) { return static_cast<std::uint32_t>(reference >> 48); }
-constexpr std::uint64_t offset_in_module(FunctionReference reference) { return reference & ((std::uint64_t{1} << 48) - 1); }
+constexpr std::uint32_t module_number(FunctionReference reference) {
+  return static_cast<std::uint32_t>(reference >> 48);
+}
+constexpr std::uint64_t offset_in_module(FunctionReference reference) {
+  return reference & ((std::uint64_t{1} << 48) - 1);
+}
 
 /// Of code in this process. Any thread. Throws yoke::Error if no module holds the address.
 FunctionReference refer_to(const void* function);
 
-/// Numbers of modules that had the same path: versions of one plug-in. A process can open only one of them by that path.
+/// Numbers of modules that had the same path: versions of one plug-in. A process can open only one of them by that
+/// path.
 std::vector<std::uint32_t> other_versions(std::uint32_t number);
 
 /// A module that references speak of, as a control message's body.

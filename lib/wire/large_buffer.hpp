@@ -1,10 +1,10 @@
-// LargeBuffer: the memory of a message that outgrew the stack: of this process alone, or, of a worker's long result, a memfd
-// that is lent to its parent.
+// LargeBuffer: the memory of a message that outgrew the stack: of this process alone, or, of a worker's long result, a
+// memfd that is lent to its parent.
 //
 // Filled by one thread (through PackBuffer), immutable afterwards. The memory of finished messages is kept warm
-// (system/warm_store.hpp), since filling a fresh memfd costs ten times a copy into a warm one. What another process once had
-// it may still see: so a lent memfd is used again for results to the same parent alone, and arguments, whose worker is not
-// known while they are packed, are copied into memory of that worker's (channel/argument_memory.hpp).
+// (system/warm_store.hpp), since filling a fresh memfd costs ten times a copy into a warm one. What another process
+// once had it may still see: so a lent memfd is used again for results to the same parent alone, and arguments, whose
+// worker is not known while they are packed, are copied into memory of that worker's (channel/argument_memory.hpp).
 #pragma once
 
 #include <boost/container/small_vector.hpp>
@@ -64,7 +64,7 @@ class LargeBuffer final : public Buffer {
     system::Mapping mapping;
     std::uint64_t number = 0;
     unsigned generation = 0;  // of the process that made it: a fork has the same memory
-    bool lent = false;        // not to be used while others have it
+    bool lent = false;  // not to be used while others have it
     bool given_away = false;  // never to be used again: when others have closed it cannot be known
   };
 

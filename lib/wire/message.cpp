@@ -34,8 +34,8 @@ struct SpareZones {
 };
 thread_local SpareZones spare;
 
-/// Not on the library's own threads: what is destroyed with a thread is enlisted under the loader's lock, which a thread may hold
-/// that waits for one of these, in a constructor of a plug-in that it opens.
+/// Not on the library's own threads: what is destroyed with a thread is enlisted under the loader's lock, which a
+/// thread may hold that waits for one of these, in a constructor of a plug-in that it opens.
 bool keeps_spare_zones() noexcept { return !thread_is_ending && !system::on_own_thread(); }
 
 std::unique_ptr<msgpack::zone> take_zone() {
@@ -138,13 +138,15 @@ std::span<const std::byte> unpack_plain(const Object& object, std::size_t elemen
 }
 
 void throw_nested_too_deeply() {
-  throw SerializationError(fmt::format("values nest deeper than {} levels: send a chain or a tree as a sequence of its nodes",
-                                       max_depth));
+  throw SerializationError(
+      fmt::format("values nest deeper than {} levels: send a chain or a tree as a sequence of its nodes", max_depth));
 }
 
 void throw_colliding_keys(std::size_t keys) {
-  throw SerializationError(fmt::format("too many of the first {} keys of an unordered container fall into one bucket: they may "
-                                       "have been chosen for it; a type of the program's own needs a better hash", keys));
+  throw SerializationError(
+      fmt::format("too many of the first {} keys of an unordered container fall into one bucket: they may "
+                  "have been chosen for it; a type of the program's own needs a better hash",
+                  keys));
 }
 
 void throw_mismatch(const char* expected, const Object& object) {

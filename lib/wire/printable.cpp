@@ -57,7 +57,8 @@ std::string printable(std::string_view text, Lines lines, std::size_t most) {
       continue;
     }
     const auto [code, size] = first_character(text);
-    const bool stays = size != 0 && ((code == '\n' && lines == Lines::several) || !(is_control(code) || rearranges(code)));
+    const bool stays =
+        size != 0 && ((code == '\n' && lines == Lines::several) || !(is_control(code) || rearranges(code)));
     const std::string escaped = stays       ? std::string()
                                 : size != 0 ? escape(code)
                                             : fmt::format("\\x{:02x}", static_cast<std::uint8_t>(text[0]));

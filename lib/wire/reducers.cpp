@@ -17,8 +17,8 @@
 namespace yoke {
 namespace {
 
-/// The same reducer has one id, whichever executors have it. Nothing is ever forgotten: there are as many as the program
-/// has places that add one.
+/// The same reducer has one id, whichever executors have it. Nothing is ever forgotten: there are as many as the
+/// program has places that add one.
 struct Registry {
   std::mutex mutex;
   std::unordered_map<std::uint64_t, const detail::Reducer*> by_id;
@@ -104,15 +104,18 @@ ErasedFunction find_unpacking(const Object& object, const std::type_info& type) 
     throw SerializationError(fmt::format(
         "a value of type '{}' was packed by a reducer that {}: the task was packed for an executor with other reducers",
         system::demangle(type.name()),
-        reducer ? fmt::format("is for '{}'", system::demangle(reducer->type->name())) : "this process was not told of"));
+        reducer ? fmt::format("is for '{}'", system::demangle(reducer->type->name()))
+                : "this process was not told of"));
   return reducer->unpack;
 }
 
 void throw_no_reducer(const std::type_info& type) {
-  throw SerializationError(fmt::format(
-      "values of type '{0}' are packed by reducers only, and this executor has none for it: add one to its "
-      "ExecutorOptions, .job_reducers for arguments and .result_reducers for results: yoke::Reducers().add<{0}>(pack_fn, "
-      "unpack_fn)", system::demangle(type.name())));
+  throw SerializationError(
+      fmt::format("values of type '{0}' are packed by reducers only, and this executor has none for it: add one to its "
+                  "ExecutorOptions, .job_reducers for arguments and .result_reducers for results: "
+                  "yoke::Reducers().add<{0}>(pack_fn, "
+                  "unpack_fn)",
+                  system::demangle(type.name())));
 }
 
 void throw_reduced_span(const std::type_info& type) {

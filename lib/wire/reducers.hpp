@@ -1,5 +1,5 @@
-// Reducers across processes: each is known by an id, which the process that made it gives, and which its workers are told
-// before their first task together with a reference to the reducer.
+// Reducers across processes: each is known by an id, which the process that made it gives, and which its workers are
+// told before their first task together with a reference to the reducer.
 #pragma once
 
 #include <functional>
@@ -17,8 +17,8 @@ void describe_reducers(PackBuffer& out, const Reducers& jobs, const Reducers& re
 /// The references to code that the description holds.
 std::vector<FunctionReference> references_of(const Reducers& reducers);
 
-/// The worker's half: takes the description off the front of `message`, learns the reducers, and returns those of results.
-/// `resolve` finds the code behind a reference. Throws yoke::Error.
+/// The worker's half: takes the description off the front of `message`, learns the reducers, and returns those of
+/// results. `resolve` finds the code behind a reference. Throws yoke::Error.
 Reducers learn_reducers(std::span<const std::byte>& message,
                         const std::function<const void*(FunctionReference)>& resolve);
 

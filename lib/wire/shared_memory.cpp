@@ -52,7 +52,7 @@ std::shared_ptr<SharedMemory> held_here(std::uint64_t inode) {
 SharedMemory::Identity identify(const system::UniqueFd& descriptor) {
   constexpr int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
   constexpr std::uint64_t block = 512;
-  struct stat status {};
+  struct stat status{};
   const int seals = ::fcntl(descriptor.get(), F_GET_SEALS);
   if (seals < 0 || (seals & sealed) != sealed || !system::has_usual_pages(descriptor.get()) ||
       ::fstat(descriptor.get(), &status) != 0 ||
@@ -74,8 +74,10 @@ std::shared_ptr<SharedMemory> hold(system::UniqueFd descriptor, const SharedMemo
 }
 
 constexpr char not_given[] =
-    "this worker was not given it. Keep a SharedArray for as long as its views are used, and let tasks have the array or its "
-    "view as an argument, or the view as a capture of by_value() (where descriptors run out in a worker, it does not get it "
+    "this worker was not given it. Keep a SharedArray for as long as its views are used, and let tasks have the array "
+    "or its "
+    "view as an argument, or the view as a capture of by_value() (where descriptors run out in a worker, it does not "
+    "get it "
     "either)";
 
 std::uint64_t random_number() {
@@ -117,9 +119,7 @@ SharedMemory::~SharedMemory() {
   if (identity_.constant) system::warm_memory::tell_keepers();  // pools look at what they gave to their workers
 }
 
-detail::SharedPlace SharedMemory::place() const noexcept {
-  return {tree(), identity_.inode, mapping_.size()};
-}
+detail::SharedPlace SharedMemory::place() const noexcept { return {tree(), identity_.inode, mapping_.size()}; }
 
 std::shared_ptr<SharedMemory> SharedMemory::create(std::size_t bytes) {
   system::UniqueFd descriptor = system::create_memfd("yoke-shared", bytes);
@@ -178,11 +178,13 @@ std::shared_ptr<SharedMemory> SharedMemory::find_here(const detail::SharedPlace&
 std::shared_ptr<SharedMemory> SharedMemory::find(const detail::SharedPlace& place) {
   if (result_scope) return find_in_result(place);
   if (auto memory = find_here(place)) return memory;
-  if (place.tree != tree()) throw_gone(place, "there is on another machine, or in another program. Pass it the array itself");
+  if (place.tree != tree())
+    throw_gone(place, "there is on another machine, or in another program. Pass it the array itself");
   if (this_worker::is_worker()) throw_gone(place, not_given);
-  throw_gone(place,
-             "this process does not hold it, or no more. Keep a SharedArray for as long as its views are used, and let a task "
-             "return the SharedArray, not a view of it");
+  throw_gone(
+      place,
+      "this process does not hold it, or no more. Keep a SharedArray for as long as its views are used, and let a task "
+      "return the SharedArray, not a view of it");
 }
 
 std::shared_ptr<SharedMemory> SharedMemory::adopt(system::UniqueFd descriptor, const detail::SharedPlace& spoken_of,
@@ -237,8 +239,8 @@ SharedPlace place_of(const SharedMemory& memory) noexcept { return memory.place(
 
 std::size_t count_of(const SharedMemory& memory, std::size_t element_size) {
   if (memory.size() % element_size != 0)
-    throw SerializationError(fmt::format("a shared array of {} bytes cannot be one of elements of {} bytes",
-                                         memory.size(), element_size));
+    throw SerializationError(
+        fmt::format("a shared array of {} bytes cannot be one of elements of {} bytes", memory.size(), element_size));
   return memory.size() / element_size;
 }
 
@@ -286,7 +288,8 @@ void pack_shared_place(Packer& packer, const SharedPlace& place) {
 
 SharedPlace unpack_shared_place(const Object& object) {
   SharedPlace place;
-  if (object.type != msgpack::type::BIN || object.via.bin.size != sizeof place) throw_mismatch("a shared array", object);
+  if (object.type != msgpack::type::BIN || object.via.bin.size != sizeof place)
+    throw_mismatch("a shared array", object);
   std::memcpy(&place, object.via.bin.ptr, sizeof place);
   return place;
 }
@@ -311,7 +314,8 @@ ResultScope::~ResultScope() { result_scope = outer_; }
 std::shared_ptr<SharedMemory> make_constant(PackBuffer& packed, const std::shared_ptr<const void>& value,
                                             const std::type_info& type) {
   if (!packed.held().empty())
-    throw SerializationError("a broadcast value cannot hold a SharedArray or another broadcast value: pass it beside this one");
+    throw SerializationError(
+        "a broadcast value cannot hold a SharedArray or another broadcast value: pass it beside this one");
   auto memory = SharedMemory::create_constant(packed.view());
   memory->set_value(value, type);
   return memory;

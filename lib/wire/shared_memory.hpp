@@ -1,10 +1,11 @@
-// SharedMemory: a memfd that several processes have mapped, and this process's record of those it holds. Most can be written
-// by all; constant memory is filled when it is made, and nobody can write to it afterwards. It may stand for a value, which is
-// unpacked once in a process (Broadcast).
+// SharedMemory: a memfd that several processes have mapped, and this process's record of those it holds. Most can be
+// written by all; constant memory is filled when it is made, and nobody can write to it afterwards. It may stand for a
+// value, which is unpacked once in a process (Broadcast).
 //
-// Memory that a message speaks of reaches another process as a descriptor over the control socket, before the message. There it
-// is known by its inode, which nobody else has while it is held. A worker keeps what its parent gave it until the parent takes
-// it back (channel/given_memory.hpp); all else goes with its last handle. The record and reference counts are thread-safe.
+// Memory that a message speaks of reaches another process as a descriptor over the control socket, before the message.
+// There it is known by its inode, which nobody else has while it is held. A worker keeps what its parent gave it until
+// the parent takes it back (channel/given_memory.hpp); all else goes with its last handle. The record and reference
+// counts are thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -31,9 +32,9 @@ class SharedMemory {
   static std::shared_ptr<SharedMemory> find(const detail::SharedPlace& place);
   /// The same, or null, also where it was never held.
   static std::shared_ptr<SharedMemory> find_here(const detail::SharedPlace& place) noexcept;
-  /// What came with a result. `was_given`: whether who sent it was given the memory of that inode, or sent it before; what
-  /// this process holds is nobody else's to send. Throws SerializationError if it is none of create() and create_constant();
-  /// of the latter it makes a copy, which nobody can change. Throws std::system_error.
+  /// What came with a result. `was_given`: whether who sent it was given the memory of that inode, or sent it before;
+  /// what this process holds is nobody else's to send. Throws SerializationError if it is none of create() and
+  /// create_constant(); of the latter it makes a copy, which nobody can change. Throws std::system_error.
   static std::shared_ptr<SharedMemory> adopt(system::UniqueFd descriptor, const detail::SharedPlace& spoken_of,
                                              const std::function<bool(std::uint64_t inode)>& was_given);
 
@@ -41,8 +42,8 @@ class SharedMemory {
   static void keep(system::UniqueFd descriptor);
   static void drop(std::uint64_t inode) noexcept;
 
-  /// A number that this program, its workers and theirs have in common, and no other program: in a place, it tells memory that
-  /// can be had from that of another machine.
+  /// A number that this program, its workers and theirs have in common, and no other program: in a place, it tells
+  /// memory that can be had from that of another machine.
   static std::uint64_t tree() noexcept;
   /// Of a worker, before all else.
   static void join_tree(std::uint64_t tree) noexcept;
@@ -66,9 +67,11 @@ class SharedMemory {
   std::uint64_t inode() const noexcept { return identity_.inode; }
   detail::SharedPlace place() const noexcept;
 
-  /// What constant memory stands for: unpacked once, and in a worker kept with it; elsewhere there for as long as a handle is.
+  /// What constant memory stands for: unpacked once, and in a worker kept with it; elsewhere there for as long as a
+  /// handle is.
   std::shared_ptr<const void> value(const std::type_info& type, detail::UnpackConstant unpack);
-  void set_value(const std::shared_ptr<const void>& value, const std::type_info& type) noexcept;  // before others know of it
+  void set_value(const std::shared_ptr<const void>& value,
+                 const std::type_info& type) noexcept;  // before others know of it
 
  private:
   system::UniqueFd descriptor_;

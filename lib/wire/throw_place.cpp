@@ -36,8 +36,8 @@ void forget_throws() noexcept {
 }
 
 void end_if_thread_exits(void (*end)()) {
-  // Such an unwinding has no type of C++'s. The first member of the runtime's record, as its ABI has it, says whether anything
-  // is caught.
+  // Such an unwinding has no type of C++'s. The first member of the runtime's record, as its ABI has it, says whether
+  // anything is caught.
   void* caught = nullptr;
   std::memcpy(&caught, abi::__cxa_get_globals(), sizeof caught);
   if (!caught || abi::__cxa_current_exception_type()) return;

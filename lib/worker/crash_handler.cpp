@@ -51,12 +51,14 @@ std::uintptr_t stack_pointer(const void* context) noexcept {
 #endif
 }
 
-/// Asked of a system call, which fails where this process would fault: it reads the set, and then refuses what to do with it.
+/// Asked of a system call, which fails where this process would fault: it reads the set, and then refuses what to do
+/// with it.
 bool is_readable(std::uintptr_t address) noexcept {
   return ::syscall(SYS_rt_sigprocmask, -1, address, nullptr, 8) == 0 || errno != EFAULT;
 }
 
-/// True where the stack pointer has left its stack, or an access just below it does: that is a call, or a further local.
+/// True where the stack pointer has left its stack, or an access just below it does: that is a call, or a further
+/// local.
 bool stack_overflowed(const siginfo_t& info, const void* context) noexcept {
   constexpr std::uintptr_t below = 64 * 1024;
   constexpr std::uintptr_t largest_frame = std::uintptr_t{1} << 30;
@@ -127,7 +129,8 @@ void record_crash(int signal, const siginfo_t& info, const void* context) noexce
   channel::BlackBox& box = crash_channel->black_box();
   const bool by_kernel = info.si_code > 0;
   box.code = info.si_code;
-  box.has_address = by_kernel && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL) ? 1 : 0;
+  box.has_address =
+      by_kernel && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL) ? 1 : 0;
   box.address = box.has_address != 0 ? reinterpret_cast<std::uintptr_t>(info.si_addr) : 0;
   box.stack_overflow = by_kernel && (signal == SIGSEGV || signal == SIGBUS) && stack_overflowed(info, context) ? 1 : 0;
   rusage usage{};
@@ -163,7 +166,8 @@ extern "C" void handle_crash(int signal, siginfo_t* info, void* context) {
 
 [[noreturn]] void handle_terminate() {
   wire::end_if_thread_exits([] {
-    handle_terminate_for("the task called pthread_exit, which ends its worker: return from the task's function, or throw");
+    handle_terminate_for(
+        "the task called pthread_exit, which ends its worker: return from the task's function, or throw");
   });
   std::string reason = "std::terminate was called";
   if (const std::type_info* type = abi::__cxa_current_exception_type()) {
@@ -218,7 +222,7 @@ void install_crash_handler(channel::WorkerChannel& channel) {
   const void* warm[4];
   boost::stacktrace::safe_dump_to(warm, sizeof warm);  // the first call loads what the handler must not load
   give_signal_stack();
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = &handle_crash;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);

@@ -19,7 +19,8 @@ namespace yoke::worker {
 namespace {
 
 /// The kernel's own notice of the parent's end, in place of the SIGKILL that it was at the start: SIGKILL often came
-/// before the thread below could run, and then nobody ended the worker's group. After an exec it still ends the process.
+/// before the thread below could run, and then nobody ended the worker's group. After an exec it still ends the
+/// process.
 const int parent_ended_signal = SIGRTMAX - 1;
 
 std::atomic<pid_t> lifeline_thread{0};
@@ -32,12 +33,11 @@ void end_group() noexcept {
 }
 
 void watch_for_signal() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) { end_group(); };
   action.sa_flags = SA_ONSTACK;
   sigfillset(&action.sa_mask);
-  if (::sigaction(parent_ended_signal, &action, nullptr) != 0 ||
-      ::prctl(PR_SET_PDEATHSIG, parent_ended_signal) != 0)
+  if (::sigaction(parent_ended_signal, &action, nullptr) != 0 || ::prctl(PR_SET_PDEATHSIG, parent_ended_signal) != 0)
     throw std::system_error(errno, std::system_category(), "asking for the notice of the parent's end");
 }
 

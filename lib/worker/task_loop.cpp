@@ -19,8 +19,7 @@ namespace yoke::worker {
 namespace {
 
 std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
 }
 
 /// Of the results of the pool that this worker belongs to; told before its first task.
@@ -66,8 +65,8 @@ class RunningTask final : public Call {
   std::int64_t ended_ns() const noexcept { return ended_ns_; }
 
  private:
-  /// The task forked, and this is the fork, come out of the function: the result is the worker's to give, and so are the tasks to
-  /// come. What the program registered for its exit is the worker's too.
+  /// The task forked, and this is the fork, come out of the function: the result is the worker's to give, and so are
+  /// the tasks to come. What the program registered for its exit is the worker's too.
   void end_fork() const noexcept {
     if (generation_ != system::fork_generation()) ::_exit(0);
   }

@@ -84,10 +84,11 @@ void run() {
     fail_start(channel, fmt::format("the worker speaks version {} of the segment, its parent version {}",
                                     channel::layout_version, bootstrap.version));
   if (identity != system::ModuleIdentity(bootstrap.identity, bootstrap.identity + bootstrap.identity_length))
-    fail_start(channel, fmt::format("the worker runs another build of {} (build-id {}) than its parent: it was replaced "
-                                    "while the program ran. Start the program again",
-                                    system::program_is_ours() ? "the program" : system::home_module().path,
-                                    system::to_hex(identity)));
+    fail_start(
+        channel,
+        fmt::format("the worker runs another build of {} (build-id {}) than its parent: it was replaced "
+                    "while the program ran. Start the program again",
+                    system::program_is_ours() ? "the program" : system::home_module().path, system::to_hex(identity)));
   YOKE_FAULT_POINT(identity_compared);
   SharedMemory::join_tree(bootstrap.tree);
   this_rank = &bootstrap.rank;

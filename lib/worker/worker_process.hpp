@@ -6,7 +6,8 @@ namespace yoke::worker {
 /// True if this process was started as a worker and has not begun to be one: the bootstrap is still in the environment.
 bool start_pending() noexcept;
 
-/// Begins: takes the bootstrap out of the environment, runs tasks until the parent asks to stop, exits. Does not return.
+/// Begins: takes the bootstrap out of the environment, runs tasks until the parent asks to stop, exits. Does not
+/// return.
 [[noreturn]] void run();
 
 /// In the environment of a worker until run() begins: the descriptors of segment, control socket and parent's life

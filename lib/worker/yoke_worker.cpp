@@ -1,8 +1,9 @@
-// yoke-worker: the program of a worker whose parent is a host that is not linked to yoke, such as an interpreter with an
-// extension module. Opens the shared object that brought yoke into the host, named by its argument, which does the rest.
+// yoke-worker: the program of a worker whose parent is a host that is not linked to yoke, such as an interpreter with
+// an extension module. Opens the shared object that brought yoke into the host, named by its argument, which does the
+// rest.
 //
-// Linked to nothing of yoke: what is in the shared object is the only copy. So all it shares with it is the layout of the
-// segment, in which it leaves word if it cannot begin.
+// Linked to nothing of yoke: what is in the shared object is the only copy. So all it shares with it is the layout of
+// the segment, in which it leaves word if it cannot begin.
 #include <dlfcn.h>
 #include <sys/mman.h>
 
@@ -47,7 +48,8 @@ int main(int argc, char** argv) {
   if (!home) fail(std::string("yoke-worker cannot open what brought yoke into the program: ") + dlerror());
   const auto work = reinterpret_cast<void (*)()>(dlsym(home, "yoke_worker_main"));
   if (!work)
-    fail(std::string(argv[1]) + " has no function yoke_worker_main: link the whole of libyoke.a into it "
+    fail(std::string(argv[1]) +
+         " has no function yoke_worker_main: link the whole of libyoke.a into it "
          "(-Wl,--undefined=yoke_worker_main), or the shared library, and do not hide it");
   work();
 }

@@ -15,7 +15,8 @@ void Ledger::wrong(const std::string& what) {
 
 std::string Ledger::text() const {
   return fmt::format(
-      "{} kills, {} tasks ({} MB); {} values, {} exceptions, {} lost to a death, {} cancelled, {} out of time; {} callbacks, "
+      "{} kills, {} tasks ({} MB); {} values, {} exceptions, {} lost to a death, {} cancelled, {} out of time; {} "
+      "callbacks, "
       "{} deaths, {} retries, {} workers started",
       kills.load(), tasks.load(), bytes.load() >> 20, values.load(), exceptions.load(), lost.load(), cancelled.load(),
       timeouts.load(), callbacks.load(), deaths.load(), retries.load(), workers.load());

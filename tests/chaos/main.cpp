@@ -31,7 +31,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int loads = 8;
 constexpr unsigned words = 4 << 20;  // tasks between two that count on the same word
 constexpr Clock::duration round_length = 10s;
-constexpr std::size_t allowed_growth = 64 << 20;  // of private memory: what malloc's arenas keep goes up and down by 50 MB
+constexpr std::size_t allowed_growth = 64
+                                       << 20;  // of private memory: what malloc's arenas keep goes up and down by 50 MB
 
 struct Settings {
   double seconds = 60;

@@ -1,5 +1,5 @@
-// A program with a busy pool, to be killed: busy_program [resident MB [stopped]]. Says "ready" when every process runs its task,
-// then waits for the end of its stdin.
+// A program with a busy pool, to be killed: busy_program [resident MB [stopped]]. Says "ready" when every process runs
+// its task, then waits for the end of its stdin.
 //
 // Its workers compute, sleep, block all signals, and run pools three deep, each of whose workers is busy and has child
 // processes of its own; one is idle, and one is stopped if that is wanted, or idle too.

@@ -1,5 +1,5 @@
-// A program that, from a moment on, gets no new process: few_processes_program again|memory WORKERS. Tells on stdout what
-// its pool made of it. WORKERS (0 or 1) are there before.
+// A program that, from a moment on, gets no new process: few_processes_program again|memory WORKERS. Tells on stdout
+// what its pool made of it. WORKERS (0 or 1) are there before.
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -31,7 +31,8 @@ constexpr sock_filter skip_unless(unsigned value, unsigned char instructions) {
   return BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, instructions);
 }
 
-/// Threads can be had, processes cannot: that is this error. For all threads; false where the kernel has no such filters.
+/// Threads can be had, processes cannot: that is this error. For all threads; false where the kernel has no such
+/// filters.
 bool refuse_processes(int error) {
   const unsigned refused = SECCOMP_RET_ERRNO | static_cast<unsigned>(error);
   std::vector<sock_filter> program{load(offsetof(seccomp_data, nr))};

@@ -16,7 +16,8 @@ extern "C" [[gnu::visibility("default")]] void submit_late(yoke::Executor& execu
 
 /// A reducer that sends one more.
 extern "C" [[gnu::visibility("default")]] void add_late_reducer(yoke::Reducers& reducers) {
-  reducers.add<LateValue>([](const LateValue& late) { return late.value + 1; }, [](int value) { return LateValue{value}; });
+  reducers.add<LateValue>([](const LateValue& late) { return late.value + 1; },
+                          [](int value) { return LateValue{value}; });
 }
 
 /// Makes a pool, for a program that does not link the library: what came of it.

@@ -51,7 +51,8 @@ const std::unique_ptr<yoke::ProcessPoolExecutor> early_pool =
         ? std::make_unique<yoke::ProcessPoolExecutor>(yoke::ExecutorOptions{.max_workers = 2, .spawn_eagerly = true})
         : nullptr;
 int at_namespace_scope() {
-  const int six = early_pool->submit([](int x) { return early_pool->submit([](int y) { return y + 1; }, x).get() + 1; }, 4).get();
+  const int six =
+      early_pool->submit([](int x) { return early_pool->submit([](int y) { return y + 1; }, x).get() + 1; }, 4).get();
   say(std::to_string(six));
   early_pool->submit(say_late, 20, "at its end");
   return 0;
@@ -76,7 +77,9 @@ int pending() {
 /// The same with a callback.
 int callback() {
   static yoke::Executor pool(yoke::make_process_pool({.max_workers = 1}));
-  pool.submit(add_one, 41).add_done_callback([](const auto& done) { say("called with " + std::to_string(done.result())); });
+  pool.submit(add_one, 41).add_done_callback([](const auto& done) {
+    say("called with " + std::to_string(done.result()));
+  });
   return 0;
 }
 
@@ -217,11 +220,22 @@ int forks() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::map<std::string, int (*)()> modes{
-      {"before_main", before_main}, {"at_namespace_scope", at_namespace_scope}, {"pending", pending}, {"callback", callback}, {"exit_from_thread", exit_from_thread},
-      {"exit_from_callback", exit_from_callback}, {"static_executor", static_executor},
-      {"submit_at_end", submit_at_end}, {"result_at_end", result_at_end}, {"crash_pending", crash_pending}, {"quick", quick}, {"reusable", reusable},
-      {"nested", nested}, {"replaced", replaced}, {"interrupted", interrupted}, {"forks", forks}};
+  const std::map<std::string, int (*)()> modes{{"before_main", before_main},
+                                               {"at_namespace_scope", at_namespace_scope},
+                                               {"pending", pending},
+                                               {"callback", callback},
+                                               {"exit_from_thread", exit_from_thread},
+                                               {"exit_from_callback", exit_from_callback},
+                                               {"static_executor", static_executor},
+                                               {"submit_at_end", submit_at_end},
+                                               {"result_at_end", result_at_end},
+                                               {"crash_pending", crash_pending},
+                                               {"quick", quick},
+                                               {"reusable", reusable},
+                                               {"nested", nested},
+                                               {"replaced", replaced},
+                                               {"interrupted", interrupted},
+                                               {"forks", forks}};
   const auto mode = modes.find(argc > 1 ? argv[1] : "");
   return mode == modes.end() ? 99 : mode->second();
 }

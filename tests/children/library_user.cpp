@@ -1,9 +1,9 @@
-// A program whose tasks live in user_library.cpp, for linking_test.sh: linked to it, or, with LATE_LIBRARY, opened when the
-// pool of the program's own already runs. Prints 41.
+// A program whose tasks live in user_library.cpp, for linking_test.sh: linked to it, or, with LATE_LIBRARY, opened when
+// the pool of the program's own already runs. Prints 41.
 #include <dlfcn.h>
 
-#include <yoke/yoke.hpp>
 #include <iostream>
+#include <yoke/yoke.hpp>
 
 #ifdef LATE_LIBRARY
 int sum_of_library_tasks() {

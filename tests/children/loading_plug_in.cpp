@@ -1,4 +1,5 @@
-// I14: a plug-in that uses pools while it is opened and closed, when the loader's lock is held. A worker of it opens it too.
+// I14: a plug-in that uses pools while it is opened and closed, when the loader's lock is held. A worker of it opens it
+// too.
 #include <yoke/yoke.hpp>
 
 #include <csignal>

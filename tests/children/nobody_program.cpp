@@ -1,4 +1,5 @@
-// A program that may no longer signal its workers: nobody_program drop|exec|filter. Tells on stdout what its pool made of it.
+// A program that may no longer signal its workers: nobody_program drop|exec|filter. Tells on stdout what its pool made
+// of it.
 //   drop    as root: uses a pool, then becomes nobody; the worker that there is stays root's
 //   exec    becomes nobody; a task becomes root by a set-user-ID program, the second argument
 //   filter  forbids pidfd_send_signal to itself, and so to its workers

@@ -96,7 +96,10 @@ void use_parents(Before& parent, Checks& check) {
   check.is_refused([&] { parent.unfinished.wait_for(std::chrono::hours(1)); });
   check.is_refused([&] { static_cast<void>(parent.unfinished.result()); });
   check.is_refused([&] { std::rethrow_exception(parent.unfinished.exception()); });
-  check.is_refused([&] { auto copy = parent.unfinished; copy.get(); });
+  check.is_refused([&] {
+    auto copy = parent.unfinished;
+    copy.get();
+  });
   std::size_t seen = 0;
   for (auto future : parent.completing) seen += future.done() ? 1 : 0;
   check.is(seen == 2);
@@ -139,7 +142,8 @@ class Load {
       threads_.emplace_back([this, &pool, i] {
         for (int n = 0; !over_; ++n) {
           auto future = pool.submit(add_one, n);
-          if (i % 2 == 0) future.add_done_callback([](const yoke::Future<int>& done) { static_cast<void>(done.done()); });
+          if (i % 2 == 0)
+            future.add_done_callback([](const yoke::Future<int>& done) { static_cast<void>(done.done()); });
           if (i < 3 && future.get() != n + 1) std::abort();
           if (i == 3) static_cast<void>(pool.stats());
           if (i == 4) yoke::get_reusable_executor({.max_workers = 1 + n % 2}).submit(add_one, n).get();
@@ -169,8 +173,8 @@ Before prepare(yoke::ProcessPoolExecutor& pool) {
   return {pool, done, unfinished};
 }
 
-/// I13: YOKE_TEST_FORKS forks while other threads do all that can be done; each uses its parent's pool and one of its own,
-/// and one in five forks once more.
+/// I13: YOKE_TEST_FORKS forks while other threads do all that can be done; each uses its parent's pool and one of its
+/// own, and one in five forks once more.
 int forks() {
   const char* wanted = std::getenv("YOKE_TEST_FORKS");
   const int forks = wanted ? std::atoi(wanted) : 30;
@@ -233,9 +237,8 @@ int fork_at_exit() {
     ::alarm(hang_guard);
     static yoke::Executor own(yoke::make_process_pool({.max_workers = 1}));
     for (int i = 0; i < 2; ++i)
-      own.submit([](int number) { say("done " + std::to_string(number)); }, i).add_done_callback([](const yoke::Future<void>&) {
-        say("called");
-      });
+      own.submit([](int number) { say("done " + std::to_string(number)); }, i)
+          .add_done_callback([](const yoke::Future<void>&) { say("called"); });
     std::exit(3);
   }
   int status = 0;
@@ -263,8 +266,8 @@ int bare_fork() {
   return 0;
 }
 
-/// I15: the environment changes all the time while workers start and callbacks make pools. No thread of the library's own may
-/// read it then.
+/// I15: the environment changes all the time while workers start and callbacks make pools. No thread of the library's
+/// own may read it then.
 int environment() {
   yoke::ProcessPoolExecutor pool({.max_workers = 2, .max_tasks_per_worker = 1});
   std::atomic<int> called{0};
@@ -314,7 +317,8 @@ int terminal() {
   pool.submit([] { return std::system("echo what a task starts prints; stty sane <&1; echo and sets"); }).get();
   say("opened by a worker: " + std::to_string(pool.submit([] { return ::open("/dev/tty", O_RDWR) >= 0; }).get()));
   say("read by a shell: " + std::to_string(pool.submit([] { return std::system("read line </dev/tty") == 0; }).get()));
-  say("group: " + std::to_string(pool.submit([] { return ::getpgrp() == ::getpid() && ::getsid(0) != ::getpid(); }).get()));
+  say("group: " +
+      std::to_string(pool.submit([] { return ::getpgrp() == ::getpid() && ::getsid(0) != ::getpid(); }).get()));
   return 0;
 }
 
@@ -338,8 +342,10 @@ int thread_properties() {
     cpu_set_t processors{};
     ::sched_getaffinity(0, sizeof processors, &processors);
     return std::to_string(::getpriority(PRIO_PROCESS, 0)) + " " + std::to_string(::sched_getscheduler(0)) + " " +
-           std::to_string(::syscall(SYS_ioprio_get, 1, 0)) + " " + std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) + " " +
-           std::to_string(::prctl(PR_CAPBSET_READ, CAP_SYS_TIME, 0, 0, 0)) + " " + std::to_string(CPU_COUNT(&processors));
+           std::to_string(::syscall(SYS_ioprio_get, 1, 0)) + " " +
+           std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) + " " +
+           std::to_string(::prctl(PR_CAPBSET_READ, CAP_SYS_TIME, 0, 0, 0)) + " " +
+           std::to_string(CPU_COUNT(&processors));
   };
   const std::string told = pool.submit(state).get();
   first.cancel(yoke::CancelMode::kill);
@@ -355,7 +361,9 @@ int main_ends() {
     ::pthread_join(main, nullptr);
     try {
       say("task " + std::to_string(pool.submit(add_one, 1).get()));
-      say("long " + std::to_string(pool.submit([](const std::string& text) { return text + "x"; }, std::string(1 << 20, 'y')).get().size()));
+      say("long " +
+          std::to_string(
+              pool.submit([](const std::string& text) { return text + "x"; }, std::string(1 << 20, 'y')).get().size()));
       try {
         pool.submit([] { std::abort(); }).get();
       } catch (const yoke::BrokenProcessPool& error) {
@@ -392,7 +400,9 @@ int descriptors_closed() {
   say("task " + std::to_string(task.get()));
   const int after = pool->submit([] { return static_cast<int>(::getpid()); }).get();
   say(after == worker ? "the same worker" : "another worker");
-  say("long " + std::to_string(pool->submit([](const std::string& text) { return text + "x"; }, std::string(1 << 20, 'y')).get().size()));
+  say("long " +
+      std::to_string(
+          pool->submit([](const std::string& text) { return text + "x"; }, std::string(1 << 20, 'y')).get().size()));
   pool->resize(2);
   auto one = pool->submit([] { std::this_thread::sleep_for(std::chrono::milliseconds(300)); });
   say("two " + std::to_string(pool->submit(add_one, 1).get()));
@@ -437,7 +447,8 @@ int crash_elsewhere() {
   return 0;
 }
 
-/// I14: a plug-in that works with pools while it is opened and closed: argv names it. With a pool used before, or without.
+/// I14: a plug-in that works with pools while it is opened and closed: argv names it. With a pool used before, or
+/// without.
 int loading() {
   if (files.size() > 1) yoke::ProcessPoolExecutor(1).submit(add_one, 1).get();
   ::setenv("YOKE_TEST_OPENS_PLUG_IN", "1", 1);
@@ -487,11 +498,20 @@ extern "C" int clock_gettime(clockid_t clock, timespec* now) noexcept {
 }
 
 int main(int argc, char** argv) {
-  const std::map<std::string, int (*)()> modes{
-      {"forks", forks}, {"fork_in_callback", fork_in_callback}, {"fork_at_exit", fork_at_exit}, {"bare_fork", bare_fork},
-      {"environment", environment}, {"environment_of_workers", environment_of_workers}, {"terminal", terminal},
-      {"thread_properties", thread_properties}, {"main_ends", main_ends}, {"descriptors_closed", descriptors_closed},
-      {"clock_stands", clock_stands}, {"crash_elsewhere", crash_elsewhere}, {"plug_ins", plug_ins}, {"loading", loading}};
+  const std::map<std::string, int (*)()> modes{{"forks", forks},
+                                               {"fork_in_callback", fork_in_callback},
+                                               {"fork_at_exit", fork_at_exit},
+                                               {"bare_fork", bare_fork},
+                                               {"environment", environment},
+                                               {"environment_of_workers", environment_of_workers},
+                                               {"terminal", terminal},
+                                               {"thread_properties", thread_properties},
+                                               {"main_ends", main_ends},
+                                               {"descriptors_closed", descriptors_closed},
+                                               {"clock_stands", clock_stands},
+                                               {"crash_elsewhere", crash_elsewhere},
+                                               {"plug_ins", plug_ins},
+                                               {"loading", loading}};
   if (argc > 2) files.assign(argv + 2, argv + argc);
   return argc > 1 && modes.contains(argv[1]) ? modes.at(argv[1])() : 64;
 }

@@ -1,8 +1,8 @@
 // A plug-in that uses worker processes, opened by hosts that are not linked to the library, for linking_test.sh.
-#include <yoke/yoke.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
+#include <yoke/yoke.hpp>
 
 namespace {
 
@@ -31,7 +31,8 @@ std::string error_of(yoke::ProcessPoolExecutor& pool, F task) {
 std::string try_all() {
   yoke::ProcessPoolExecutor pool(2);
   const std::vector<int> values{1, 2, 3};
-  std::string said = "sum " + std::to_string(pool.submit([](int value) { return value + 1; }, 20).get() + pool.submit(twice, 10).get());
+  std::string said = "sum " + std::to_string(pool.submit([](int value) { return value + 1; }, 20).get() +
+                                             pool.submit(twice, 10).get());
   for (const int value : pool.map(twice, values)) said += ", " + std::to_string(value);
   said += "; nested " + std::to_string(pool.submit(twice_by_another, 4).get());
   said += "; thrown " + error_of(pool, refuse);

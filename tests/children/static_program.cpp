@@ -1,7 +1,7 @@
 // A fully static program, for linking_test.sh: it calls yoke::init itself, unless told not to. Prints 41.
-#include <yoke/yoke.hpp>
 #include <iostream>
 #include <stdexcept>
+#include <yoke/yoke.hpp>
 
 int twice(int value) { return 2 * value; }
 int refuse() { throw std::out_of_range("21"); }

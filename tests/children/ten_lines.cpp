@@ -1,7 +1,7 @@
 // A small program that uses the library, for linking_test.sh: main knows nothing of workers. Prints 41.
-#include <yoke/yoke.hpp>
 #include <iostream>
 #include <stdexcept>
+#include <yoke/yoke.hpp>
 
 int twice(int value) { return 2 * value; }
 int refuse() { throw std::out_of_range("refused"); }

@@ -1,4 +1,5 @@
-// A user's shared library whose functions are the tasks, for linking_test.sh: linked to a program, or opened by it later.
+// A user's shared library whose functions are the tasks, for linking_test.sh: linked to a program, or opened by it
+// later.
 #include <yoke/yoke.hpp>
 
 namespace {

@@ -48,7 +48,8 @@ TEST(EigenCodec, G8_another_size_is_refused) {
   const auto bytes = packed(numbered(3, 3));
   EXPECT_THROW(unpacked<Eigen::Matrix2d>(bytes), yoke::SerializationError);
   EXPECT_THROW(unpacked<Eigen::VectorXd>(bytes), yoke::SerializationError);
-  EXPECT_THROW((unpacked<Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, 0, 2, 2>>(bytes)), yoke::SerializationError);
+  EXPECT_THROW((unpacked<Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, 0, 2, 2>>(bytes)),
+               yoke::SerializationError);
   EXPECT_THROW(unpacked<Eigen::Matrix3f>(bytes), yoke::SerializationError);
   expect_damage_is_harmless(numbered(2, 3));
 }
@@ -59,7 +60,7 @@ TEST_F(EigenCodecTest, G1_through_a_worker) {
   yoke::ProcessPoolExecutor pool(1);
   const MatrixXd a = numbered(200, 200);
   auto product = pool.submit([](const MatrixXd& x, const Eigen::VectorXd& y) -> Eigen::VectorXd { return x * y; }, a,
-                                   a.col(1) * 2.0);
+                             a.col(1) * 2.0);
   EXPECT_EQ(soon(product).get(), a * (a.col(1) * 2.0));
 }
 

@@ -47,10 +47,12 @@ class JsonCodecTest : public HouseTest {};
 
 TEST_F(JsonCodecTest, G1_through_a_worker) {
   yoke::ProcessPoolExecutor pool(1);
-  auto added = pool.submit([](json value) {
-    value["sum"] = value["a"].get<int>() + value["b"].get<int>();
-    return value;
-  }, json{{"a", 1}, {"b", 2}});
+  auto added = pool.submit(
+      [](json value) {
+        value["sum"] = value["a"].get<int>() + value["b"].get<int>();
+        return value;
+      },
+      json{{"a", 1}, {"b", 2}});
   EXPECT_EQ(soon(added).get().at("sum"), 3);
 }
 

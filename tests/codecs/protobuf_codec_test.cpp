@@ -63,10 +63,12 @@ class ProtobufCodecTest : public HouseTest {};
 
 TEST_F(ProtobufCodecTest, G1_through_a_worker) {
   yoke::ProcessPoolExecutor pool(1);
-  auto later = pool.submit([](Timestamp time, int seconds) {
-    time.set_seconds(time.seconds() + seconds);
-    return time;
-  }, at(40), 2);
+  auto later = pool.submit(
+      [](Timestamp time, int seconds) {
+        time.set_seconds(time.seconds() + seconds);
+        return time;
+      },
+      at(40), 2);
   EXPECT_EQ(soon(later).get().seconds(), 42);
 }
 

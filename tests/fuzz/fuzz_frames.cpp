@@ -1,4 +1,5 @@
-// Fuzzer: what an agent, or a client, may be sent: bytes in portions, and the heads of frames as every note that there is.
+// Fuzzer: what an agent, or a client, may be sent: bytes in portions, and the heads of frames as every note that there
+// is.
 //
 // Run by hand: build/tests/fuzz/fuzz_frames -max_total_time=600 NEW_INPUTS_FOLDER tests/fuzz/corpus/frames
 #include "lib/remote/frame.hpp"

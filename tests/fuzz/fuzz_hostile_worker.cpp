@@ -1,11 +1,12 @@
-// Fuzzer: a parent whose worker writes what it likes into their segment and into their socket, before the parent looks and
-// while it does.
+// Fuzzer: a parent whose worker writes what it likes into their segment and into their socket, before the parent looks
+// and while it does.
 //
 // The input is a list of steps of both sides, played in turn by this thread, and a list of words that a second thread
 // writes meanwhile, over and over. Whatever comes of it, a result is the right task's, is delivered once, and leaves no
 // descriptor behind; sanitizers look after the rest.
 //
-// Run by hand: build/tests/fuzz/fuzz_hostile_worker -max_total_time=600 NEW_INPUTS_FOLDER tests/fuzz/corpus/hostile_worker
+// Run by hand: build/tests/fuzz/fuzz_hostile_worker -max_total_time=600 NEW_INPUTS_FOLDER
+// tests/fuzz/corpus/hostile_worker
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>

@@ -1,4 +1,5 @@
-// Runs a fuzzer's target once with each file of the folders that are named: what was found once is tried in every build.
+// Runs a fuzzer's target once with each file of the folders that are named: what was found once is tried in every
+// build.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

@@ -141,7 +141,8 @@ class Conformance : public HouseTest, public testing::WithParamInterface<Place> 
   /// A task that waits at the gate on each host.
   std::vector<yoke::Future<int>> one_on_each(const yoke::TaskOptions& task = {}) {
     std::vector<yoke::Future<int>> futures;
-    for (std::size_t i = 0; i < hosts(); ++i) futures.push_back(executor->submit(task, pass_gate, board, entered, gate));
+    for (std::size_t i = 0; i < hosts(); ++i)
+      futures.push_back(executor->submit(task, pass_gate, board, entered, gate));
     board.wait_for(entered, static_cast<std::uint32_t>(hosts()));
     return futures;
   }
@@ -156,7 +157,8 @@ class Conformance : public HouseTest, public testing::WithParamInterface<Place> 
 TEST_P(Conformance, R1_submit_and_map) {
   begin();
   EXPECT_EQ(soon(executor->submit(add_one, 41)).get(), 42);
-  EXPECT_EQ(soon(executor->submit([](const std::string& a, int b) { return a + std::to_string(b); }, "x", 7)).get(), "x7");
+  EXPECT_EQ(soon(executor->submit([](const std::string& a, int b) { return a + std::to_string(b); }, "x", 7)).get(),
+            "x7");
   std::vector<int> items(1000), expected(1000);
   std::iota(items.begin(), items.end(), 0);
   std::iota(expected.begin(), expected.end(), 1);
@@ -213,7 +215,8 @@ TEST_P(Conformance, R2_retries_after_a_workers_death) {
 }
 
 TEST_P(Conformance, R3_an_agents_death_costs_the_tasks_that_it_had) {
-  if (!GetParam().sees_processes) GTEST_SKIP() << "an agent is the first process of its container, which nothing in it can kill";
+  if (!GetParam().sees_processes)
+    GTEST_SKIP() << "an agent is the first process of its container, which nothing in it can kill";
   begin();
   const auto error = thrown_by<yoke::LostHostError>([&] { soon(executor->submit(kill_agent)).get(); });
   ASSERT_TRUE(error);
@@ -239,14 +242,16 @@ TEST_P(Conformance, R4_a_clients_death_leaves_nothing_anywhere) {
   std::vector<pid_t> pids;
   {
     ChildProgram client(child_path("test_remote_client"), {GetParam().name});
-    for (std::string line = client.read_line(); line != "busy"; line = client.read_line()) pids.push_back(std::stoi(line));
+    for (std::string line = client.read_line(); line != "busy"; line = client.read_line())
+      pids.push_back(std::stoi(line));
     ASSERT_EQ(pids.size(), 2 * hosts());
     for (const pid_t pid : pids) EXPECT_TRUE(lives(pid)) << pid;
     ::kill(client.pid(), SIGKILL);
     client.wait();
   }
   wait_until([&] { return std::ranges::none_of(pids, lives); }, "the end of all agents and workers");
-  if (is("Slurm")) wait_until([] { return std::system("test -z \"$(squeue --noheader)\"") == 0; }, "the end of the job");
+  if (is("Slurm"))
+    wait_until([] { return std::system("test -z \"$(squeue --noheader)\"") == 0; }, "the end of the job");
 }
 
 TEST_P(Conformance, R5_a_short_cut_loses_nothing) {
@@ -272,7 +277,8 @@ TEST_P(Conformance, R5_a_lasting_cut_ends_tasks_within_the_lease_and_the_host_co
   auto futures = one_on_each();
   cluster("cut n1");
   int lost = 0;
-  wait_until([&] { return std::ranges::any_of(futures, [](const auto& f) { return f.done(); }); }, "the end of the lease");
+  wait_until([&] { return std::ranges::any_of(futures, [](const auto& f) { return f.done(); }); },
+             "the end of the lease");
   board.add(gate);
   for (auto& future : futures) {
     try {
@@ -352,9 +358,15 @@ TEST_P(Conformance, R15_nodes_that_slurm_grants_are_used_whole_unless_less_was_a
 
 TEST_P(Conformance, R15_a_step_of_a_slurm_job_can_have_a_job_of_its_own) {
   if (!is("Slurm")) GTEST_SKIP() << "only Slurm has steps";
-  const std::map<std::string, std::string> outer{{"SLURM_CPU_BIND", "quiet,mask_cpu:0x4000"}, {"SLURM_CPU_BIND_TYPE", "mask_cpu:"},
-      {"SLURM_CPU_BIND_LIST", "0x4000"}, {"SLURM_NTASKS", "7"}, {"SLURM_NNODES", "7"}, {"SLURM_JOB_ID", "4000"},
-      {"SLURM_THREADS_PER_CORE", "7"}, {"SLURM_STEP_ID", "1"}, {"SRUN_CPUS_PER_TASK", "700"}};
+  const std::map<std::string, std::string> outer{{"SLURM_CPU_BIND", "quiet,mask_cpu:0x4000"},
+                                                 {"SLURM_CPU_BIND_TYPE", "mask_cpu:"},
+                                                 {"SLURM_CPU_BIND_LIST", "0x4000"},
+                                                 {"SLURM_NTASKS", "7"},
+                                                 {"SLURM_NNODES", "7"},
+                                                 {"SLURM_JOB_ID", "4000"},
+                                                 {"SLURM_THREADS_PER_CORE", "7"},
+                                                 {"SLURM_STEP_ID", "1"},
+                                                 {"SRUN_CPUS_PER_TASK", "700"}};
   for (const auto& [name, value] : outer) ::setenv(name.c_str(), value.c_str(), 1);
   begin();
   connect_all();
@@ -383,7 +395,8 @@ TEST_P(Conformance, R15_a_salloc_that_is_killed_costs_nothing_and_leaves_no_job)
   const auto second = std::make_shared<yoke::RemotePool>(with);
   yoke::Executor waits(second);
   auto future = waits.submit(add_one, 1);
-  wait_until([&] { return second->hosts()[0].trouble.find("ueued and waiting") != std::string::npos; }, "a request that waits");
+  wait_until([&] { return second->hosts()[0].trouble.find("ueued and waiting") != std::string::npos; },
+             "a request that waits");
   ::kill(std::ranges::max(children_that_run("salloc")), SIGKILL);
   EXPECT_TRUE(thrown_by<yoke::BrokenProcessPool>([&] { soon(future).get(); }));
   waits.shutdown();
@@ -499,13 +512,15 @@ TEST_P(Conformance, R7_an_agent_without_stdin_says_so) {
   begin(with);
   const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(executor->submit(add_one, 1)).get(); });
   ASSERT_TRUE(error);
-  EXPECT_NE(std::string(error->what()).find("its stdin ended before the client's first word"), std::string::npos) << error->what();
+  EXPECT_NE(std::string(error->what()).find("its stdin ended before the client's first word"), std::string::npos)
+      << error->what();
 }
 
 TEST_P(Conformance, R7_a_library_that_the_host_lacks_is_named) {
   if (!is("Command")) GTEST_SKIP() << "it needs no network";
   const std::string copy = BUILD_FOLDER "/tests/libone_task_copy.so", away = copy + ".away";
-  std::filesystem::copy_file(BUILD_FOLDER "/tests/libone_task.so", copy, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(BUILD_FOLDER "/tests/libone_task.so", copy,
+                             std::filesystem::copy_options::overwrite_existing);
   ASSERT_TRUE(::dlopen(copy.c_str(), RTLD_NOW | RTLD_LOCAL)) << ::dlerror();
   std::filesystem::rename(copy, away);
   begin();
@@ -516,7 +531,8 @@ TEST_P(Conformance, R7_a_library_that_the_host_lacks_is_named) {
   yoke::Packer packer(arguments);
   packer.pack_array(1);
   packer.pack(std::string("abc"));
-  const auto error = thrown_by<yoke::Error>([&] { soon(yoke::submit_named(*executor, {}, **found, arguments.take())).get(); });
+  const auto error =
+      thrown_by<yoke::Error>([&] { soon(yoke::submit_named(*executor, {}, **found, arguments.take())).get(); });
   ASSERT_TRUE(error);
   const std::string text = error->what();
   EXPECT_NE(text.find("has no task 'length'"), std::string::npos) << text;
@@ -567,7 +583,8 @@ TEST_P(Conformance, R7_a_program_that_is_not_there_is_sent_once) {
         if (line.find("/" + library) != std::string::npos) return line.substr(line.find('/'));
       return std::string();
     };
-    EXPECT_EQ(soon(executor->submit(mapped, "libstdc++.so")).get().find(cache.string()), 0U) << "R15: what is beyond glibc's";
+    EXPECT_EQ(soon(executor->submit(mapped, "libstdc++.so")).get().find(cache.string()), 0U)
+        << "R15: what is beyond glibc's";
     EXPECT_EQ(soon(executor->submit(mapped, "libc.so")).get().find(cache.string()), std::string::npos);
     executor->shutdown();
     int folders = 0;
@@ -604,15 +621,17 @@ TEST_P(Conformance, R14_what_the_users_configuration_wants_of_sessions_is_left_a
   const std::string config = folder + "/config";
   auto with = options();
   const std::string servers = *std::next(std::ranges::find(with.hosts.front().launcher, "-F"));
-  std::ofstream(config) << "Host *\n  ControlMaster auto\n  ControlPath " << folder << "/%n\n  ControlPersist 60\n"
-                        << "  RemoteCommand echo a word; cat\n  RequestTTY force\n  SessionType none\n  StdinNull yes\n"
-                        << "  ForkAfterAuthentication yes\n  LocalForward 127.0.0.1:4711 127.0.0.1:1\n  DynamicForward 127.0.0.1:4712\n"
-                        << "  ExitOnForwardFailure yes\n  PermitLocalCommand yes\n  LocalCommand touch " << folder << "/called\n"
-                        << "  ForwardAgent yes\n  ForwardX11 yes\n  Tunnel no\nInclude " << servers << "\n";
+  std::ofstream(config)
+      << "Host *\n  ControlMaster auto\n  ControlPath " << folder << "/%n\n  ControlPersist 60\n"
+      << "  RemoteCommand echo a word; cat\n  RequestTTY force\n  SessionType none\n  StdinNull yes\n"
+      << "  ForkAfterAuthentication yes\n  LocalForward 127.0.0.1:4711 127.0.0.1:1\n  DynamicForward 127.0.0.1:4712\n"
+      << "  ExitOnForwardFailure yes\n  PermitLocalCommand yes\n  LocalCommand touch " << folder << "/called\n"
+      << "  ForwardAgent yes\n  ForwardX11 yes\n  Tunnel no\nInclude " << servers << "\n";
   const std::string host = with.hosts.front().name;
   // A session of the user's own, which others may share.
-  ChildProgram own("/usr/bin/ssh", {"-F", config, "-T", "-n", "-o", "RemoteCommand=none", "-o", "SessionType=default", "-o",
-                                    "ForkAfterAuthentication=no", "-o", "PermitLocalCommand=no", host, "echo on; exec sleep 600"});
+  ChildProgram own("/usr/bin/ssh",
+                   {"-F", config, "-T", "-n", "-o", "RemoteCommand=none", "-o", "SessionType=default", "-o",
+                    "ForkAfterAuthentication=no", "-o", "PermitLocalCommand=no", host, "echo on; exec sleep 600"});
   EXPECT_EQ(own.read_line(), "on");
   for (auto& each : with.hosts) std::ranges::replace(each.launcher, servers, config);
   begin(with);
@@ -643,7 +662,12 @@ TEST_P(Conformance, R8_what_workers_print_arrives_by_lines_on_request) {
   begin(with);
   soon(executor->submit(say, "one\ntwo\nand the rest")).get();
   executor->shutdown();
-  wait_until([&] { const std::lock_guard lock(mutex); return lines.size() == 3; }, "three lines");
+  wait_until(
+      [&] {
+        const std::lock_guard lock(mutex);
+        return lines.size() == 3;
+      },
+      "three lines");
   const std::lock_guard lock(mutex);
   EXPECT_EQ(lines[0].text, "one");
   EXPECT_EQ(lines[1].text, "two");
@@ -759,11 +783,18 @@ TEST_P(Conformance, R9_an_initializer_that_throws_breaks_the_pool) {
   auto with = options();
   with.worker.initializer = yoke::initializer(throw_unknown, "no licence here");
   begin(with);
-  const auto fails = [&] { return thrown_by<yoke::BrokenProcessPool>([&] { soon(executor->submit(add_one, 1)).get(); }); };
+  const auto fails = [&] {
+    return thrown_by<yoke::BrokenProcessPool>([&] { soon(executor->submit(add_one, 1)).get(); });
+  };
   const auto error = fails();
   ASSERT_TRUE(error);
   EXPECT_NE(std::string(error->what()).find("no licence here"), std::string::npos) << error->what();
-  wait_until([&] { fails(); return !pool->accepting(); }, "all hosts to fail");
+  wait_until(
+      [&] {
+        fails();
+        return !pool->accepting();
+      },
+      "all hosts to fail");
 }
 
 TEST_P(Conformance, R11_shared_arrays_are_read_as_they_were_when_submitted) {
@@ -825,7 +856,8 @@ TEST_P(Conformance, R11_what_was_sent_goes_with_the_last_handle) {
     for (std::size_t i = 0; i < hosts(); ++i) wait_until(holds_one, "an agent that forgets former contents");
   }
   for (std::size_t i = 0; i < hosts(); ++i)
-    wait_until([&] { return soon(executor->submit(blocks_of_agent)).get() == none; }, "an agent that gives memory back");
+    wait_until([&] { return soon(executor->submit(blocks_of_agent)).get() == none; },
+               "an agent that gives memory back");
 }
 
 TEST_P(Conformance, R11_arrays_are_sent_again_to_an_agent_that_was_started_again) {
@@ -862,7 +894,8 @@ TEST_P(Conformance, R11_a_host_without_room_fails_the_task_alone) {
     const std::string text = error->what(), bytes = std::to_string(8 * array.size());
     EXPECT_NE(text.find("there is no memory for its " + bytes + " bytes"), std::string::npos) << text;
   }
-  const auto values = thrown_by<yoke::Error>([&] { soon(executor->submit(sum, std::vector<double>(100'000, 1))).get(); });
+  const auto values =
+      thrown_by<yoke::Error>([&] { soon(executor->submit(sum, std::vector<double>(100'000, 1))).get(); });
   ASSERT_TRUE(values);
   EXPECT_NE(std::string(values->what()).find("Too many open files"), std::string::npos) << values->what();
   EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
@@ -965,7 +998,8 @@ TEST_P(Conformance, R9_time_in_a_queue_is_no_start_up_time) {
 }
 
 TEST_P(Conformance, R9_counts_outlive_an_agent) {
-  if (!GetParam().sees_processes) GTEST_SKIP() << "an agent is the first process of its container, which nothing in it can kill";
+  if (!GetParam().sees_processes)
+    GTEST_SKIP() << "an agent is the first process of its container, which nothing in it can kill";
   begin();
   death_of(executor->submit(crash));
   wait_until([&] { return executor->stats().deaths == 1; }, "word of a death");

@@ -58,9 +58,7 @@ class DeployCache : public HouseTest {
     std::filesystem::permissions(program(), std::filesystem::perms(0755));
   }
   std::filesystem::path trace() const { return base_ / "trace"; }
-  void give_to_nobody(const std::filesystem::path& file) const {
-    ASSERT_EQ(::lchown(file.c_str(), 65534, 65534), 0);
-  }
+  void give_to_nobody(const std::filesystem::path& file) const { ASSERT_EQ(::lchown(file.c_str(), 65534, 65534), 0); }
 
  private:
   std::filesystem::path base_;
@@ -129,7 +127,7 @@ TEST_F(DeployCache, U10_files_that_others_own_or_can_write_are_sent_again) {
   ASSERT_EQ(trouble(), "");
   give_to_nobody(program());
   EXPECT_EQ(trouble(), "");
-  struct stat status {};
+  struct stat status{};
   EXPECT_EQ(::stat(program().c_str(), &status), 0);
   EXPECT_EQ(status.st_uid, 0U);
   for (const auto& file : {program(), sent() / "lib", sent()}) {
@@ -161,7 +159,8 @@ TEST_F(DeployCache, U10_a_cache_that_another_user_owns_is_refused) {
 }
 
 TEST_F(DeployCache, U10_a_symlink_in_the_place_of_the_cache_is_refused) {
-  std::filesystem::permissions(cache(), std::filesystem::perms(01777));  // as /tmp: others may put something there first
+  std::filesystem::permissions(cache(),
+                               std::filesystem::perms(01777));  // as /tmp: others may put something there first
   const auto elsewhere = cache().parent_path() / "elsewhere";
   std::filesystem::create_directory(elsewhere);
   std::filesystem::create_symlink(elsewhere, yokes());

@@ -82,7 +82,8 @@ TEST(Frames, cut_anywhere_they_come_out_whole) {
   queue.push(FrameType::results, bytes_of("two "), bytes_of("parts"));
   const std::string stream = written(queue);
   const std::vector<std::string> expected{"4:head:", "129::", "5:of a payload:" + large, "66:two parts:"};
-  for (const std::size_t portion : {std::size_t{1}, std::size_t{7}, std::size_t{16}, std::size_t{1000}, stream.size()}) {
+  for (const std::size_t portion :
+       {std::size_t{1}, std::size_t{7}, std::size_t{16}, std::size_t{1000}, stream.size()}) {
     FrameReader reader;
     EXPECT_EQ(read_all(reader, stream, portion), expected) << "in portions of " << portion;
   }
@@ -228,8 +229,10 @@ TEST(Launchers, places_of_the_command_line) {
   EXPECT_EQ(options.slurm->nodes, 3);
   EXPECT_EQ(options.slurm->partition, "debug");
   EXPECT_EQ(options.slurm->arguments, std::vector<std::string>{"--time=10"});
-  for (const char* wrong : {"", "ssh:", "ssh:a,,b", "nowhere:x", "local:x", "command:", "command:'open", "slurm:nodes=0", "slurm:"
-                            "nodes=many"})
+  for (const char* wrong :
+       {"", "ssh:", "ssh:a,,b", "nowhere:x", "local:x", "command:", "command:'open", "slurm:nodes=0",
+        "slurm:"
+        "nodes=many"})
     EXPECT_THROW(add_hosts(options, wrong), std::invalid_argument) << wrong;
 }
 

@@ -37,7 +37,8 @@ yoke::RemoteOptions options_at(const Place& place) {
   }
   if (name == "Podman") {
     const std::string build = BUILD_FOLDER;  // where the program and its library are
-    options.hosts = {{"box", {cluster_folder() + "/podman-run", "-v", build + ":" + build + ":ro", "yoke-test", "{agent}"}}};
+    options.hosts = {
+        {"box", {cluster_folder() + "/podman-run", "-v", build + ":" + build + ":ro", "yoke-test", "{agent}"}}};
     return options;
   }
   yoke::Launcher ssh = yoke::launchers::ssh();

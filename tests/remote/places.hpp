@@ -1,7 +1,7 @@
 // The places that the tests of remote pools run at, each a way to start agents.
 //
-// All but "Command" need the cluster of tests/remote/cluster, whose folder is named in YOKE_TEST_CLUSTER, and run on its
-// node ctl.
+// All but "Command" need the cluster of tests/remote/cluster, whose folder is named in YOKE_TEST_CLUSTER, and run on
+// its node ctl.
 #pragma once
 
 #include <optional>

@@ -33,7 +33,9 @@ class StartingTest : public HouseTest {
   std::string file(const std::string& name) const { return folder_ / name; }
   void make(const std::string& name) const { std::ofstream(file(name)) << name; }
   static yoke::Host good(const std::string& name) { return {name, yoke::launchers::local(), {}}; }
-  static yoke::Host by_shell(const std::string& name, const std::string& script) { return {name, {"sh", "-c", script}, {}}; }
+  static yoke::Host by_shell(const std::string& name, const std::string& script) {
+    return {name, {"sh", "-c", script}, {}};
+  }
   /// It fails by these words of the shell until the file is there.
   yoke::Host late(const std::string& name, const std::string& failure) const {
     return by_shell(name, "[ ! -e " + file(name) + " ] || exec {agent_command}; " + failure);
@@ -59,7 +61,8 @@ class StartingTest : public HouseTest {
 
 TEST_F(StartingTest, R13_hosts_that_hang_hold_up_nobody) {
   std::vector<yoke::Host> hosts;
-  for (int i = 0; i < 24; ++i) hosts.push_back(by_shell("dead" + std::to_string(i), "exec sleep 1000; {agent_command}"));
+  for (int i = 0; i < 24; ++i)
+    hosts.push_back(by_shell("dead" + std::to_string(i), "exec sleep 1000; {agent_command}"));
   for (int i = 0; i < 3; ++i) hosts.push_back(good("good" + std::to_string(i)));
   begin(std::move(hosts));
   EXPECT_EQ(pool->connect(hang_guard, 3), 3);
@@ -69,7 +72,8 @@ TEST_F(StartingTest, R13_hosts_that_hang_hold_up_nobody) {
 }
 
 TEST_F(StartingTest, R13_a_host_that_failed_at_first_is_tried_again_while_others_serve) {
-  begin({good("here"), late("refuses", "exit 255"), late("fails", "echo not today >&2; exit 1"), late("dies", "kill -9 $$")});
+  begin({good("here"), late("refuses", "exit 255"), late("fails", "echo not today >&2; exit 1"),
+         late("dies", "kill -9 $$")});
   EXPECT_EQ(pool->connect(hang_guard, 1), 1);
   for (const char* name : {"refuses", "fails", "dies"})
     wait_until([&] { return !host(name).trouble.empty(); }, "a start that fails");
@@ -88,8 +92,10 @@ TEST_F(StartingTest, R13_none_serves_yet_but_one_may) {
 }
 
 TEST_F(StartingTest, R13_a_start_that_hangs_after_a_loss_does_not_use_up_the_time_for_coming_back) {
-  begin({by_shell("here", "if mkdir " + file("first") + " 2>/dev/null; then exec {agent_command}; "
-                          "elif mkdir " + file("second") + " 2>/dev/null; then exec sleep 1000; else exec {agent_command}; fi")});
+  begin({by_shell("here", "if mkdir " + file("first") +
+                              " 2>/dev/null; then exec {agent_command}; "
+                              "elif mkdir " +
+                              file("second") + " 2>/dev/null; then exec sleep 1000; else exec {agent_command}; fi")});
   ::kill(soon(executor->submit(agent_pid)).get(), SIGKILL);  // the first
   wait_until([&] { return std::filesystem::exists(file("second")); }, "the start that hangs");
   EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);  // by the third
@@ -99,7 +105,8 @@ TEST_F(StartingTest, R13_a_pool_ends_when_no_host_can_be_hoped_for) {
   yoke::RemoteOptions with;
   with.reconnect_for = 1s;
   with.start_timeout = 300ms;
-  begin({by_shell("refuses", "exit 255; {agent_command}"), by_shell("hangs", "exec sleep 1000; {agent_command}")}, with);
+  begin({by_shell("refuses", "exit 255; {agent_command}"), by_shell("hangs", "exec sleep 1000; {agent_command}")},
+        with);
   const auto error = thrown_by<yoke::BrokenProcessPool>([&] { soon(executor->submit(add_one, 1)).get(); });
   ASSERT_TRUE(error);
   const std::string text = error->what();
@@ -114,8 +121,10 @@ TEST_F(StartingTest, R13_a_launcher_that_always_ends_alike_is_believed) {
 
 TEST_F(StartingTest, R14_options_that_an_older_ssh_does_not_know_are_left_out) {
   const std::string old_ssh =
-      "for word; do case $word in StdinNull=*) echo command-line: line 0: Bad configuration option: stdinnull >&2; exit 255;; "
-      "RemoteCommand=*) echo command-line: line 0: Bad configuration option: remotecommand >&2; exit 255;; esac; last=$word; done; "
+      "for word; do case $word in StdinNull=*) echo command-line: line 0: Bad configuration option: stdinnull >&2; "
+      "exit 255;; "
+      "RemoteCommand=*) echo command-line: line 0: Bad configuration option: remotecommand >&2; exit 255;; esac; "
+      "last=$word; done; "
       "eval exec $last";
   yoke::Launcher launcher = yoke::launchers::ssh();
   launcher.erase(launcher.begin());
@@ -126,7 +135,8 @@ TEST_F(StartingTest, R14_options_that_an_older_ssh_does_not_know_are_left_out) {
 }
 
 TEST_F(StartingTest, R13_what_fails_for_certain_is_not_tried_again) {
-  begin({good("here"), by_shell("missing", "echo x >>" + file("tries") + "; exec /no/such/program {agent_command}"),
+  begin({good("here"),
+         by_shell("missing", "echo x >>" + file("tries") + "; exec /no/such/program {agent_command}"),
          {"launcherless", {"/no/such/launcher", "{agent}"}, {}}});
   EXPECT_EQ(pool->connect(hang_guard), 1);
   EXPECT_EQ(host("missing").state, HostState::ended);

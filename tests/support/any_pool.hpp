@@ -58,7 +58,7 @@ class AnyPoolTest : public HouseTest, public testing::WithParamInterface<PoolKin
 
 }  // namespace yoke_test
 
-#define YOKE_ANY_POOL(Suite)                                                                                     \
-  INSTANTIATE_TEST_SUITE_P(                                                                                      \
-      Pools, Suite, testing::Values(yoke_test::local_pool, yoke_test::in_process_pool, yoke_test::agent_pool),    \
+#define YOKE_ANY_POOL(Suite)                                                                                   \
+  INSTANTIATE_TEST_SUITE_P(                                                                                    \
+      Pools, Suite, testing::Values(yoke_test::local_pool, yoke_test::in_process_pool, yoke_test::agent_pool), \
       [](const testing::TestParamInfo<yoke_test::PoolKind>& kind) { return std::string(kind.param.name); })

@@ -1,7 +1,7 @@
 // Board: words that a test and all processes below it share, to count events and to wait for them.
 //
-// A memfd of the test, which any process reaches through /proc: a Board is two numbers and crosses as an argument. Words
-// start at 0 and are only ever added to. Waiting has a hang guard, and no other clock.
+// A memfd of the test, which any process reaches through /proc: a Board is two numbers and crosses as an argument.
+// Words start at 0 and are only ever added to. Waiting has a hang guard, and no other clock.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@ namespace yoke_test {
 struct Board {
   static constexpr unsigned words = 4096;  // of a board unless more are asked for
 
-  int pid = 0;     // of the process that made it
-  int fd = -1;     // there
+  int pid = 0;  // of the process that made it
+  int fd = -1;  // there
   int serial = 0;  // of the board, since descriptors are used again
   unsigned size = words;
 

@@ -1,9 +1,9 @@
 // Faults: what a test orders to happen to workers at which fault points of the library, exactly once each.
 //
 // The orders lie on a Board, which workers find by a variable of their environment. A worker's point acts on the worker
-// itself; a parent's point ends or stops the worker that the parent is about, and goes on when that has happened. Who was
-// stopped is killed by a thread of the test as soon as it is seen to be stopped. One Faults at a time, for pools whose
-// options have its env().
+// itself; a parent's point ends or stops the worker that the parent is about, and goes on when that has happened. Who
+// was stopped is killed by a thread of the test as soon as it is seen to be stopped. One Faults at a time, for pools
+// whose options have its env().
 #pragma once
 
 #include <map>
@@ -19,10 +19,10 @@ namespace yoke_test {
 using yoke::system::FaultPoint;
 
 enum class Act : std::uint32_t {
-  kill,     // SIGKILL
-  crash,    // a bad access; SIGSEGV where the parent is at the point
-  stop,     // SIGSTOP, then SIGKILL as soon as it is seen to be stopped
-  freeze,   // SIGSTOP, then SIGKILL when the test calls end_frozen()
+  kill,  // SIGKILL
+  crash,  // a bad access; SIGSEGV where the parent is at the point
+  stop,  // SIGSTOP, then SIGKILL as soon as it is seen to be stopped
+  freeze,  // SIGSTOP, then SIGKILL when the test calls end_frozen()
   scribble  // over the fields of the result slot
 };
 
@@ -45,7 +45,7 @@ enum class Scribble : std::uint32_t {
 struct Order {
   FaultPoint point{};
   Act act = Act::kill;
-  std::uint32_t nth = 1;          // passing of the point, from 1
+  std::uint32_t nth = 1;  // passing of the point, from 1
   std::uint32_t incarnation = 0;  // by the worker that was started as such, from 1; 0: passings of all workers count
   Scribble scribble{};
 };
@@ -63,7 +63,7 @@ class Faults {
   std::map<std::string, std::string> env() const;
   const Board& board() const { return board_; }  // its first half is the test's own
   bool fired(unsigned order) const;
-  int victim(unsigned order) const;             // pid; 0: not fired
+  int victim(unsigned order) const;  // pid; 0: not fired
   bool victim_was_ready(unsigned order) const;  // its start was over when it was hit; may say no for a moment after it
   bool is_victim(int pid) const;
   void end_frozen() const;

@@ -77,7 +77,8 @@ void shut_down_in_time(yoke::Executor& executor, const yoke::ShutdownOptions& op
 void wait_until(const std::function<bool()>& condition, const char* what) {
   const auto give_up = std::chrono::steady_clock::now() + hang_guard;
   while (!condition()) {
-    if (std::chrono::steady_clock::now() > give_up) throw std::runtime_error(std::string("waited too long for ") + what);
+    if (std::chrono::steady_clock::now() > give_up)
+      throw std::runtime_error(std::string("waited too long for ") + what);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }

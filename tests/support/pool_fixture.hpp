@@ -1,8 +1,8 @@
 // The house rules: what every test of a pool starts from and must leave behind.
 //
-// HouseTest checks at its end that nothing is left: no process, zombie, descriptor, thread, shared memory or name, and no
-// word on stderr unless expect_stderr announced it. PoolTest starts each test from a primed pool of 5 workers, one in
-// five of which starts late, and asserts that the pool shuts down in a bounded time.
+// HouseTest checks at its end that nothing is left: no process, zombie, descriptor, thread, shared memory or name, and
+// no word on stderr unless expect_stderr announced it. PoolTest starts each test from a primed pool of 5 workers, one
+// in five of which starts late, and asserts that the pool shuts down in a bounded time.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// A tree of processes: pools in the workers of pools, each worker busy and with child processes of its own. What must end
-// with the worker or the program at its root.
+// A tree of processes: pools in the workers of pools, each worker busy and with child processes of its own. What must
+// end with the worker or the program at its root.
 #pragma once
 
 #include "tests/support/board.hpp"
@@ -9,7 +9,7 @@ namespace yoke_test {
 struct Tree {
   Board board;
   unsigned grown = 0;  // word: how many processes there are
-  unsigned pids = 0;   // first of the words with the pid of the worker that holds the pool of a level
+  unsigned pids = 0;  // first of the words with the pid of the worker that holds the pool of a level
 };
 
 /// A task with so many levels of pools below it. Starts child processes in its worker's process group, one of which

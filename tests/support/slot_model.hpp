@@ -1,10 +1,10 @@
 // The slot protocol in every interleaving: a model of one parent, two workers and a watchdog, small enough to be
-// explored exhaustively. What a side decides from a word, it decides by the functions of slot.hpp and doorbell.hpp that the
-// library itself runs; the order of the steps around them is written down here once more.
+// explored exhaustively. What a side decides from a word, it decides by the functions of slot.hpp and doorbell.hpp that
+// the library itself runs; the order of the steps around them is written down here once more.
 //
-// One step is one access to a word that both sides see. Before and after each step a worker may die, and its death may be
-// seen at any time afterwards; then it is buried and another takes its place. The parent may take any task back at any
-// time. Steps are seen in one order by all: the model says nothing about the fences.
+// One step is one access to a word that both sides see. Before and after each step a worker may die, and its death may
+// be seen at any time afterwards; then it is buried and another takes its place. The parent may take any task back at
+// any time. Steps are seen in one order by all: the model says nothing about the fences.
 #pragma once
 
 #include <string>
@@ -19,23 +19,23 @@ namespace yoke_test::slot_model {
 /// A rule that is broken on purpose, to see that the model finds it.
 enum class Flaw {
   none,
-  start_without_looking,        // a plain store where a compare-and-swap belongs
-  take_back_without_looking,    // the same, by the parent
-  word_without_position,        // a slot's next lap looks like this one
-  sequence_before_result,       // told before it is written
+  start_without_looking,  // a plain store where a compare-and-swap belongs
+  take_back_without_looking,  // the same, by the parent
+  word_without_position,  // a slot's next lap looks like this one
+  sequence_before_result,  // told before it is written
   sleep_without_looking_again,  // between arming the bell and sleeping
-  bury_without_collecting,      // what a dead worker published is not looked at
-  bury_the_living,              // a notice of death is believed without proof
-  hand_on_what_was_started,     // tried again although nobody asked for it
-  fail_what_was_not_started,    // all that a dead worker had is lost
-  fill_slots_in_use,            // before the result of the last lap was collected
+  bury_without_collecting,  // what a dead worker published is not looked at
+  bury_the_living,  // a notice of death is believed without proof
+  hand_on_what_was_started,  // tried again although nobody asked for it
+  fail_what_was_not_started,  // all that a dead worker had is lost
+  fill_slots_in_use,  // before the result of the last lap was collected
 };
 
 struct Limits {
   unsigned tasks = most_tasks;
-  unsigned deaths = 1;      // of workers
+  unsigned deaths = 1;  // of workers
   unsigned take_backs = 1;  // by the parent
-  unsigned retries = 0;     // of a task that was lost with its worker
+  unsigned retries = 0;  // of a task that was lost with its worker
   Flaw flaw = Flaw::none;
 };
 

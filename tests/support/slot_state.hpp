@@ -1,4 +1,5 @@
-// The states of the slot protocol's model (slot_model.hpp): everything that two workers, their segments and the parent know.
+// The states of the slot protocol's model (slot_model.hpp): everything that two workers, their segments and the parent
+// know.
 #pragma once
 
 #include <array>
@@ -54,7 +55,7 @@ struct Task {
 struct State {
   std::array<Worker, workers> worker{};
   std::array<Task, most_tasks + 1> task{};
-  Byte to_ring = 0;    // worker + 1 that was given tasks and not yet rung
+  Byte to_ring = 0;  // worker + 1 that was given tasks and not yet rung
   Byte will_ring = 0;  // the number of its bell, once that was read
   Byte deaths = 0, take_backs = 0;
 };

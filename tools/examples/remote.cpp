@@ -16,7 +16,8 @@ void greet() { std::puts("hello from a worker"); }
 
 int main() {
   yoke::RemoteOptions options;
-  options.hosts = {{.name = "a", .launcher = yoke::launchers::local()}, {.name = "b", .launcher = yoke::launchers::local()}};
+  options.hosts = {{.name = "a", .launcher = yoke::launchers::local()},
+                   {.name = "b", .launcher = yoke::launchers::local()}};
   options.workers_per_host = 1;
   options.on_output = yoke::print_output;
   auto pool = std::make_shared<yoke::RemotePool>(options);

@@ -12,7 +12,8 @@ int main() {
   yoke::ProcessPoolExecutor pool;
   const yoke::SharedArray<double> squares(1'000'000);
   std::vector<yoke::Future<void>> parts;
-  for (std::size_t i = 0; i < 4; ++i) parts.push_back(pool.submit(write_squares, squares, i * 250'000, (i + 1) * 250'000));
+  for (std::size_t i = 0; i < 4; ++i)
+    parts.push_back(pool.submit(write_squares, squares, i * 250'000, (i + 1) * 250'000));
   for (auto& part : parts) part.get();
   std::printf("the sum of a million squares is %g\n", std::accumulate(squares.begin(), squares.end(), 0.0));
 }

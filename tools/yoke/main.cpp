@@ -67,12 +67,14 @@ class MapArguments {
                  "with {agent} in it; may be given several times.\n--jobs is then for each host (default: here)")
         ->allow_extra_args(false)
         ->type_name("PLACE");
-    c.add_flag("--deploy", options_.deploy,
-               "send this command and the library to hosts that\ndo not have them; otherwise they are there at the\nsame "
-               "paths");
+    c.add_flag(
+        "--deploy", options_.deploy,
+        "send this command and the library to hosts that\ndo not have them; otherwise they are there at the\nsame "
+        "paths");
     c.add_option("--timeout", timeout_, "time that one call may take, like 2.5; its worker\nis killed then")
         ->type_name("SECONDS");
-    c.add_option("--max-memory", max_memory_, "memory that one worker may have, like 800M or 2G;\none that takes more is killed")
+    c.add_option("--max-memory", max_memory_,
+                 "memory that one worker may have, like 800M or 2G;\none that takes more is killed")
         ->type_name("SIZE");
     c.add_option("--retries", retries_, "repeat a call whose worker died or ran out of\ntime, so often (default: 0)")
         ->type_name("N");

@@ -279,8 +279,8 @@ Progress::Count MapJob::count() const {
   return {summary_.done, summary_.failed, inputs_.total(), executor_.stats().deaths};
 }
 
-/// A line, once, for each host that does not serve and says why, and for a queue that lets it wait. Not at once: a host that turned
-/// the first try away may let the next one in.
+/// A line, once, for each host that does not serve and says why, and for a queue that lets it wait. Not at once: a host
+/// that turned the first try away may let the next one in.
 void MapJob::tell_of_hosts(bool at_end) {
 #ifdef YOKE_REMOTE
   const auto* const remote = dynamic_cast<const RemotePool*>(pool_.get());
@@ -308,7 +308,8 @@ void MapJob::wait() {
   const bool room = has_room();
   const bool wants_input = reading_ && room && inputs_.descriptor() >= 0;
   auto until = progress_.next();
-  // A host tells how many workers it has once it serves, or why it does not, and nothing else would wake this thread then.
+  // A host tells how many workers it has once it serves, or why it does not, and nothing else would wake this thread
+  // then.
   if (!options_.places.empty()) {
     tell_of_hosts(false);
     const auto look = Progress::Clock::now() + look_at_hosts;

@@ -84,7 +84,8 @@ class MapJob {
   TaskOptions task_options_;
   std::shared_ptr<Pool> pool_;
   Executor executor_;
-  std::map<std::string, std::optional<Progress::Clock::time_point>> troubled_;  // hosts, since when; empty: it has been told
+  std::map<std::string, std::optional<Progress::Clock::time_point>>
+      troubled_;  // hosts, since when; empty: it has been told
   std::map<std::uint64_t, Chunk> chunks_;  // those not yet written
   std::deque<std::uint64_t> ready_;        // done and not yet written, in the order of their completion
   std::uint64_t next_id_ = 0;

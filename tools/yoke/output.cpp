@@ -14,7 +14,7 @@ namespace yoke::tools {
 namespace {
 
 bool is_regular_file(int fd) {
-  struct stat status {};
+  struct stat status{};
   return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 

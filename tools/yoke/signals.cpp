@@ -17,7 +17,7 @@ Signals::Signals() {
   fd_ = system::above_stdio(system::UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)));
   if (!fd_) throw std::system_error(errno, std::generic_category(), "signalfd");
   ::pthread_sigmask(SIG_BLOCK, &set, &mask_before_);
-  struct sigaction ignore {};
+  struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &ignore, &pipe_before_);
 }

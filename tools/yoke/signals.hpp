@@ -28,7 +28,7 @@ class Signals {
  private:
   system::UniqueFd fd_;
   sigset_t mask_before_{};
-  struct sigaction pipe_before_ {};
+  struct sigaction pipe_before_{};
   bool active_ = true;
 };
 

@@ -74,10 +74,12 @@ TaskLibrary::TaskLibrary(const std::string& path) : path_(path) {
                       "with this version's headers",
                       path, task->version, YOKE_VERSION));
   if (tasks_.empty())
-    throw UsageError(fmt::format("{} has no tasks: name them in its source with YOKE_TASK(function)\n"
-                                 "  If they are named there, the library has a hidden copy of yoke, where this command does not "
-                                 "look: link it to libyoke.so, or to libyoke.a without -Bsymbolic, --exclude-libs or a version "
-                                 "script that hides yoke's symbols", path));
+    throw UsageError(
+        fmt::format("{} has no tasks: name them in its source with YOKE_TASK(function)\n"
+                    "  If they are named there, the library has a hidden copy of yoke, where this command does not "
+                    "look: link it to libyoke.so, or to libyoke.a without -Bsymbolic, --exclude-libs or a version "
+                    "script that hides yoke's symbols",
+                    path));
 }
 
 const NamedTask& TaskLibrary::find(const std::string& name) const {

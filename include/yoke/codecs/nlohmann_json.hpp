@@ -1,5 +1,5 @@
-// Codecs for nlohmann::json and ordered_json: each value crosses as the msgpack value that it is, so that a named task may
-// take and return JSON.
+// Codecs for nlohmann::json and ordered_json: each value crosses as the msgpack value that it is, so that a named task
+// may take and return JSON.
 //
 // Refused: nesting deeper than 500, binary data of a subtype. Integers come back signed only where they are negative.
 #pragma once
@@ -29,8 +29,8 @@ struct JsonCodec {
       case msgpack::type::FLOAT64: return object.via.f64;
       case msgpack::type::STR: return std::string(unpack_string(object));
       case msgpack::type::BIN:
-        return Json::binary(typename Json::binary_t::container_type(object.via.bin.ptr,
-                                                                    object.via.bin.ptr + object.via.bin.size));
+        return Json::binary(
+            typename Json::binary_t::container_type(object.via.bin.ptr, object.via.bin.ptr + object.via.bin.size));
       case msgpack::type::ARRAY: {
         Json array = Json::array();
         for (const auto& item : unpack_array(object)) array.push_back(unpack(item));
@@ -55,8 +55,7 @@ struct JsonCodec {
     return static_cast<std::uint32_t>(json.size());
   }
   static void pack_nested(Packer& packer, const Json& json, int depth) {
-    if (depth > deepest)
-      throw SerializationError("the JSON value nests deeper than " + std::to_string(deepest));
+    if (depth > deepest) throw SerializationError("the JSON value nests deeper than " + std::to_string(deepest));
     switch (json.type()) {
       case Json::value_t::null:
       case Json::value_t::discarded: packer.pack_nil(); break;

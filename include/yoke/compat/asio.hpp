@@ -5,9 +5,10 @@
 //   std::future<int> f = yoke::asio_submit(pool, asio::use_future, count_words, text);
 //
 // The completion signature is void(std::exception_ptr, R), or void(std::exception_ptr) where the task returns nothing;
-// R must have a default value, which comes with an error. The handler runs by its own executor, which is kept at work until
-// then, so an io_context must outlive the task; where it has none, on yoke's callback thread, as of add_done_callback(). A
-// cancellation slot of the token is not looked at. Errors: what submit() throws, asio_submit throws. Needs standalone Asio.
+// R must have a default value, which comes with an error. The handler runs by its own executor, which is kept at work
+// until then, so an io_context must outlive the task; where it has none, on yoke's callback thread, as of
+// add_done_callback(). A cancellation slot of the token is not looked at. Errors: what submit() throws, asio_submit
+// throws. Needs standalone Asio.
 #pragma once
 
 #include "yoke/language.hpp"

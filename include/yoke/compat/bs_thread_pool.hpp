@@ -4,9 +4,10 @@
 //   yoke::bs::thread_pool pool(4);      // after
 //
 // What differs: a task that crashes costs its own future and no other; loops write to a captured view of a SharedArray,
-// and not to the caller's containers (crossing.hpp); what a detached task throws goes to set_error_handler; purge() leaves
-// CancelledError in the futures of what it drops; workers start when tasks wait. README.md here has the list. Threads: every call
-// may come from any thread, but for reset() and set_cleanup_func() on the one hand and all others on the other.
+// and not to the caller's containers (crossing.hpp); what a detached task throws goes to set_error_handler; purge()
+// leaves CancelledError in the futures of what it drops; workers start when tasks wait. README.md here has the list.
+// Threads: every call may come from any thread, but for reset() and set_cleanup_func() on the one hand and all others
+// on the other.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -83,8 +84,8 @@ class thread_pool {
   static constexpr bool pause_enabled = true;
   static constexpr bool wait_deadlock_checks_enabled = false;
 
-  /// As many workers as cpu_count(), which a number of 0 stands for too. The end waits for all tasks, as that of an executor does,
-  /// but drops what has not begun if the pool is paused.
+  /// As many workers as cpu_count(), which a number of 0 stands for too. The end waits for all tasks, as that of an
+  /// executor does, but drops what has not begun if the pool is paused.
   thread_pool() : thread_pool(0) {}
   explicit thread_pool(std::size_t workers) : thread_pool(ExecutorOptions{.max_workers = size(workers)}) {}
   /// `init` runs once in every worker, before its first task.
@@ -147,7 +148,8 @@ class thread_pool {
   }
   template <class T1, class T2, class F>
   void detach_blocks(T1 first, T2 last, F&& block, std::size_t num_blocks = 0, priority_t priority = 0) {
-    for (auto& future : submit_blocks(first, last, std::forward<F>(block), num_blocks, priority)) compat::detach(future);
+    for (auto& future : submit_blocks(first, last, std::forward<F>(block), num_blocks, priority))
+      compat::detach(future);
   }
 
   // The same with a function of one index.
@@ -217,8 +219,8 @@ class thread_pool {
     return pids;
   }
 
-  /// Another number of workers, which have no initializer. Unlike the original it does not wait where there was none: running
-  /// tasks finish, waiting ones stay.
+  /// Another number of workers, which have no initializer. Unlike the original it does not wait where there was none:
+  /// running tasks finish, waiting ones stay.
   void reset() { reset(0); }
   void reset(std::size_t workers) {
     if (!options_.initializer) return pool_.resize(size(workers));
@@ -235,8 +237,8 @@ class thread_pool {
     at_start_ = worker_function(std::forward<Init>(init));
     replace_workers(workers);
   }
-  /// Run by each worker that leaves, also at the pool's end, but not by one that is killed. The same as reset() in all else: best
-  /// called before the first task.
+  /// Run by each worker that leaves, also at the pool's end, but not by one that is killed. The same as reset() in all
+  /// else: best called before the first task.
   template <init_func_c Cleanup>
   void set_cleanup_func(Cleanup&& cleanup) {
     if (options_.initializer && at_start_.code == 0 && at_end_.code == 0)
@@ -306,8 +308,8 @@ using light_thread_pool = thread_pool;
 using priority_thread_pool = thread_pool;
 using pause_thread_pool = thread_pool;
 
-/// Its waits throw wait_deadlock in a worker that has given the pool nothing: they would wait for the program's own pool, of which
-/// the worker's is no more than the namesake.
+/// Its waits throw wait_deadlock in a worker that has given the pool nothing: they would wait for the program's own
+/// pool, of which the worker's is no more than the namesake.
 class wdc_thread_pool : public thread_pool {
  public:
   static constexpr bool wait_deadlock_checks_enabled = true;

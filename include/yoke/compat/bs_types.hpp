@@ -1,4 +1,5 @@
-// What BS::thread_pool 5.1 has beside the pool, by its documented names: version, priorities, blocks, synced_stream and more.
+// What BS::thread_pool 5.1 has beside the pool, by its documented names: version, priorities, blocks, synced_stream and
+// more.
 //
 // Nothing here needs a pool. Threads: a synced_stream may be used from any; all else are values.
 #pragma once
@@ -57,8 +58,8 @@ enum pr : priority_t { lowest = -128, low = -64, normal = 0, high = 64, highest 
 using opt_t = std::uint8_t;
 enum tp : opt_t { none = 0, priority = 1, pause = 2, wait_deadlock_checks = 4 };
 
-/// What a loop from a T1 to a T2 counts in: the larger of two signed, or two unsigned, types; else a signed type that has the
-/// values of both, or, where there is none, the unsigned one.
+/// What a loop from a T1 to a T2 counts in: the larger of two signed, or two unsigned, types; else a signed type that
+/// has the values of both, or, where there is none, the unsigned one.
 template <class T1, class T2>
 struct common_index_type {
   static_assert(std::is_integral_v<T1> && std::is_integral_v<T2>, "yoke: a loop runs over integers");
@@ -79,7 +80,8 @@ template <class T>
 class blocks {
  public:
   blocks(T first, T index_after_last, std::size_t num_blocks) {
-    detail::each_block<T>(first, index_after_last, num_blocks, [&](T begin, T end) { bounds_.emplace_back(begin, end); });
+    detail::each_block<T>(first, index_after_last, num_blocks,
+                          [&](T begin, T end) { bounds_.emplace_back(begin, end); });
   }
   std::size_t get_num_blocks() const noexcept { return bounds_.size(); }
   T start(std::size_t block) const { return bounds_.at(block).first; }
@@ -104,8 +106,8 @@ struct this_thread {
   static std::optional<void*> get_pool() noexcept { return std::nullopt; }
 };
 
-/// Prints one text at a time, flushed: whole lines from threads, and, where stdout is a pipe or a terminal, from workers, each of
-/// which has an object of its own.
+/// Prints one text at a time, flushed: whole lines from threads, and, where stdout is a pipe or a terminal, from
+/// workers, each of which has an object of its own.
 class synced_stream {
  public:
   synced_stream() : synced_stream(std::cout) {}

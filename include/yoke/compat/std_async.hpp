@@ -4,8 +4,8 @@
 //   std::future<int> f = yoke::async(std::launch::async, work, 1);    // after; or yoke::Future<int>
 //
 // What differs: a crash of `work` is an exception of the future; the launch policy is taken and changes nothing (a
-// deferred task starts too, as soon as a worker is free); the future's destructor does not wait; a std::future's wait_for
-// never says deferred. What a closure may capture: crossing.hpp. Errors: as submit().
+// deferred task starts too, as soon as a worker is free); the future's destructor does not wait; a std::future's
+// wait_for never says deferred. What a closure may capture: crossing.hpp. Errors: as submit().
 #pragma once
 
 #include "yoke/language.hpp"

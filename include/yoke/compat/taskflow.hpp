@@ -3,10 +3,10 @@
 //   tf::Executor executor(4);           // before
 //   yoke::tf::Executor executor(4);     // after
 //
-// What differs: tasks may have arguments, which are packed, since closures hold plain values only (crossing.hpp); a crash
-// costs its own future; what a silent task throws goes to set_error_handler. Graphs of tasks (tf::Taskflow) are not here: a
-// task that needs the result of another is submitted once that is done, by the caller or in a done callback. Threads: every
-// call may come from any thread. Errors: as submit().
+// What differs: tasks may have arguments, which are packed, since closures hold plain values only (crossing.hpp); a
+// crash costs its own future; what a silent task throws goes to set_error_handler. Graphs of tasks (tf::Taskflow) are
+// not here: a task that needs the result of another is submitted once that is done, by the caller or in a done
+// callback. Threads: every call may come from any thread. Errors: as submit().
 #pragma once
 
 #include "yoke/language.hpp"
@@ -38,7 +38,8 @@ class Executor {
   /// With a name, which errors show.
   template <class F, class... Args>
   auto async(const std::string& name, F&& f, Args&&... args) {
-    auto future = pool_.submit(TaskOptions{.name = name}, detail::crossing(std::forward<F>(f)), std::forward<Args>(args)...);
+    auto future =
+        pool_.submit(TaskOptions{.name = name}, detail::crossing(std::forward<F>(f)), std::forward<Args>(args)...);
     pending_.add(future);
     return future;
   }
