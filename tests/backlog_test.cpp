@@ -62,10 +62,18 @@ TEST(Backlog, what_is_resolved_is_passed_over) {
   pool::Backlog backlog;
   std::vector<TaskPtr> tasks{task("a"), task("b", 3), task("c"), task("d", 3), task("e", -3), task("f", -3)};
   for (const auto& t : tasks) backlog.push_back(t);
-  for (const int i : {0, 1, 4}) tasks[static_cast<std::size_t>(i)]->resolve_cancelled();
+  const auto cancel = [&](const TaskPtr& t) {
+    t->resolve_cancelled();
+    backlog.forget_one();
+  };
+  for (const std::size_t i : {0U, 1U, 4U}) cancel(tasks[i]);
+  EXPECT_EQ(backlog.size(), 3u);
   EXPECT_EQ(drain(backlog), "dcf");
-  for (const auto& t : tasks) backlog.push_back(t);
-  for (const auto& t : tasks) t->resolve_cancelled();
+  for (const TaskPtr& t : {task("g"), task("h", 2)}) {
+    backlog.push_back(t);
+    cancel(t);
+  }
+  EXPECT_EQ(backlog.front(), nullptr);
   EXPECT_TRUE(backlog.empty());
 }
 

@@ -228,7 +228,7 @@ TEST(Channel, what_is_taken_back_is_not_run) {
   EXPECT_EQ(pair.parent.first_uncollected(), pair.parent.next_position());
 }
 
-TEST(Channel, a_patient_leader_is_rung_from_its_mark_on) {
+TEST(Channel, a_batching_collector_is_rung_from_its_mark_on) {
   Pair pair;
   for (const char* text : {"a", "b", "c", "d", "e"}) pair.push(text);
   const auto work_and_see = [&] {

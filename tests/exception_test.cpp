@@ -73,7 +73,7 @@ template <class T>
 }
 [[noreturn]] void throw_c_string() { throw "a C string"; }
 
-constexpr int line_of_throw = __LINE__ + 1;
+constexpr int line_of_throw = __LINE__ + 2;
 [[gnu::noinline]] void dig(int depth) {
   depth == 0 ? throw PlainError("rock") : dig(depth - 1);
   asm volatile("");

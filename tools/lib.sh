@@ -21,7 +21,7 @@ runtime_packages=(
 # llvm gives the symbolizer: without it a sanitizer's report has addresses and no lines.
 test_packages=(
   clang lld libclang-rt-dev llvm libgtest-dev libgmock-dev libbenchmark-dev valgrind cmake doxygen
-  libasio-dev libeigen3-dev libopencv-core-dev libprotobuf-dev
+  libasio-dev libeigen3-dev libopencv-core-dev libprotobuf-dev clang-format-19
 )
 
 # The servers of tests/remote/cluster, for root alone: nobody else can have its networks.

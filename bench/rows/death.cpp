@@ -21,12 +21,12 @@ ProcessPoolExecutor make_mortal_executor(int spare_workers) {
 double milliseconds_to_error(ProcessPoolExecutor& executor, int megabytes, Stopwatch* since) {
   const int pid = executor.submit(own_pid).get();
   if (megabytes > 0) executor.submit(hold_memory, megabytes).get();
-  auto doomed = executor.submit(spin_for_ever);
-  while (!doomed.running()) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  auto victim = executor.submit(spin_for_ever);
+  while (!victim.running()) std::this_thread::sleep_for(std::chrono::microseconds(100));
   const Stopwatch watch;
   ::kill(pid, SIGKILL);
   try {
-    doomed.get();
+    victim.get();
   } catch (const TerminatedWorkerError& error) {
     const double milliseconds = watch.seconds() * 1e3;
     if (error.death().signal != SIGKILL) throw std::logic_error("the death is not told as SIGKILL");

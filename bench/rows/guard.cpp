@@ -101,12 +101,12 @@ PipePool::Message spin(std::span<const std::byte>) {
 
 double milliseconds_to_end_of_pipe() {
   PipePool pool(1);
-  auto doomed = pool.submit(spin, {});
+  auto victim = pool.submit(spin, {});
   std::this_thread::sleep_for(std::chrono::milliseconds(2));  // it has begun
   const Stopwatch watch;
   ::kill(pool.pid(0), SIGKILL);
   try {
-    doomed.get();
+    victim.get();
   } catch (const std::runtime_error&) {
     return watch.seconds() * 1e3;
   }

@@ -8,6 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #include "lib/system/fork_guard.hpp"
@@ -40,11 +41,21 @@ class CallbackThread {
     id_ = {};
   }
 
+  /// The job is kept where there is no thread for it now: the next one that comes tries again.
   void post(std::function<void()> job) {
     const std::lock_guard lock(mutex_);
-    start();
     jobs_.push_back(std::move(job));
+    try {
+      start();
+    } catch (const std::system_error&) {
+      return;
+    }
     changed_.notify_all();
+  }
+  /// Throws std::system_error where there can be no thread.
+  void make_ready() {
+    const std::lock_guard lock(mutex_);
+    start();
   }
 
   void drain() {
@@ -66,7 +77,10 @@ class CallbackThread {
     const std::lock_guard lock(mutex_);
     busy_ = started_ = false;
     id_ = {};
-    if (!jobs_.empty()) start();
+    try {
+      if (!jobs_.empty()) start();
+    } catch (const std::system_error&) {  // the next one that comes tries again
+    }
     changed_.notify_all();
   }
   void run() {
@@ -142,6 +156,7 @@ void print_error(const std::exception_ptr& error, const char* what_happened) noe
 
 void post_callback(std::function<void()> job) { callback_thread().post(std::move(job)); }
 void post_hand_over(std::function<void()> job) { hand_over_thread().post(std::move(job)); }
+void require_callback_thread() { callback_thread().make_ready(); }
 void drain_callbacks() {
   callback_thread().drain();
   hand_over_thread().drain();

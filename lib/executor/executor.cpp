@@ -10,7 +10,7 @@
 #include "lib/executor/end_of_program.hpp"
 #include "lib/pool/all_pools.hpp"
 #include "lib/pool/in_process_pool.hpp"
-#include "lib/pool/local_pool.hpp"
+#include "lib/local/local_pool.hpp"
 #include "lib/system/rights.hpp"
 #include "yoke/named_task.hpp"
 #include "yoke/parallel_for.hpp"
@@ -37,7 +37,7 @@ bool in_process_wanted() { return system::own_variable("YOKE_IN_PROCESS") == "1"
 std::shared_ptr<Pool> make_process_pool(const ExecutorOptions& options) {
   if (in_process_wanted()) return make_in_process_pool(options);
   finish_pools_at_exit();
-  return pool::LocalPool::make(options, sink_of(options.observer));
+  return local::LocalPool::make(options, sink_of(options.observer));
 }
 
 std::shared_ptr<Pool> make_in_process_pool(const ExecutorOptions& options) {

@@ -56,6 +56,7 @@ void when_done(Task& task, std::function<void()> callback) {
     void run(Task&) override { function(); }
     std::function<void()> function;
   };
+  require_callback_thread();
   task.add_continuation(std::make_unique<Callback>(std::move(callback)));
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 
+#include "lib/system/assert.hpp"
 #include "yoke/pool.hpp"
 
 namespace yoke::pool {
@@ -13,6 +14,7 @@ namespace yoke::pool {
 class Backlog {
  public:
   void push_back(TaskPtr task) {
+    YOKE_ASSERT(!task->done());
     ++size_;
     if (task->options().priority == 0)
       ordinary_.push_back(std::move(task));
@@ -21,13 +23,14 @@ class Backlog {
   }
   /// Before all others of its priority: for tasks that come back.
   void push_front(TaskPtr task) {
+    YOKE_ASSERT(!task->done());
     ++size_;
     if (task->options().priority == 0)
       ordinary_.push_front(std::move(task));
     else
       special_[task->options().priority].push_front(std::move(task));
   }
-  /// The next one to run, null if none waits.
+  /// The next one to run, null if none waits. Lets go of those before it that were resolved.
   Task* front() {
     drop_resolved(ordinary_);
     for (auto it = special_.begin(); it != special_.end();) {
@@ -38,6 +41,7 @@ class Backlog {
         break;  // highest priority that there is
     }
     auto* queue = next_queue();
+    YOKE_ASSERT(queue || size_ == 0);
     return queue ? queue->front().get() : nullptr;
   }
   /// After front() returned a task: takes it out.
@@ -45,10 +49,13 @@ class Backlog {
     next_queue()->pop_front();
     --size_;
   }
-  bool empty() { return front() == nullptr; }
-  /// One of those that wait was resolved, and is passed over.
-  void forget_one() { --size_; }
-  std::size_t size() const { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  /// One of those that wait was resolved, and is passed over. Whoever resolves one says so.
+  void forget_one() noexcept {
+    YOKE_ASSERT(size_ != 0);
+    --size_;
+  }
+  std::size_t size() const noexcept { return size_; }
   /// Takes all out, in order.
   std::deque<TaskPtr> take_all() {
     std::deque<TaskPtr> all;

@@ -39,10 +39,10 @@ InProcessPool::InProcessPool(const ExecutorOptions& options, EventSink tell)
 
 InProcessPool::~InProcessPool() {
   if (thread_.get_id() == std::this_thread::get_id()) {
-    shared_->accepting = false;  // the last handle was a task's, dropped with the lock held; nobody else can look
+    shared_->admission.close();  // the last handle was a task's, dropped with the lock held; nobody else can look
   } else {
     const std::lock_guard lock(shared_->mutex);
-    shared_->accepting = false;
+    shared_->admission.close();
     shared_->changed.notify_all();
   }
   if (thread_.joinable()) thread_.detach();  // it finishes what there is; whoever wants to wait calls shutdown
@@ -72,18 +72,16 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
     Outcome outcome = execute(*task, shared->result_reducers);
     lock.lock();
     if (outcome.kind == Outcome::Kind::exception)
-      shared->broken = std::make_shared<InitializerFailure>(std::move(outcome.bytes), ::getpid());
+      shared->admission.break_with(std::make_shared<InitializerFailure>(std::move(outcome.bytes), ::getpid()));
   }
   for (;;) {
-    shared->changed.wait(lock, [&] {
-      const bool none =
-          shared->backlog.empty();  // first: it drops cancelled tasks, and one of them may be the last handle
-      return !shared->accepting || (!shared->paused && !none);
-    });
+    shared->changed.wait(lock,
+                         [&] { return shared->admission.closed() || (!shared->paused && !shared->backlog.empty()); });
     const TaskPtr task = shared->backlog.front();
     if (!task) break;
     shared->backlog.pop();
     shared->running = task.get();
+    const std::shared_ptr<const Failure> broken = shared->admission.broken();
     lock.unlock();
     task->set_worker_pid(::getpid());
     const auto start = Clock::now();
@@ -91,7 +89,7 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
       if (shared->tell) shared->tell({kind, time, ::getpid(), 0, TaskName(*task), failed});
     };
     tell(EventKind::task_started, start, false);
-    Outcome outcome = shared->broken ? failed(shared->broken) : execute(*task, shared->result_reducers);
+    Outcome outcome = broken ? failed(broken) : execute(*task, shared->result_reducers);
     task->elapsed_ns = static_cast<std::uint32_t>(
         std::min<std::int64_t>(std::chrono::nanoseconds(Clock::now() - start).count(), UINT32_MAX));
     tell(EventKind::task_done, Clock::now(), outcome.kind != Outcome::Kind::value);
@@ -107,8 +105,7 @@ void InProcessPool::run(const std::shared_ptr<Shared>& shared) {
 void InProcessPool::submit(TaskPtr task) {
   check_process();
   const std::lock_guard lock(shared_->mutex);
-  if (shared_->broken) std::rethrow_exception(shared_->broken->make(""));
-  if (!shared_->accepting) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
+  shared_->admission.check();
   if (!thread_.joinable()) thread_ = system::start_thread("yoke-in-process", [shared = shared_] { run(shared); });
   ++shared_->counts.submitted;
   shared_->backlog.push_back(std::move(task));
@@ -133,18 +130,17 @@ bool InProcessPool::running(const Task& task) const {
 bool InProcessPool::accepting() const {
   if (in_other_process()) return false;
   const std::lock_guard lock(shared_->mutex);
-  return shared_->accepting && !shared_->broken;
+  return shared_->admission.accepts();
 }
 
 void InProcessPool::shutdown(const ShutdownOptions& options) {
   if (in_other_process()) return;
   std::unique_lock lock(shared_->mutex);
-  shared_->accepting = false;
+  shared_->admission.close();
   if (options.cancel_futures || options.kill_workers) {
     for (const TaskPtr& task : shared_->backlog.take_all()) {
       if (options.kill_workers)
-        shared_->counts.failed += task->resolve(failed(std::make_shared<TextFailure<ShutdownExecutorError>>(
-            "it was not finished when the executor was shut down with kill_workers")));
+        shared_->counts.failed += task->resolve(failed(Admission::failure_of_killed()));
       else if (task->resolve_cancelled())
         ++shared_->counts.cancelled;
     }

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "lib/pool/admission.hpp"
 #include "lib/pool/backlog.hpp"
 #include "lib/pool/event.hpp"
 #include "yoke/pool.hpp"
@@ -37,14 +38,13 @@ class InProcessPool final : public Pool {
     std::condition_variable changed;
     Backlog backlog;
     const Task* running = nullptr;
-    bool accepting = true;
+    Admission admission;
     bool paused = false;
     bool ended = false;
     Stats counts;
     Initializer initializer;
     Reducers result_reducers;
     EventSink tell;  // empty: nobody listens
-    std::shared_ptr<const Failure> broken;
   };
   static void run(const std::shared_ptr<Shared>& shared);
   static Outcome execute(const Task& task, const Reducers& result_reducers);

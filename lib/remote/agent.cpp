@@ -17,7 +17,7 @@
 
 #include "lib/executor/callback_thread.hpp"
 #include "lib/pool/failure.hpp"
-#include "lib/pool/local_pool.hpp"
+#include "lib/local/local_pool.hpp"
 #include "lib/remote/completions.hpp"
 #include "lib/remote/found_functions.hpp"
 #include "lib/remote/kept_blocks.hpp"
@@ -131,7 +131,7 @@ class Agent {
   FrameQueue queue_;
   std::shared_ptr<Completions> completions_;
   std::vector<Completion> done_;
-  std::shared_ptr<pool::LocalPool> pool_;
+  std::shared_ptr<local::LocalPool> pool_;
   Hello hello_;
   FoundFunctions functions_;
   KeptBlocks blocks_;
@@ -269,10 +269,10 @@ void Agent::begin(const Hello& hello) {
     const auto arguments = std::as_bytes(std::span(hello.initializer->arguments));
     options.initializer = Initializer(*function->callable, function->target, Bytes(arguments));
   }
-  pool::WorkerOutput output;
+  local::WorkerOutput output;
   if (hello.forward_output)
     output = [this](int rank) { return lines_.descriptors_of(rank, completions_->descriptor()); };
-  pool_ = pool::LocalPool::make(options, {}, std::move(output));
+  pool_ = local::LocalPool::make(options, {}, std::move(output));
 }
 
 void Agent::take_tasks(const Frame& frame) {

@@ -252,7 +252,7 @@ class Model {
     while (worker.tail != worker.head && worker.given[worker.tail % slots] == nothing) ++worker.tail;
   }
 
-  // The watchdog: LocalPool::bury.
+  // The watchdog: LocalPool::on_worker_exit.
 
   template <class Step>
   void step_watchdog(const State& state, unsigned w, const Step& step) {

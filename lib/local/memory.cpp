@@ -6,10 +6,10 @@
 
 #include <algorithm>
 
-#include "lib/pool/local_pool.hpp"
+#include "lib/local/local_pool.hpp"
 #include "lib/system/process_memory.hpp"
 
-namespace yoke::pool {
+namespace yoke::local {
 namespace {
 
 constexpr double fastest_growth = 4e9;  // bytes a second of fresh memory: about twice what one core fills
@@ -20,24 +20,16 @@ std::string megabytes(std::uint64_t bytes) { return fmt::format("{:.1f} MB", sta
 
 }  // namespace
 
-/// Bytes above which a worker is to leave after a task; 0: no limit.
-std::uint64_t LocalPool::recycle_limit() const {
-  constexpr auto none = std::numeric_limits<std::size_t>::max();
-  const std::size_t limit =
-      std::min(options_.recycle_worker_memory.value_or(none), options_.max_worker_memory.value_or(none));
-  return limit == none ? 0 : std::max<std::uint64_t>(limit, 1);
-}
-
 /// Kills workers above max_worker_memory in the middle of a task.
 void LocalPool::check_memory(Clock::time_point now) {
   if (!options_.max_worker_memory || now < next_memory_look_) return;
   const std::uint64_t limit = *options_.max_worker_memory;
   Clock::duration pause = longest_pause;
-  for (const auto& worker : workers_) {
-    if (worker->mode == WorkerMode::doomed) continue;
-    const std::uint64_t used = system::memory_with_descendants(worker->process.pid());
+  for (const auto& worker : roster_) {
+    if (worker->is_killed()) continue;
+    const std::uint64_t used = system::memory_with_descendants(worker->pid());
     if (used > limit) {
-      doom(*worker, Doom::over_memory,
+      kill(*worker, KillReason::over_memory,
            fmt::format("it used {} of memory, more than max_worker_memory allows ({}), and was killed", megabytes(used),
                        megabytes(limit)));
       continue;
@@ -48,4 +40,4 @@ void LocalPool::check_memory(Clock::time_point now) {
   next_memory_look_ = now + std::max<Clock::duration>(pause, shortest_pause);
 }
 
-}  // namespace yoke::pool
+}  // namespace yoke::local

@@ -1,4 +1,4 @@
-#include "lib/pool/local_pool.hpp"
+#include "lib/local/local_pool.hpp"
 
 #include <fmt/format.h>
 #include <pthread.h>
@@ -11,6 +11,7 @@
 
 #include "lib/pool/all_pools.hpp"
 #include "lib/pool/count_waiting.hpp"
+#include "lib/pool/log.hpp"
 #include "lib/system/cpu_count.hpp"
 #include "lib/system/environment.hpp"
 #include "lib/system/modules.hpp"
@@ -22,7 +23,7 @@
 #include "lib/worker/worker_process.hpp"
 #include "yoke/process.hpp"
 
-namespace yoke::pool {
+namespace yoke::local {
 namespace {
 
 constexpr int most_workers = 4096;
@@ -75,6 +76,19 @@ void check_foreign_program() {
   }
 }
 
+WorkerState state_of(const Worker& worker, bool busy) {
+  switch (worker.life().state()) {
+    case Worker::State::starting:
+    case Worker::State::initializing: return WorkerState::starting;
+    case Worker::State::spare: return WorkerState::spare;
+    case Worker::State::serving: return busy ? WorkerState::busy : WorkerState::idle;
+    case Worker::State::retiring:
+    case Worker::State::killing:
+    case Worker::State::ended: break;
+  }
+  return WorkerState::leaving;
+}
+
 }  // namespace
 
 std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, EventSink tell, WorkerOutput output) {
@@ -92,7 +106,7 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
     throw std::invalid_argument(fmt::format("spare_workers must not be negative, and is {}", options.spare_workers));
   if (options.restart_budget.deaths < 0) throw std::invalid_argument("restart_budget.deaths must not be negative");
   auto pool = std::make_shared<LocalPool>(options, std::move(tell), std::move(output));
-  remember_pool(pool);
+  pool::remember_pool(pool);
   if (options.spawn_eagerly && !early) {
     const Lock lock(pool->mutex_);
     pool->start_watchdog();
@@ -104,10 +118,11 @@ LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell, WorkerOutpu
     : Pool(options.job_reducers, options.result_reducers),
       options_(options),
       tell_(std::move(tell)),
-      output_(std::move(output)),
       cores_(static_cast<std::size_t>(system::usable_cpus())),
-      cpus_(cpu_count()),
-      max_workers_(checked_size(options.max_workers.value_or(cpus_))) {
+      starter_(options_, life_notices_, std::move(output)),
+      max_workers_(checked_size(options.max_workers.value_or(cpu_count()))),
+      launch_retries_(options_.start_timeout),
+      deaths_(options_.restart_budget) {
   system::look_at_environment();
   tune_spinning();
 }
@@ -115,32 +130,14 @@ LocalPool::LocalPool(const ExecutorOptions& options, EventSink tell, WorkerOutpu
 /// Not in a fork: there the parent's pools live for ever (all_pools.hpp).
 LocalPool::~LocalPool() {
   if (!watchdog_.joinable()) return;
-  if (!watchdog_done_ || watchdog_.get_id() == std::this_thread::get_id())
+  if (watchdog_state_ == Watchdog::runs || watchdog_.get_id() == std::this_thread::get_id())
     watchdog_.detach();
   else
     watchdog_.join();
 }
 
-/// Spinning before sleeping pays only where a core is free for each that spins: the waiter, and the workers that have
-/// something to do, or were given something since the last look.
-void LocalPool::tune_spinning() {
-  std::size_t spinners = 1;
-  for (const auto& worker : workers_) {
-    if (worker->given != worker->given_before || !worker->idle()) ++spinners;
-    worker->given_before = worker->given;
-  }
-  const std::uint32_t looks = spinners <= cores_ ? channel::long_spin : channel::short_spin;
-  if (looks == spin_looks_.exchange(looks, std::memory_order_relaxed)) return;
-  for (const auto& worker : workers_) worker->channel.set_spin(looks);
-}
-
-void LocalPool::check_accepting() const {
-  if (broken_) std::rethrow_exception(broken_->make(""));
-  if (!accepting_) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
-}
-
 void LocalPool::start_watchdog() {
-  if (watchdog_started_) return;
+  if (watchdog_state_ != Watchdog::none) return;
   if (before_main())
     throw BrokenProcessPool(
         "a static object's constructor submits a task before main, when no worker can start yet, and would do so again "
@@ -149,32 +146,18 @@ void LocalPool::start_watchdog() {
   check_rights();  // of a pool that was made before main
   check_depth();
   try {
-    life_fd_ = system::create_memfd("yoke-life", sizeof(worker::ParentLife));
-    life_page_ = system::Mapping(life_fd_.get(), sizeof(worker::ParentLife), system::Access::read_write);
-    system::seal_memfd(life_fd_.get(), system::Seal::writes);
-    life_fd_ = system::read_only(std::move(life_fd_));
+    life_notices_.make();
     watchdog_ = system::start_thread("yoke-watchdog", [self = shared_from_this()] { self->run_watchdog(); });
   } catch (const std::system_error& error) {
     throw BrokenProcessPool(fmt::format("the pool's watchdog thread could not be started: {}", error.what()));
   }
-  watchdog_started_ = true;
-}
-
-void LocalPool::wake_watchdog() noexcept {
-  commands_.fetch_add(1, std::memory_order_seq_cst);
-  if (watchdog_sleeps_.load(std::memory_order_seq_cst))
-    system::futex_wake(commands_, INT_MAX, system::Sharing::process_private);
-}
-
-/// The watchdog looks again at that time, or before.
-void LocalPool::watch_at_latest(Clock::time_point time) noexcept {
-  if (time.time_since_epoch().count() < watchdog_wakes_at_.load(std::memory_order_relaxed)) wake_watchdog();
+  watchdog_state_ = Watchdog::runs;
 }
 
 void LocalPool::submit(TaskPtr task) {
   check_process();
-  Lock lock(mutex_);
-  check_accepting();
+  const Lock lock(mutex_);
+  admission_.check();
   start_watchdog();
   ++counts_.submitted;
   const bool others_wait = !backlog_.empty();
@@ -188,21 +171,11 @@ void LocalPool::submit(TaskPtr task) {
     ask_for_worker();
 }
 
-Worker* LocalPool::worker_of(const Task& task) const {
-  if (task.pool_word == 0) return nullptr;
-  const std::uint64_t position = position_of(task);
-  for (const auto& worker : workers_)
-    if (worker->channel.task_at(position).get() == &task) return worker.get();
-  return nullptr;
-}
-
-std::uint64_t LocalPool::position_of(const Task& task) const { return task.pool_word & 0xffff'ffff'ffff; }
-
 bool LocalPool::running(const Task& task) const {
   if (in_other_process()) return false;
   const Lock lock(mutex_);
-  const Worker* worker = worker_of(task);
-  return worker && worker->channel.started(position_of(task));
+  const Worker* worker = roster_.holder_of(task);
+  return worker && worker->channel.started(Roster::position_of(task));
 }
 
 bool LocalPool::cancel(Task& task, CancelMode mode) {
@@ -210,105 +183,121 @@ bool LocalPool::cancel(Task& task, CancelMode mode) {
   const Lock lock(mutex_);
   collect_all();
   if (task.done()) return false;
-  if (Worker* worker = worker_of(task)) {
-    const std::uint64_t position = position_of(task);
+  if (Worker* worker = roster_.holder_of(task)) {
+    const std::uint64_t position = Roster::position_of(task);
     note_ready(*worker, Clock::now());  // it may have become so since the last look
     // A ready worker may be running its first task, whatever the slot says.
     const bool may_run =
-        mode == CancelMode::kill && worker->was_ready && worker->channel.first_uncollected() == position;
+        mode == CancelMode::kill && worker->is_ready() && worker->channel.first_uncollected() == position;
     bool runs = may_run;
     if (!(may_run ? take_back_first(*worker, position) : worker->channel.revoke(position))) {
       if (mode != CancelMode::kill) return false;
-      runs = left_alone(*worker, task) || may_run;
+      runs = isolate(*worker, task) || may_run;
       if (task.done()) {
         dispatch();
         return false;
       }
     }
-    if (runs) doom(*worker, Doom::cancelled);
+    if (runs) kill(*worker, KillReason::cancelled);
   }
   const bool waits = task.pool_word == 0;
   if (!task.resolve_cancelled()) return false;
   if (waits) backlog_.forget_one();
   task.pool_word = 0;
   ++counts_.cancelled;
-  history_of_.erase(&task);
+  histories_.forget(task);
   dispatch();
-  wake_watchdog();
+  sleep_.wake();
   return true;
 }
 
 /// Cancels the backlog and what workers have not started.
 void LocalPool::cancel_unstarted() {
-  for (const auto& worker : workers_)
-    if (worker->mode != WorkerMode::doomed) take_back_unstarted(*worker);
+  for (const auto& worker : roster_)
+    if (!worker->is_killed()) take_back_unstarted(*worker);
   for (const TaskPtr& task : backlog_.take_all()) {
-    history_of_.erase(task.get());
+    histories_.forget(*task);
     if (task->resolve_cancelled()) ++counts_.cancelled;
   }
 }
 
+void LocalPool::fail_task(Task& task, const FailurePtr& failure) {
+  if (task.resolve(pool::failed(failure))) ++counts_.failed;
+}
+
+void LocalPool::fail_waiting(const FailurePtr& failure) {
+  for (const TaskPtr& task : backlog_.take_all()) {
+    histories_.forget(*task);
+    fail_task(*task, failure);
+  }
+}
+
 /// Resolves every task that is not done, running ones included.
-void LocalPool::fail_unfinished(const std::shared_ptr<const Failure>& failure) {
-  const auto fail = [&](Task& task) {
-    if (task.resolve(failed(failure))) ++counts_.failed;
-  };
-  for (const TaskPtr& task : backlog_.take_all()) fail(*task);
-  for (const auto& worker : workers_) {
+void LocalPool::fail_unfinished(const FailurePtr& failure) {
+  fail_waiting(failure);
+  for (const auto& worker : roster_) {
     for (auto p = worker->channel.first_uncollected(); p != worker->channel.next_position(); ++p) {
       const TaskPtr task = worker->channel.task_at(p);
-      if (!task || task == worker->initializer) continue;
-      task->set_worker_pid(worker->process.pid());
-      fail(*task);
+      if (!task || worker->is_initializer(task)) continue;
+      task->set_worker_pid(worker->pid());
+      fail_task(*task, failure);
     }
-    if (worker->blamed) fail(*worker->blamed);
+    if (worker->blamed()) fail_task(*worker->blamed(), failure);
   }
-  history_of_.clear();
+  histories_.clear();
+}
+
+/// Every unfinished task fails with the reason, and so does every later submit.
+void LocalPool::break_pool(FailurePtr failure) {
+  if (!admission_.break_with(failure)) return;
+  pool::log(pool::LogLevel::info, "the pool is broken");
+  for (const auto& worker : roster_) collect_from(*worker);
+  fail_unfinished(failure);
+  kill_all();
 }
 
 bool LocalPool::accepting() const {
   if (in_other_process()) return false;
   const Lock lock(mutex_);
-  return accepting_ && !broken_;
+  return admission_.accepts();
 }
 
 void LocalPool::shutdown(const ShutdownOptions& options) {
   if (in_other_process()) return;
-  Lock lock(mutex_);
-  accepting_ = false;
-  if (options.kill_workers && !killing_) {
-    killing_ = true;
-    collect_all();
-    fail_unfinished(std::make_shared<TextFailure<ShutdownExecutorError>>(
-        "it was not finished when the executor was shut down with kill_workers"));
-    for (const auto& worker : workers_) doom(*worker, Doom::wanted);
-  } else if (options.cancel_futures) {
-    collect_all();
-    cancel_unstarted();
+  std::thread ended;
+  {
+    Lock lock(mutex_);
+    admission_.close();
+    if (options.kill_workers && admission_.kill()) {
+      collect_all();
+      fail_unfinished(pool::Admission::failure_of_killed());
+      kill_all();
+    } else if (options.cancel_futures) {
+      collect_all();
+      cancel_unstarted();
+    }
+    if (watchdog_state_ == Watchdog::none) {
+      watchdog_state_ = Watchdog::joined;
+      return;
+    }
+    if (std::exchange(paused_, false)) dispatch();
+    sleep_.wake();
+    if (!options.wait || watchdog_.get_id() == std::this_thread::get_id()) return;
+    while (watchdog_state_ == Watchdog::runs) watchdog_ended_.wait(lock);
+    if (watchdog_state_ == Watchdog::joined || !watchdog_.joinable()) return;
+    watchdog_state_ = Watchdog::joined;
+    ended = std::move(watchdog_);
   }
-  if (!watchdog_started_) {
-    watchdog_done_ = true;
-    return;
-  }
-  if (std::exchange(paused_, false)) dispatch();
-  wake_watchdog();
-  if (!options.wait || watchdog_.get_id() == std::this_thread::get_id()) return;
-  watchdog_ended_.wait(lock, [&] { return watchdog_done_; });
-  if (!joined_ && watchdog_.joinable()) {
-    joined_ = true;
-    std::thread watchdog = std::move(watchdog_);
-    lock.unlock();
-    watchdog.join();
-  }
+  ended.join();
 }
 
 void LocalPool::set_paused(bool paused) {
   if (in_other_process()) return;
   const Lock lock(mutex_);
-  paused_ = paused && accepting_;
+  paused_ = paused && !admission_.closed();
   if (!paused_) return dispatch();
-  for (const auto& worker : workers_)
-    if (worker->mode != WorkerMode::doomed) take_back_unstarted(*worker);
+  for (const auto& worker : roster_)
+    if (!worker->is_killed()) take_back_unstarted(*worker);
 }
 
 void LocalPool::resize(int max_workers) {
@@ -316,9 +305,8 @@ void LocalPool::resize(int max_workers) {
   check_process();
   const Lock lock(mutex_);
   max_workers_ = size;
-  fully_staffed_ = false;
   dispatch();
-  wake_watchdog();
+  sleep_.wake();
 }
 
 int LocalPool::max_workers() const {
@@ -332,25 +320,26 @@ Stats LocalPool::stats() const {
   Stats stats;
   struct Named {
     std::size_t index;
-    TaskName name;
+    pool::TaskName name;
   };
   std::vector<Named> names;
   {
     const Lock lock(mutex_);
     stats = counts_;
+    stats.deaths = deaths_.total();
+    stats.deaths_by_cause = deaths_.by_cause();
     const auto now = Clock::now();
-    for (const auto& worker : workers_) {
+    for (const auto& worker : roster_) {
       WorkerInfo info;
-      info.pid = worker->process.pid();
-      info.rank = worker->rank;
-      info.tasks_done = worker->done;
-      const auto rank = static_cast<std::size_t>(worker->rank);
-      if (rank < deaths_of_rank_.size()) info.deaths = deaths_of_rank_[rank];
+      info.pid = worker->pid();
+      info.rank = worker->rank();
+      info.tasks_done = worker->done();
+      info.deaths = deaths_.of_rank(worker->rank());
       const auto oldest = worker->channel.oldest_position();
-      const bool busy = oldest && worker->channel.started(*oldest) && worker->channel.oldest() != worker->initializer;
+      const bool busy = oldest && worker->channel.started(*oldest) && !worker->is_initializer(worker->channel.oldest());
       if (busy) {
         if (!worker->channel.oldest()->done()) ++stats.running;  // else its time is over, or it was cancelled
-        names.push_back({stats.workers.size(), TaskName(*worker->channel.oldest())});
+        names.push_back({stats.workers.size(), pool::TaskName(*worker->channel.oldest())});
         const auto since = [now](std::int64_t ns) {
           return std::max(now - Clock::time_point(std::chrono::nanoseconds(ns)), Clock::duration(0));
         };
@@ -359,18 +348,14 @@ Stats LocalPool::stats() const {
         if (started && worker->channel.heartbeat_ns() >= *started)
           info.heartbeat_age = since(worker->channel.heartbeat_ns());
       }
-      info.state = worker->mode != WorkerMode::serving         ? WorkerState::leaving
-                   : !worker->was_ready || worker->initializer ? WorkerState::starting
-                   : worker->spare                             ? WorkerState::spare
-                   : busy                                      ? WorkerState::busy
-                                                               : WorkerState::idle;
+      info.state = state_of(*worker, busy);
       stats.workers.push_back(std::move(info));
     }
-    count_waiting(stats);
+    pool::count_waiting(stats);
   }
   for (const Named& named : names) stats.workers[named.index].task = named.name.text();
   for (WorkerInfo& info : stats.workers) info.memory = system::memory_use(info.pid).resident;
   return stats;
 }
 
-}  // namespace yoke::pool
+}  // namespace yoke::local
