@@ -398,6 +398,17 @@ INSTANTIATE_TEST_SUITE_P(Points, ScribbleWalk, testing::ValuesIn(scribbled), ste
 
 using SingleFault = HouseTest;
 
+TEST_F(SingleFault, C14_a_signal_from_outside_during_a_start_breaks_no_pool) {
+  for (const FaultPoint point : {bootstrap_taken, lifeline_started, before_ready}) {
+    const Faults faults({{.point = point, .act = Act::hang_up}});
+    yoke::ProcessPoolExecutor pool({.max_workers = 1, .env = faults.env()});
+    EXPECT_EQ(soon(pool.submit(add_one, 3)).get(), 4);
+    EXPECT_TRUE(faults.all_fired());
+    EXPECT_EQ(pool.stats().deaths, 1U);
+    shut_down_in_time(pool);
+  }
+}
+
 TEST_F(SingleFault, C8_a_worker_stopped_before_it_tells_its_tasks_start_is_caught_by_the_timeout) {
   const Faults faults({{.point = after_claim, .act = Act::freeze, .nth = 2}});
   yoke::ProcessPoolExecutor pool({.max_workers = 1, .env = faults.env(), .kill_grace = 10ms});

@@ -33,11 +33,12 @@ int die(int signal) { kill_self(signal); }
 /// No further descriptor can be opened while it lives.
 class NoDescriptors {
  public:
-  NoDescriptors() {
+  /// `most`: -1, as many as there are.
+  explicit NoDescriptors(int most = -1) {
     ::getrlimit(RLIMIT_NOFILE, &before_);
     const int next = ::dup(2);
     ::close(next);
-    const rlimit none{static_cast<rlim_t>(next), before_.rlim_max};
+    const rlimit none{static_cast<rlim_t>(most < 0 ? next : most), before_.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &none);
   }
   ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
@@ -171,6 +172,20 @@ TEST_F(HostTest, I12_a_death_is_told_where_nothing_can_be_opened) {
   EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
 }
 
+TEST_F(HostTest, I12_a_death_is_told_under_any_limit_of_descriptors) {
+  for (const int most : {0, 1, 3}) {
+    yoke::ProcessPoolExecutor pool(1);
+    soon(pool.submit(add_one, 1)).get();
+    {
+      const NoDescriptors none(most);
+      const auto death = death_of(pool.submit(die, SIGSEGV));
+      EXPECT_EQ(death.signal, SIGSEGV) << most;
+      EXPECT_EQ(death.reason, "") << most;
+    }
+    EXPECT_EQ(soon(pool.submit(add_one, 1)).get(), 2);
+  }
+}
+
 /// What the program says that gets no new process from a moment on. Empty where that cannot be arranged.
 std::string without_processes(const std::string& error, const std::string& workers) {
   ChildProgram program(child_path("test_few_processes_program"), {error, workers});
@@ -189,6 +204,25 @@ TEST_F(HostTest, C14_no_memory_for_a_process) {
   const std::string said = without_processes("memory", "0");
   if (said.empty()) GTEST_SKIP() << "this kernel has no filters for system calls";
   EXPECT_NE(said.find("Cannot allocate memory"), std::string::npos) << said;
+}
+
+TEST_F(HostTest, I12_a_process_and_no_thread_for_it) {
+  const std::string said = without_processes("threads", "0");
+  if (said.empty()) GTEST_SKIP() << "this kernel has no filters for system calls";
+  EXPECT_NE(said.find("Resource temporarily unavailable"), std::string::npos) << said;
+  EXPECT_NE(said.find("thread"), std::string::npos) << said;
+  EXPECT_NE(said.find("; it takes tasks still"), std::string::npos) << said;
+  EXPECT_EQ(without_processes("threads", "1"), "sum 210");
+}
+
+TEST_F(HostTest, I12_who_attaches_a_callback_is_told_that_no_thread_can_call_it) {
+  EXPECT_EQ(without_processes("callbacks", "0"), "refused 2, called with 2");
+}
+
+TEST_F(HostTest, I23_a_program_with_much_static_thread_local_storage) {
+  ChildProgram program(child_path("test_thread_local_program"), {});
+  EXPECT_EQ(program.read_line(), "41");
+  EXPECT_EQ(program.wait(), 0);
 }
 
 TEST_F(HostTest, C14_no_second_process) {

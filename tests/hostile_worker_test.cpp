@@ -421,6 +421,27 @@ TEST_F(HostileWorkerTest, U2_shutdown_ends_a_worker_that_denies_its_start) {
   }
 }
 
+/// Marks the task that its worker was given ahead as begun, and returns: nothing will run it.
+bool begins_the_next() {
+  Segment& segment = own_segment();
+  const std::uint64_t next = segment.status.position.load();  // one further than that of the task that runs
+  std::uint64_t ready = slot_word(next, SlotState::ready);
+  return segment.tasks[next % slot_count].state.compare_exchange_strong(ready, slot_word(next, SlotState::running));
+}
+
+TEST_F(HostileWorkerTest, U2_a_task_that_is_said_to_run_in_a_worker_that_sleeps) {
+  restart({.max_workers = 1});
+  for (int i = 0; i < 50; ++i) soon(pool->submit(add_one, i)).get();  // they are short: further ones are given ahead
+  pool->pause();
+  const auto hostile = pool->submit(begins_the_next);
+  const auto next = pool->submit(add_one, 1), after = pool->submit(add_one, 2);
+  pool->unpause();
+  ASSERT_TRUE(soon(hostile).result());
+  EXPECT_THROW(soon(next).result(), yoke::TerminatedWorkerError);
+  EXPECT_EQ(soon(after).result(), 3);
+  shut_down_in_time(*pool);
+}
+
 TEST_F(HostileWorkerTest, U2_what_waits_behind_a_worker_that_denies_its_start_goes_to_others) {
   restart({.max_workers = 1, .start_timeout = 3s});
   auto hostile = pool->submit(deny_its_start, board, true);

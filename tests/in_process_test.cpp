@@ -1,9 +1,12 @@
 // YOKE_IN_PROCESS=1: every pool runs its tasks in this process, in order.
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/pool_fixture.hpp"
@@ -82,6 +85,28 @@ TEST_F(InProcess, a_task_may_submit_to_its_own_pool) {
   same = &pool;
   auto inner = soon(pool.submit([](int v) { return same->submit(add_one, v), v; }, 1)).get();
   EXPECT_EQ(inner, 1);
+}
+
+TEST_F(InProcess, I13_a_fork_while_a_thread_uses_the_pool) {
+  yoke::ProcessPoolExecutor pool(1);
+  std::atomic<bool> over{false};
+  std::thread user([&] {
+    while (!over) pool.submit(note, 1).cancel();
+  });
+  for (int i = 0; i < 100; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(20);  // SIGALRM ends a fork that hangs
+      pool.pause();
+      pool.unpause();
+      ::_exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  over = true;
+  user.join();
 }
 
 TEST_F(InProcess, the_last_handle_may_be_a_task) {

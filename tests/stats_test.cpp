@@ -189,6 +189,18 @@ TEST_F(StatsTest, a_negative_number_is_refused) {
   EXPECT_STREQ(error->what(), "spare_workers must not be negative, and is -1");
 }
 
+TEST_F(StatsTest, options_without_sense_are_refused) {
+  using Env = std::map<std::string, std::string>;
+  for (const Env& env : {Env{{"", "1"}}, Env{{"A=B", "1"}}, Env{{std::string("A\0B", 3), "1"}},
+                         Env{{"A", std::string("1\0", 2)}}, Env{{"YOKE_WORKER", "3,4,5"}}}) {
+    const auto error = thrown_by<std::invalid_argument>([&] { yoke::ProcessPoolExecutor wrong({.env = env}); });
+    ASSERT_TRUE(error) << env.begin()->first;
+    EXPECT_EQ(std::string(error->what()).find("env: "), 0U);
+  }
+  EXPECT_THROW(yoke::ProcessPoolExecutor({.restart_budget = {.deaths = 1, .within = std::chrono::seconds(-1)}}),
+               std::invalid_argument);
+}
+
 // --- events ----------------------------------------------------------------------------------------------------------
 
 class Recorder final : public yoke::Observer {

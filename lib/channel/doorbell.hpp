@@ -49,6 +49,8 @@ class Ringer {
  public:
   Ringer(const system::Word& armed, system::Word& rung) : armed_(&armed), rung_(&rung) {}
 
+  /// Someone sleeps, or is about to, and was not rung.
+  bool someone_sleeps() const noexcept { return waits_for_ring(armed_->load(std::memory_order_acquire), last_); }
   /// Call after a full fence that follows the publication of the work. True if someone was woken.
   bool ring_if_armed() noexcept {
     const std::uint32_t number = armed_->load(std::memory_order_relaxed);

@@ -70,6 +70,8 @@ class ParentChannel {
   bool introduce(wire::FunctionReference reference);
   /// Wakes the worker if it sleeps; true if it did. After one or several pushes.
   bool ring() noexcept;
+  /// It sleeps, as it does where it has no task. Between ring() and the next push.
+  bool worker_sleeps() const noexcept { return tasks_bell_.someone_sleeps(); }
   /// Takes back the task at `position` if it was not started. The caller knows that it is there.
   bool revoke(std::uint64_t position) noexcept;
   /// True if the worker has started the task at `position` and its result was not collected.

@@ -157,6 +157,7 @@ void print_error(const std::exception_ptr& error, const char* what_happened) noe
 void post_callback(std::function<void()> job) { callback_thread().post(std::move(job)); }
 void post_hand_over(std::function<void()> job) { hand_over_thread().post(std::move(job)); }
 void require_callback_thread() { callback_thread().make_ready(); }
+void require_hand_over_thread() { hand_over_thread().make_ready(); }
 void drain_callbacks() {
   callback_thread().drain();
   hand_over_thread().drain();

@@ -20,6 +20,7 @@ void post_hand_over(std::function<void()> job);
 /// Throws std::system_error where the callback thread does not run and cannot be started: so that who attaches a callback
 /// is told at once.
 void require_callback_thread();
+void require_hand_over_thread();  // the same, of the other
 
 /// Gives an exception to the user's error handler. By default it is printed, after what happened.
 void report_error(std::exception_ptr error, const char* what_happened = "a callback of a future threw") noexcept;

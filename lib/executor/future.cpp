@@ -66,12 +66,13 @@ void hand_over_when_done(Task& task, std::function<void()> hand_over) {
     void run(Task&) override {
       try {
         post_hand_over(std::move(function));
-      } catch (...) {  // no memory or no thread for it
+      } catch (...) {  // no memory for it
         report_error(std::current_exception());
       }
     }
     std::function<void()> function;
   };
+  require_hand_over_thread();
   task.add_continuation(std::make_unique<HandOver>(std::move(hand_over)));
 }
 

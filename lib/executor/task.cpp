@@ -242,7 +242,7 @@ void Task::run_continuations() noexcept {
       try {
         post_callback(
             [task = TaskPtr(this), job = std::shared_ptr<Continuation>(std::move(first))] { job->run(*task); });
-      } catch (...) {  // no memory or no thread for it
+      } catch (...) {  // no memory for it
         trouble = std::current_exception();
       }
     }

@@ -24,7 +24,7 @@ DeathCause cause_of(KillReason reason, const pool::Death& death);
 
 class Deaths {
  public:
-  explicit Deaths(RestartBudget budget) : budget_(budget) {}
+  explicit Deaths(RestartBudget budget);
 
   /// What the caller wanted, by cancel or by a time limit, is counted by cause alone.
   void count(int rank, DeathCause cause);

@@ -76,6 +76,17 @@ void check_foreign_program() {
   }
 }
 
+/// Of a worker's environment.
+void check_variable(const std::string& name, const std::string& value) {
+  if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
+    throw std::invalid_argument(fmt::format(
+        "env: '{}' is no name of a variable, which has at least one character and none of '=' and NUL", name.c_str()));
+  if (value.find('\0') != std::string::npos)
+    throw std::invalid_argument(fmt::format("env: the value of {} has a NUL, which no environment can hold", name));
+  if (name == worker::bootstrap_variable)
+    throw std::invalid_argument(fmt::format("env: {} is the library's own, by which a worker finds its pool", name));
+}
+
 WorkerState state_of(const Worker& worker, bool busy) {
   switch (worker.life().state()) {
     case Worker::State::starting:
@@ -105,6 +116,9 @@ std::shared_ptr<LocalPool> LocalPool::make(const ExecutorOptions& options, Event
   if (options.spare_workers < 0)
     throw std::invalid_argument(fmt::format("spare_workers must not be negative, and is {}", options.spare_workers));
   if (options.restart_budget.deaths < 0) throw std::invalid_argument("restart_budget.deaths must not be negative");
+  if (options.restart_budget.within < std::chrono::seconds(0))
+    throw std::invalid_argument("restart_budget.within must not be negative");
+  for (const auto& [name, value] : options.env) check_variable(name, value);
   auto pool = std::make_shared<LocalPool>(options, std::move(tell), std::move(output));
   pool::remember_pool(pool);
   if (options.spawn_eagerly && !early) {

@@ -71,7 +71,6 @@ WorkerStarter::Order LocalPool::plan_start() {
 
 void LocalPool::take_started(WorkerStarter::Started started) {
   if (!started.worker) return launch_failed(started.trouble, started.passing);
-  launch_retries_.succeeded();
   ++counts_.started;
   const auto now = Clock::now();
   Worker& worker = roster_.add(std::move(started.worker));

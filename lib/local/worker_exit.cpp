@@ -12,6 +12,7 @@
 #include "lib/system/pause.hpp"
 #include "lib/system/process_stat.hpp"
 #include "lib/system/rights.hpp"
+#include "lib/worker/worker_process.hpp"
 
 namespace yoke::local {
 namespace {
@@ -48,6 +49,18 @@ bool stops_for_debugger() {
   return stops;
 }
 
+/// By a signal that somebody sent, who knows what for: not by anything that its start does.
+bool was_killed_from_outside(KillReason reason, const Death& death) {
+  return reason != KillReason::not_started && std::holds_alternative<system::Signaled>(death.status) &&
+         !death.crashed();
+}
+
+/// Its start ended for want of something that the system may have later.
+bool lacked_to_start(const Death& death) {
+  const auto* exited = std::get_if<system::Exited>(&death.status);
+  return exited && exited->code == worker::exit_start_lacks && !death.words.reason.empty();
+}
+
 /// What the dead worker was running; what it had not started joins `unstarted`.
 TaskPtr take_tasks(Worker& worker, std::deque<TaskPtr>& unstarted) {
   TaskPtr lost;
@@ -67,6 +80,7 @@ TaskPtr take_tasks(Worker& worker, std::deque<TaskPtr>& unstarted) {
 void LocalPool::note_ready(Worker& worker, Clock::time_point now) {
   if (worker.is_ready() || !worker.channel.ready()) return;
   worker.became_ready(now);
+  launch_retries_.succeeded();
   if (!worker.is_initializing()) tell_ready(worker);
 }
 
@@ -87,6 +101,8 @@ void LocalPool::scan(Worker& worker, Clock::time_point now) {
   Progress& progress = worker.progress;
   const bool free = worker.is_ready() && worker.channel.phase() != Phase::finish;
   progress.scan(first, first && worker.channel.started(*first), free, now);
+  if (progress.begun_since() && worker.channel.worker_sleeps())
+    return kill(worker, KillReason::misbehaved, "it waits for tasks and says that it runs one, and was killed");
   // Where the time of its task is over, that ends here, and does not go on to the next worker.
   if (progress.unbegun_for_long()) worker.look_by(now);
   const bool stopped = worker.is_ready() && progress.unbegun() && worker.process.stopped();
@@ -256,16 +272,14 @@ void LocalPool::describe_lost(const Worker& worker, const TaskPtr& lost, Death& 
 /// What a death means for the pool.
 void LocalPool::apply_crash_policy(const Worker& worker, const DeathPtr& death) {
   if (admission_.gives_up()) return;
+  if (!worker.is_ready() && lacked_to_start(*death)) return launch_failed(death->words.reason, true);
   const KillReason reason = worker.life().kill_reason();
   deaths_.count(worker.rank(), cause_of(reason, *death));
   if (is_wanted_by_caller(reason)) return;
-  const auto* signaled = std::get_if<system::Signaled>(&death->status);
-  const bool killed =
-      reason != KillReason::not_started && signaled && (signaled->signal == SIGKILL || signaled->signal == SIGTERM);
   if (worker.is_initializing())
     break_pool(
         std::make_shared<BrokenByDeaths>("a worker died in the initializer, so no task can run:", std::vector{death}));
-  else if (!worker.is_ready() && !killed)
+  else if (!worker.is_ready() && !was_killed_from_outside(reason, *death))
     break_pool(
         std::make_shared<BrokenByDeaths>("a worker died while it started up, so no task can run:", std::vector{death}));
   else if (options_.on_crash == CrashPolicy::break_pool)

@@ -15,6 +15,7 @@
 #include "lib/channel/layout.hpp"
 #include "lib/system/environment.hpp"
 #include "lib/system/fault_point.hpp"
+#include "lib/system/lack.hpp"
 #include "lib/system/worker_program.hpp"
 #include "lib/wire/large_buffer.hpp"
 #include "lib/wire/reducers.hpp"
@@ -24,12 +25,6 @@
 
 namespace yoke::local {
 namespace {
-
-/// What a process may lack now and have later.
-bool may_end_well(const std::error_code& error) {
-  constexpr int lacks[] = {EMFILE, ENFILE, EAGAIN, ENOMEM, ENOBUFS, ENOSPC, ETXTBSY};
-  return error.category() == std::system_category() && std::ranges::find(lacks, error.value()) != std::end(lacks);
-}
 
 std::vector<system::ResourceLimit> resource_limits(const Limits& limits) {
   std::vector<system::ResourceLimit> all;
@@ -142,7 +137,7 @@ WorkerStarter::Started WorkerStarter::start(const Order& order) noexcept {
   try {
     return {make(order), {}, false};
   } catch (const std::system_error& error) {
-    return {nullptr, error.what(), may_end_well(error.code())};
+    return {nullptr, error.what(), system::may_pass(error.code())};
   } catch (const std::bad_alloc& error) {
     return {nullptr, error.what(), true};
   } catch (const std::exception& error) {

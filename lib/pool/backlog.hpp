@@ -48,12 +48,15 @@ class Backlog {
   void pop() {
     next_queue()->pop_front();
     --size_;
+    front();
   }
   bool empty() const noexcept { return size_ == 0; }
-  /// One of those that wait was resolved, and is passed over. Whoever resolves one says so.
+  /// One of those that wait was resolved, and is passed over. Whoever resolves one says so. Lets go of it, if it was next:
+  /// a task holds its pool.
   void forget_one() noexcept {
     YOKE_ASSERT(size_ != 0);
     --size_;
+    front();
   }
   std::size_t size() const noexcept { return size_; }
   /// Takes all out, in order.
@@ -76,8 +79,8 @@ class Backlog {
   }
 
   std::size_t size_ = 0;  // of those that are not resolved
-  std::deque<TaskPtr> ordinary_;                                    // priority 0
-  std::map<int, std::deque<TaskPtr>, std::greater<int>> special_;   // all others
+  std::deque<TaskPtr> ordinary_;  // priority 0
+  std::map<int, std::deque<TaskPtr>, std::greater<int>> special_;  // all others
 };
 
 }  // namespace yoke::pool

@@ -155,6 +155,7 @@ void InProcessPool::shutdown(const ShutdownOptions& options) {
 }
 
 void InProcessPool::set_paused(bool paused) {
+  if (in_other_process()) return;
   const std::lock_guard lock(shared_->mutex);
   shared_->paused = paused;
   shared_->changed.notify_all();

@@ -109,7 +109,11 @@ bool ProcessHandle::reaped() const noexcept {
 bool ProcessHandle::can_be_reaped() const noexcept {
   if (by_pidfd()) {
     pollfd look{pidfd_.get(), POLLIN, 0};
-    return ::poll(&look, 1, 0) == 1;
+    if (const int ready = ::poll(&look, 1, 0); ready >= 0) return ready == 1;
+    // RLIMIT_NOFILE is 0: not one descriptor may be looked at so.
+    siginfo_t info{};
+    return wait_without_blocking(wait_by_pidfd, static_cast<id_t>(pidfd_.get()), info, WNOWAIT) != 0 ||
+           info.si_pid != 0;
   }
   siginfo_t info{};
   return wait_without_blocking(P_PID, static_cast<id_t>(pid_), info, WNOWAIT) != 0 || info.si_pid != 0 || reaped();

@@ -74,7 +74,7 @@ void start_lifeline(system::UniqueFd parent_life, int rank, const system::Word& 
   static const Watched watched{&system::life_word(life[static_cast<std::size_t>(rank) % life.size()]), &end};
   pthread_attr_t small;
   pthread_attr_init(&small);
-  pthread_attr_setstacksize(&small, static_cast<std::size_t>(sysconf(_SC_THREAD_STACK_MIN)) + 16 * 1024);
+  pthread_attr_setstacksize(&small, system::stack_for(16 * 1024));
   pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
   const system::SignalsBlocked blocked;  // inherited: the program's handlers run on its own threads

@@ -10,10 +10,13 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string_view>
+#include <system_error>
 
 #include "lib/channel/worker_channel.hpp"
 #include "lib/system/fault_point.hpp"
+#include "lib/system/lack.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/rights.hpp"
@@ -60,9 +63,10 @@ Descriptors take_bootstrap() {
   return {system::UniqueFd(numbers[0]), system::UniqueFd(numbers[1]), system::UniqueFd(numbers[2])};
 }
 
-[[noreturn]] void fail_start(channel::WorkerChannel& channel, const std::string& reason) {
+[[noreturn]] void fail_start(channel::WorkerChannel& channel, const std::string& reason,
+                             int exit_code = exit_start_failed) {
   record_reason(channel.black_box(), reason);
-  _exit(exit_start_failed);
+  _exit(exit_code);
 }
 
 }  // namespace
@@ -106,6 +110,10 @@ void run() {
       ::raise(SIGSTOP);  // a debugger may attach now; it goes on with SIGCONT
     YOKE_FAULT_POINT(before_ready);
     channel.announce_ready();
+  } catch (const std::system_error& error) {
+    fail_start(channel, error.what(), system::may_pass(error.code()) ? exit_start_lacks : exit_start_failed);
+  } catch (const std::bad_alloc& error) {
+    fail_start(channel, error.what(), exit_start_lacks);
   } catch (const std::exception& error) {
     fail_start(channel, error.what());
   }

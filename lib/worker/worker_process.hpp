@@ -16,5 +16,7 @@ inline constexpr char bootstrap_variable[] = "YOKE_WORKER";
 
 /// Number of the exit code of a worker that could not start; its reason is in the black box.
 inline constexpr int exit_start_failed = 71;
+/// The same for want of something that the system may have later: a thread, memory, descriptors.
+inline constexpr int exit_start_lacks = 75;
 
 }  // namespace yoke::worker

@@ -107,6 +107,8 @@ void use_parents(Before& parent, Checks& check) {
   check.is(parent.done.get() == 8);
   parent.array[0] = 5;
   check.is(parent.array[0] == 5);
+  parent.pool.pause();
+  parent.pool.unpause();
   parent.pool.shutdown();
   parent.pool.shutdown({.kill_workers = true});
 }

@@ -53,6 +53,14 @@ TEST(Deaths, old_ones_are_forgotten) {
   EXPECT_TRUE(deaths.spend(death(), start + 99 * 11s + 10s, 0));
 }
 
+TEST(Deaths, a_memory_without_end) {
+  for (const auto within : {std::chrono::seconds::max(), std::chrono::seconds(10'000'000'000)}) {
+    Deaths deaths({.deaths = 1, .within = within});
+    EXPECT_FALSE(deaths.spend(death(), start, 0));
+    EXPECT_TRUE(deaths.spend(death(), start + 100h, 0));
+  }
+}
+
 TEST(Deaths, a_budget_of_none) { EXPECT_TRUE(Deaths({.deaths = 0, .within = 10s}).spend(death(), start, 5)); }
 
 TEST(Deaths, by_cause_and_by_rank) {

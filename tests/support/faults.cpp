@@ -135,6 +135,7 @@ Act announce(const Board& board, unsigned order, int victim) {
 void act_on_self(const Board& board, unsigned order, void* scribbled) {
   switch (announce(board, order, ::getpid())) {
     case Act::kill: ::kill(::getpid(), SIGKILL); break;
+    case Act::hang_up: ::kill(::getpid(), SIGHUP); break;
     case Act::crash: *reinterpret_cast<volatile int*>(std::uintptr_t{64}) = 1; break;
     case Act::stop:
     case Act::freeze: ::kill(::getpid(), SIGSTOP); break;
@@ -149,7 +150,7 @@ void act_on_self(const Board& board, unsigned order, void* scribbled) {
 
 void act_on_worker(const Board& board, unsigned order, int pid) {
   const Act act = announce(board, order, pid);
-  ::kill(pid, act == Act::kill ? SIGKILL : act == Act::crash ? SIGSEGV : SIGSTOP);
+  ::kill(pid, act == Act::kill ? SIGKILL : act == Act::hang_up ? SIGHUP : act == Act::crash ? SIGSEGV : SIGSTOP);
   wait_for_change(pid);
 }
 
@@ -242,7 +243,7 @@ const char* to_string(FaultPoint point) {
 }
 
 const char* to_string(Act act) {
-  constexpr const char* names[] = {"SIGKILL", "SIGSEGV", "SIGSTOP then SIGKILL", "SIGSTOP", "scribble"};
+  constexpr const char* names[] = {"SIGKILL", "SIGHUP", "SIGSEGV", "SIGSTOP then SIGKILL", "SIGSTOP", "scribble"};
   return names[static_cast<unsigned>(act)];
 }
 

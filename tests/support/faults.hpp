@@ -20,6 +20,7 @@ using yoke::system::FaultPoint;
 
 enum class Act : std::uint32_t {
   kill,  // SIGKILL
+  hang_up,  // SIGHUP, as from outside
   crash,  // a bad access; SIGSEGV where the parent is at the point
   stop,  // SIGSTOP, then SIGKILL as soon as it is seen to be stopped
   freeze,  // SIGSTOP, then SIGKILL when the test calls end_frozen()
