@@ -18,6 +18,9 @@
 #include "lib/wire/printable.hpp"
 
 namespace yoke::remote {
+
+using namespace protocol;
+
 namespace {
 
 using Milliseconds = std::chrono::milliseconds;
@@ -193,7 +196,8 @@ void Fleet::launch(Link& link, Lock& lock) {
   // What an agent sends of any length is results and the failures of tasks.
   constexpr std::size_t failure_text = std::size_t{1} << 20;
   const std::optional<std::size_t>& most = options_.worker.max_result;
-  link.reader = FrameReader(marker_of(token), most ? std::max(*most, failure_text) : most_payload_bytes);
+  link.reader =
+      FrameReader(is_frame_type, marker_of(token), most ? std::max(*most, failure_text) : wire::most_payload_bytes);
   link.token = std::move(token);
   link.output_held = link.output_taken = 0;
   link.may_need_program = options_.deploy;

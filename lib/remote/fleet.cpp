@@ -16,6 +16,9 @@
 #include "lib/system/thread.hpp"
 
 namespace yoke::remote {
+
+using namespace protocol;
+
 namespace {
 
 using Milliseconds = std::chrono::milliseconds;

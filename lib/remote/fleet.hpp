@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "lib/pool/backlog.hpp"
-#include "lib/remote/blocks.hpp"
+#include "lib/protocol/blocks.hpp"
 #include "lib/remote/deployment.hpp"
 #include "lib/remote/link.hpp"
 #include "lib/remote/output_queue.hpp"
@@ -62,7 +62,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
 
   /// A function that tasks call, as links are told of it.
   struct Function {
-    FunctionNote note;
+    protocol::FunctionNote note;
     std::vector<std::uint32_t> modules;  // that it lies in
   };
 
@@ -72,21 +72,21 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   void wake() noexcept;
   void warm_memory_came() noexcept override { ::eventfd_write(event_.get(), 1); }
   Link* link_of(const Task& task) const;
-  static TaskNumber number_of(const Task& task) { return task.pool_word & 0xffff'ffff'ffff; }
+  static protocol::TaskNumber number_of(const Task& task) { return task.pool_word & 0xffff'ffff'ffff; }
   void fail_unfinished(const std::shared_ptr<const Failure>& failure);
   void break_pool(const std::string& why);
   void share_workers(Link& link);
   bool is_hopeful(const Link& link) const;
 
   // sending.cpp: tasks to agents
-  FunctionNumber number_of(const Callable& callable, const void* target);
+  protocol::FunctionNumber number_of(const Callable& callable, const void* target);
   void dispatch();
   Link* choose_link(const Task& task);
   std::size_t window(const Link& link) const;
   bool is_named(const Task& task) const;
   void give(Link& link, TaskPtr task);
-  void introduce(Link& link, FunctionNumber function);
-  BlockNumber tell_block(Link& link, const std::shared_ptr<SharedMemory>& block);
+  void introduce(Link& link, protocol::FunctionNumber function);
+  protocol::BlockNumber tell_block(Link& link, const std::shared_ptr<SharedMemory>& block);
   void drop_blocks(Link& link);
   void greet(Link& link);
   void flush(Link& link);
@@ -98,11 +98,11 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   Clock::time_point next_deadline() const;
   void read(Link& link, Lock& lock);
   void read_errors(Link& link);
-  void handle(Link& link, const Frame& frame);
+  void handle(Link& link, const wire::Frame& frame);
   void send_program(Link& link);
-  void take_welcome(Link& link, const Welcome& note);
-  void take_result(Link& link, const ResultNote& note, Bytes bytes, const std::string& trouble = {});
-  void take_output(Link& link, OutputNote note);
+  void take_welcome(Link& link, const protocol::Welcome& note);
+  void take_result(Link& link, const protocol::ResultNote& note, Bytes bytes, const std::string& trouble = {});
+  void take_output(Link& link, protocol::OutputNote note);
   void output_taken(const Printed& printed);
   bool finished() const;
 
@@ -125,7 +125,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   const std::chrono::milliseconds silence_;  // for so long, and a host is lost
   std::atomic<bool> abandoned_{false};
   std::shared_ptr<OutputQueue> output_;  // null: nobody wants it. Made before the thread
-  Blocks blocks_;
+  protocol::Blocks blocks_;
   Clock::time_point trims_blocks_at_{};  // of the fleet's thread alone
   Clock::time_point starts_at_{};  // the next start of an agent; of the fleet's thread alone
   std::vector<std::string> unknown_options_;  // that this machine's ssh does not know; of the fleet's thread alone
@@ -140,10 +140,11 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   bool killing_ = false;
   std::shared_ptr<const Failure> broken_;
   std::vector<Function> functions_;
-  std::unordered_map<const void*, std::unordered_map<const void*, FunctionNumber>> numbers_;  // by callable and target
+  std::unordered_map<const void*, std::unordered_map<const void*, protocol::FunctionNumber>>
+      numbers_;  // by callable and target
   std::uint64_t loads_ = 0;  // when numbers_ was true
-  TaskNumber last_number_ = 0;
-  std::unordered_map<TaskNumber, std::optional<bool>> cancels_;  // asked for, and answered
+  protocol::TaskNumber last_number_ = 0;
+  std::unordered_map<protocol::TaskNumber, std::optional<bool>> cancels_;  // asked for, and answered
   double mean_task_ns_ = 0;
   std::optional<int> total_workers_;  // by resize
   Stats counts_;

@@ -11,10 +11,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "lib/remote/blocks.hpp"
+#include "lib/protocol/blocks.hpp"
+#include "lib/protocol/protocol.hpp"
 #include "lib/remote/carrier.hpp"
-#include "lib/remote/frame.hpp"
-#include "lib/remote/protocol.hpp"
+#include "lib/wire/frame.hpp"
 #include "yoke/remote.hpp"
 
 namespace yoke::remote {
@@ -62,20 +62,20 @@ struct Link {
   std::string token;
   bool may_need_program = false;  // it has not been sent, nor has the agent spoken
   std::unique_ptr<Carrier> carrier;
-  FrameReader reader;
-  FrameQueue queue;
-  Batch batch;  // tasks for the next frame
+  wire::FrameReader reader{protocol::is_frame_type};
+  wire::FrameQueue queue;
+  protocol::Batch batch;  // tasks for the next frame
   std::string errors;  // the end of what came on stderr
   bool write_failed = false;
   bool said_farewell = false;
-  Welcome welcome;
+  protocol::Welcome welcome;
   bool same_build = false;
 
-  std::unordered_map<TaskNumber, Sent> sent;
+  std::unordered_map<protocol::TaskNumber, Sent> sent;
   int workers = 0;
   std::vector<bool> knows_function;
   std::vector<bool> knows_module;
-  std::unordered_map<BlockNumber, std::weak_ptr<SharedMemory>> blocks;  // that the agent keeps
+  std::unordered_map<protocol::BlockNumber, std::weak_ptr<SharedMemory>> blocks;  // that the agent keeps
   std::size_t output_held = 0;  // bytes that on_output has not taken
   std::size_t output_taken = 0;  // bytes that it has, and the agent has not been told of
   Stats stats;  // of the agent, as it told last

@@ -15,6 +15,9 @@
 #include "yoke/call.hpp"
 
 namespace yoke::remote {
+
+using namespace protocol;
+
 namespace {
 
 constexpr std::size_t most_errors_kept = 4096;  // bytes of a launcher's stderr

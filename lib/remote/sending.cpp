@@ -11,6 +11,9 @@
 #include "yoke/named_task.hpp"
 
 namespace yoke::remote {
+
+using namespace protocol;
+
 namespace {
 
 constexpr double ahead_ns = 10e6;           // of work that a worker has waiting for it on its host

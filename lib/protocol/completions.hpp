@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/protocol.hpp"
 #include "lib/system/unique_fd.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 
 struct Completion {
   TaskNumber number = 0;
@@ -59,4 +59,4 @@ class Completions {
   bool announced_ = false;
 };
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

@@ -12,13 +12,51 @@
 #include <string>
 #include <vector>
 
-#include "lib/remote/frame.hpp"
+#include "lib/wire/frame.hpp"
 #include "yoke/codec.hpp"
 #include "yoke/options.hpp"
 #include "yoke/pool.hpp"
 #include "yoke/stats.hpp"
 
-namespace yoke::remote {
+namespace yoke::wire {
+
+enum class FrameType : std::uint8_t {
+  // the client's
+  hello = 1,  // how the agent is to work: the first frame
+  module = 2,  // a module that functions lie in
+  function = 3,  // a function that tasks will name by its number
+  tasks = 4,
+  large_task = 5,  // one; its arguments are the payload
+  cancel = 6,
+  resize = 7,
+  stop = 8,
+  keep_block = 9,  // constant memory that tasks will name by its number: the payload
+  drop_block = 10,
+  output_taken = 11,
+  // the agent's
+  welcome = 65,  // what the agent is: its first frame
+  results = 66,
+  large_result = 67,  // one; its value is the payload
+  started = 68,
+  cancelled = 69,
+  output = 70,
+  state = 71,
+  farewell = 72,  // its last, after it was stopped
+  // of both
+  heartbeat = 129
+};
+
+}  // namespace yoke::wire
+
+namespace yoke::protocol {
+
+using wire::Frame;
+using wire::FrameQueue;
+using wire::FrameReader;
+using wire::FrameType;
+using wire::ProtocolError;
+
+bool is_frame_type(FrameType type);
 
 inline constexpr std::uint32_t protocol_version = 2;
 
@@ -234,16 +272,16 @@ inline constexpr std::size_t large_bytes = 64 * 1024;  // arguments and results 
 template <class T>
 T unpack_note(std::span<const std::byte> head);
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol
 
 template <>
-struct yoke::Codec<yoke::remote::Blob> {
-  static void pack(Packer& packer, const remote::Blob& blob) {
+struct yoke::Codec<yoke::protocol::Blob> {
+  static void pack(Packer& packer, const protocol::Blob& blob) {
     const auto size = static_cast<std::uint32_t>(blob.bytes.size());
     packer.pack_bin(size);
     if (size != 0) packer.pack_bin_body(reinterpret_cast<const char*>(blob.bytes.data()), size);
   }
-  static remote::Blob unpack(const Object& object) {
+  static protocol::Blob unpack(const Object& object) {
     if (object.type != msgpack::type::BIN) detail::throw_mismatch("bytes", object);
     return {std::as_bytes(std::span(object.via.bin.ptr, object.via.bin.size))};
   }

@@ -1,4 +1,4 @@
-#include "lib/remote/worker_lines.hpp"
+#include "lib/pool/worker_lines.hpp"
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <system_error>
 
-namespace yoke::remote {
+namespace yoke::pool {
 namespace {
 
 constexpr std::size_t read_size = 16 * 1024;
@@ -38,18 +38,18 @@ std::array<int, 2> WorkerLines::descriptors_of(int rank, int changed) {
 
 void WorkerLines::add_to(std::vector<pollfd>& looks) {
   const std::lock_guard lock(mutex_);
-  if (on_the_way_ >= output_window) return;
+  if (on_the_way_ >= window_) return;
   for (const Pipe& pipe : pipes_) looks.push_back({pipe.read_end.get(), POLLIN, 0});
 }
 
-void WorkerLines::read(std::span<const pollfd> looks, FrameQueue& queue) {
+void WorkerLines::read(std::span<const pollfd> looks, const Tell& tell) {
   const std::lock_guard lock(mutex_);
   const std::size_t count = std::min(looks.size(), pipes_.size());
-  for (std::size_t i = 0; i < count && on_the_way_ < output_window; ++i) {
+  for (std::size_t i = 0; i < count && on_the_way_ < window_; ++i) {
     const std::size_t which = (first_ + i) % count;
     if (looks[which].revents == 0) continue;
-    read(pipes_[which], queue);
-    if (on_the_way_ >= output_window) first_ = which + 1;
+    read(pipes_[which], tell);
+    if (on_the_way_ >= window_) first_ = which + 1;
   }
 }
 
@@ -58,19 +58,19 @@ void WorkerLines::taken(std::size_t bytes) {
   on_the_way_ -= std::min(on_the_way_, bytes);
 }
 
-void WorkerLines::finish(FrameQueue& queue) {
+void WorkerLines::finish(const Tell& tell) {
   const std::lock_guard lock(mutex_);
   for (Pipe& pipe : pipes_) {
     const int capacity = ::fcntl(pipe.read_end.get(), F_GETPIPE_SZ);
-    for (int left = std::max(capacity, 0); left > 0 && read(pipe, queue); left -= static_cast<int>(read_size)) {
+    for (int left = std::max(capacity, 0); left > 0 && read(pipe, tell); left -= static_cast<int>(read_size)) {
     }
-    if (!pipe.begun.empty()) send(pipe, std::move(pipe.begun), queue);
+    if (!pipe.begun.empty()) send(pipe, std::move(pipe.begun), tell);
   }
   pipes_.clear();
 }
 
 /// False if there is nothing to read.
-bool WorkerLines::read(Pipe& pipe, FrameQueue& queue) {
+bool WorkerLines::read(Pipe& pipe, const Tell& tell) {
   std::array<char, read_size> bytes;
   const ssize_t size = ::read(pipe.read_end.get(), bytes.data(), bytes.size());
   if (size <= 0) return false;
@@ -80,14 +80,14 @@ bool WorkerLines::read(Pipe& pipe, FrameQueue& queue) {
                             : pipe.begun.size() >= longest_line ? pipe.begun.size()
                                                                 : 0;
   if (whole == 0) return true;
-  send(pipe, pipe.begun.substr(0, whole), queue);
+  send(pipe, pipe.begun.substr(0, whole), tell);
   pipe.begun.erase(0, whole);
   return true;
 }
 
-void WorkerLines::send(const Pipe& pipe, std::string text, FrameQueue& queue) {
+void WorkerLines::send(const Pipe& pipe, std::string text, const Tell& tell) {
   on_the_way_ += text.size();
-  push_note(queue, FrameType::output, OutputNote{pipe.rank, pipe.is_stderr, std::move(text)});
+  tell(pipe.rank, pipe.is_stderr, std::move(text));
 }
 
-}  // namespace yoke::remote
+}  // namespace yoke::pool

@@ -1,4 +1,4 @@
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/protocol.hpp"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "lib/wire/printable.hpp"
 #include "yoke/call.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 namespace {
 
 template <class Duration>
@@ -53,6 +53,11 @@ class DescribedFailure final : public Failure {
 };
 
 }  // namespace
+
+bool is_frame_type(FrameType type) {
+  return (type >= FrameType::hello && type <= FrameType::output_taken) ||
+         (type >= FrameType::welcome && type <= FrameType::farewell) || type == FrameType::heartbeat;
+}
 
 std::string marker_of(const std::string& token) { return fmt::format("\nyoke-agent {}\n", token); }
 
@@ -178,4 +183,4 @@ template StateNote unpack_note(std::span<const std::byte>);
 template BlockNote unpack_note(std::span<const std::byte>);
 template FailureNote unpack_note(std::span<const std::byte>);
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol
