@@ -119,12 +119,11 @@ int Fleet::connect(Milliseconds timeout, int hosts) {
   check_accepting();
   start_thread();
   const auto serving = [&] {
-    return static_cast<int>(
-        std::ranges::count_if(links_, [](const auto& link) { return link->phase == LinkPhase::serving; }));
+    return static_cast<int>(std::ranges::count_if(links_, [](const auto& link) { return link->serves(); }));
   };
   changed_.wait_for(lock, timeout, [&] {
-    const bool all_tried = std::ranges::none_of(
-        links_, [&](const auto& link) { return link->phase != LinkPhase::serving && is_hopeful(*link); });
+    const bool all_tried =
+        std::ranges::none_of(links_, [&](const auto& link) { return !link->serves() && is_hopeful(*link); });
     const bool nodes_known = !options_.slurm || (slurm_ && slurm_->phase() != SlurmJob::Phase::requesting);
     return broken_ || !accepting_ || (hosts > 0 && serving() >= hosts) || (all_tried && nodes_known);
   });
@@ -133,27 +132,19 @@ int Fleet::connect(Milliseconds timeout, int hosts) {
 }
 
 std::vector<HostInfo> Fleet::hosts() const {
-  const auto state_of = [](const Link& link) {
-    switch (link.phase) {
-      case LinkPhase::waiting: return HostState::waiting;
-      case LinkPhase::starting: return HostState::starting;
-      case LinkPhase::serving: return HostState::serving;
-      default: return HostState::ended;
-    }
-  };
   check_process();
   const Lock lock(mutex_);
   std::vector<HostInfo> hosts;
-  for (const auto& link : links_) {
-    const bool serves = link->phase == LinkPhase::serving;
-    hosts.push_back({link->host.name, state_of(*link), serves ? link->workers : 0, static_cast<int>(link->sent.size()),
-                     serves ? std::string() : link->trouble});
-  }
-  if (options_.slurm && (!slurm_ || slurm_->nodes().empty())) {
-    const bool may_come = !slurm_ || slurm_->phase() == SlurmJob::Phase::requesting;
-    hosts.push_back({"slurm", may_come ? HostState::waiting : HostState::ended, 0, 0, slurm_ ? slurm_->trouble() : ""});
-  }
+  for (const auto& link : links_) hosts.push_back(link->info());
+  if (options_.slurm && (!slurm_ || slurm_->nodes().empty()))
+    hosts.push_back(
+        {"slurm", slurm_may_come() ? HostState::waiting : HostState::ended, 0, 0, slurm_ ? slurm_->trouble() : ""});
   return hosts;
+}
+
+/// Nodes may still be granted.
+bool Fleet::slurm_may_come() const {
+  return options_.slurm && (!slurm_ || slurm_->phase() == SlurmJob::Phase::requesting);
 }
 
 void Fleet::submit(TaskPtr task) {
@@ -167,7 +158,7 @@ void Fleet::submit(TaskPtr task) {
   }
   const Lock lock(mutex_);
   check_accepting();
-  number_of(task->callable(), task->target());  // throws if no other process can find it
+  functions_.number_of(task->callable(), task->target());  // throws if no other process can find it
   start_thread();
   ++counts_.submitted;
   backlog_.push_back(std::move(task));
@@ -185,8 +176,8 @@ bool Fleet::running(const Task& task) const {
   const Lock lock(mutex_);
   const Link* link = link_of(task);
   if (!link) return false;
-  const auto found = link->sent.find(number_of(task));
-  return found != link->sent.end() && found->second.started;
+  const Link::Sent* const sent = link->find(number_of(task));
+  return sent && sent->started;
 }
 
 bool Fleet::cancel(Task& task, CancelMode mode) {
@@ -208,19 +199,18 @@ bool Fleet::cancel(Task& task, CancelMode mode) {
   const TaskNumber number = number_of(task);
   const TaskPtr alive(&task);
   cancels_.try_emplace(number);
-  link->batch.push_to(link->queue, FrameType::tasks);  // before the cancel
-  push_note(link->queue, FrameType::cancel, CancelNote{number, mode == CancelMode::kill});
-  flush(*link);
+  link->send_cancel(number, mode == CancelMode::kill);
+  link->flush();
   const auto answered = [&] {
     const auto found = cancels_.find(number);
-    return task.done() || found == cancels_.end() || found->second || !link->sent.contains(number);
+    return task.done() || found == cancels_.end() || found->second || !link->find(number);
   };
   changed_.wait_for(lock, silence_, answered);
   const auto found = cancels_.find(number);
   const bool agreed = found != cancels_.end() && found->second.value_or(false);
   if (found != cancels_.end()) cancels_.erase(found);
   if (!agreed) return task.cancelled();
-  link->sent.erase(number);
+  link->erase(number);
   return cancelled() || task.cancelled();
 }
 
@@ -230,11 +220,8 @@ void Fleet::fail_unfinished(const std::shared_ptr<const Failure>& failure) {
     if (task.resolve(pool::failed(failure))) ++counts_.failed;
   };
   for (const TaskPtr& task : backlog_.take_all()) fail(*task);
-  for (const auto& link : links_) {
-    const auto sent = std::move(link->sent);
-    link->sent.clear();
-    for (const auto& [number, item] : sent) fail(*item.task);
-  }
+  for (const auto& link : links_)
+    for (const auto& [number, sent] : link->drop_tasks()) fail(*sent.task);
   changed_.notify_all();
 }
 
@@ -261,12 +248,9 @@ void Fleet::shutdown(const ShutdownOptions& options) {
   } else if (options.cancel_futures) {
     for (const TaskPtr& task : backlog_.take_all())
       if (task->resolve_cancelled()) ++counts_.cancelled;
-    for (const auto& link : links_) {
-      if (link->phase != LinkPhase::serving) continue;
-      link->batch.push_to(link->queue, FrameType::tasks);
-      for (const auto& [number, item] : link->sent)
-        push_note(link->queue, FrameType::cancel, CancelNote{number, false});
-    }
+    for (const auto& link : links_)
+      if (link->serves())
+        for (const auto& [number, sent] : link->tasks()) link->send_cancel(number, false);
   }
   if (!thread_started_) return;
   wake();
@@ -286,17 +270,12 @@ void Fleet::resize(int max_workers) {
   const Lock lock(mutex_);
   total_workers_ = max_workers;
   for (const auto& link : links_)
-    if (link->phase == LinkPhase::serving) share_workers(*link);
+    if (link->serves()) share_workers(*link);
   wake();
 }
 
-/// Whether it serves, or is worth waiting for. One that is not is still tried now and then, for as long as the pool
-/// lives.
-bool Fleet::is_hopeful(const Link& link) const {
-  constexpr int believed = 5;  // a launcher that ends so often with the same exit code
-  if (!link.may_serve()) return false;
-  if (link.phase == LinkPhase::serving || link.failures == 0) return true;
-  return link.refusals < believed && Clock::now() - link.missed_since < options_.reconnect_for;
+bool Fleet::any_is_hopeful() const {
+  return std::ranges::any_of(links_, [&](const auto& link) { return is_hopeful(*link); });
 }
 
 /// Tells an agent how many workers of those that resize wanted are its own. Each that comes gets its share; the others
@@ -305,8 +284,7 @@ void Fleet::share_workers(Link& link) {
   if (!total_workers_) return;
   const auto hosts =
       std::max<std::ptrdiff_t>(1, std::ranges::count_if(links_, [&](const auto& other) { return is_hopeful(*other); }));
-  link.workers = std::max(1, *total_workers_ / static_cast<int>(hosts));
-  push_note(link.queue, FrameType::resize, link.workers);
+  link.send_workers(std::max(1, *total_workers_ / static_cast<int>(hosts)));
 }
 
 int Fleet::max_workers() const {
@@ -315,35 +293,18 @@ int Fleet::max_workers() const {
   int serving = 0;
   int expected = 0;
   for (const auto& link : links_) {
-    if (link->phase == LinkPhase::serving) serving += link->workers;
-    expected += link->host.workers.value_or(options_.workers_per_host.value_or(1));
+    if (link->serves()) serving += link->workers();
+    expected += link->host().workers.value_or(options_.workers_per_host.value_or(1));
   }
   if (options_.slurm && !slurm_) expected += options_.slurm->nodes * options_.workers_per_host.value_or(1);
   return std::max(1, serving != 0 ? serving : total_workers_.value_or(expected));
-}
-
-void Fleet::add_counts(Stats& to, const Stats& of) {
-  for (const auto count : {&Stats::retried, &Stats::deaths, &Stats::started}) to.*count += of.*count;
-  for (const auto cause :
-       {&DeathCounts::crashed, &DeathCounts::killed, &DeathCounts::exited, &DeathCounts::out_of_memory,
-        &DeathCounts::over_memory_limit, &DeathCounts::misbehaved, &DeathCounts::timed_out, &DeathCounts::cancelled})
-    to.deaths_by_cause.*cause += of.deaths_by_cause.*cause;
 }
 
 Stats Fleet::stats() const {
   check_process();
   const Lock lock(mutex_);
   Stats stats = counts_;
-  for (const auto& link : links_) {
-    for (const auto& [number, item] : link->sent) stats.running += item.started && !item.task->done();
-    add_counts(stats, link->stats_before);
-    add_counts(stats, link->stats);
-    if (link->phase != LinkPhase::serving) continue;
-    for (WorkerInfo worker : link->stats.workers) {
-      worker.host = link->host.name;
-      stats.workers.push_back(std::move(worker));
-    }
-  }
+  for (const auto& link : links_) link->add_stats(stats);
   pool::count_waiting(stats);
   return stats;
 }
