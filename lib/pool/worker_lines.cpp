@@ -1,12 +1,12 @@
 #include "lib/pool/worker_lines.hpp"
 
 #include <fcntl.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <system_error>
+#include <utility>
+
+#include "lib/system/pipe.hpp"
 
 namespace yoke::pool {
 namespace {
@@ -16,38 +16,35 @@ constexpr std::size_t longest_line = 64 * 1024;  // then it is told in pieces
 
 }  // namespace
 
-std::array<int, 2> WorkerLines::descriptors_of(int rank, int changed) {
+std::array<int, 2> WorkerLines::descriptors_of(int rank) {
   const std::lock_guard lock(mutex_);
   std::array<int, 2> descriptors{-1, -1};
   for (const bool is_stderr : {false, true}) {
     auto found =
         std::ranges::find_if(pipes_, [&](const Pipe& p) { return p.rank == rank && p.is_stderr == is_stderr; });
     if (found == pipes_.end()) {
-      std::array<int, 2> ends{};
-      if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::system_category(), "pipe");
-      Pipe pipe{system::UniqueFd(ends[0]), system::UniqueFd(ends[1]), rank, is_stderr, {}};
-      ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
-      pipes_.push_back(std::move(pipe));
+      auto [read_end, write_end] = system::make_pipe();
+      system::set_nonblocking(read_end);
+      pipes_.push_back({std::move(read_end), std::move(write_end), rank, is_stderr, {}});
       found = pipes_.end() - 1;
-      ::eventfd_write(changed, 1);
+      changed_();
     }
     descriptors[is_stderr ? 1 : 0] = found->write_end.get();
   }
   return descriptors;
 }
 
-void WorkerLines::add_to(std::vector<pollfd>& looks) {
+void WorkerLines::add_to(system::Poller& poller) {
   const std::lock_guard lock(mutex_);
-  if (on_the_way_ >= window_) return;
-  for (const Pipe& pipe : pipes_) looks.push_back({pipe.read_end.get(), POLLIN, 0});
+  for (Pipe& pipe : pipes_)
+    pipe.ticket = on_the_way_ < window_ ? poller.add_reader(pipe.read_end.get()) : system::Poller::none;
 }
 
-void WorkerLines::read(std::span<const pollfd> looks, const Tell& tell) {
+void WorkerLines::read(const system::Poller& poller, const Tell& tell) {
   const std::lock_guard lock(mutex_);
-  const std::size_t count = std::min(looks.size(), pipes_.size());
-  for (std::size_t i = 0; i < count && on_the_way_ < window_; ++i) {
-    const std::size_t which = (first_ + i) % count;
-    if (looks[which].revents == 0) continue;
+  for (std::size_t i = 0; i < pipes_.size() && on_the_way_ < window_; ++i) {
+    const std::size_t which = (first_ + i) % pipes_.size();
+    if (!poller.is_ready(pipes_[which].ticket)) continue;
     read(pipes_[which], tell);
     if (on_the_way_ >= window_) first_ = which + 1;
   }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -18,6 +17,8 @@
 #include "lib/pool/worker_lines.hpp"
 #include "lib/protocol/task_server.hpp"
 #include "lib/system/modules.hpp"
+#include "lib/system/pipe.hpp"
+#include "lib/system/poller.hpp"
 #include "lib/system/rights.hpp"
 #include "lib/system/thread.hpp"
 #include "yoke/call.hpp"
@@ -75,7 +76,7 @@ class Agent {
   FrameQueue queue_;
   TaskServer server_;
   Hello hello_;
-  pool::WorkerLines lines_{output_window};
+  pool::WorkerLines lines_{output_window, [this] { server_.wake(); }};
   Clock::time_point heard_ = Clock::now();
   Clock::time_point beats_at_ = Clock::time_point::max();
   Clock::time_point looks_at_ = Clock::time_point::max();  // for tasks that have started
@@ -113,18 +114,18 @@ int Agent::run() {
 
 /// One round: sleeps until there is something to do, and does it.
 void Agent::look_for_events() {
-  enum { in, out, event, first_line };
-  std::vector<pollfd> looks{
-      {in_.get(), POLLIN, 0}, {queue_.empty() ? -1 : out_.get(), POLLOUT, 0}, {server_.descriptor(), POLLIN, 0}};
-  if (queue_.bytes() < most_waiting_output) lines_.add_to(looks);
-  const auto wakes_at = std::min({lease_ends(), beats_at_, looks_at_});
-  const auto left = std::chrono::ceil<Milliseconds>(wakes_at - Clock::now()).count();
-  const int ready = ::poll(looks.data(), looks.size(), static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000)));
-  if (ready < 0 && errno != EINTR) throw std::system_error(errno, std::system_category(), "poll");
-  if (ready > 0 && looks[in].revents != 0) read_frames();
+  system::Poller poller;
+  const auto in = poller.add_reader(in_.get());
+  const auto event = poller.add_reader(server_.descriptor());
+  if (!queue_.empty()) poller.add_writer(out_.get());
+  const bool reads_lines = queue_.bytes() < most_waiting_output;
+  if (reads_lines) lines_.add_to(poller);
+  if (const auto error = poller.wait(std::min({lease_ends(), beats_at_, looks_at_})))
+    throw std::system_error(error, "poll");
+  if (poller.is_ready(in)) read_frames();
   if (end_ == End::lost) return;
-  if (ready > 0 && looks[event].revents != 0) send_results();
-  if (ready > 0 && looks.size() > first_line) lines_.read(std::span(looks).subspan(first_line), send_output());
+  if (poller.is_ready(event)) send_results();
+  if (reads_lines) lines_.read(poller, send_output());
   if (closed_) lines_.finish(send_output());
   const auto now = Clock::now();
   if (now >= looks_at_) look_for_starts();
@@ -203,7 +204,7 @@ void Agent::begin(const Hello& hello) {
     options.initializer = std::move(*initializer);
   }
   pool::WorkerOutput output;
-  if (hello.forward_output) output = [this](int rank) { return lines_.descriptors_of(rank, server_.descriptor()); };
+  if (hello.forward_output) output = [this](int rank) { return lines_.descriptors_of(rank); };
   server_.serve_by(pool::LocalPool::make(options, {}, std::move(output)));
 }
 
@@ -287,7 +288,7 @@ system::UniqueFd take_stream(int standard, int replacement) {
   system::UniqueFd taken(::fcntl(standard, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   if (!taken || ::dup2(replacement, standard) < 0)
     throw std::system_error(errno, std::system_category(), "taking the agent's stream");
-  ::fcntl(taken.get(), F_SETFL, ::fcntl(taken.get(), F_GETFL) | O_NONBLOCK);
+  system::set_nonblocking(taken);
   return taken;
 }
 

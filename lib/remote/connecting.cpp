@@ -187,8 +187,8 @@ void Fleet::start(Link& link) {
   try {
     started.token = make_token();
     started.command = command_for(link, started.token);
-    started.carrier = std::make_unique<Carrier>(started.command, SIGKILL,
-                                                of_slurm ? variables_of_outer_step() : bindings_of_outer_step());
+    started.carrier = std::make_unique<system::PipedProcess>(
+        started.command, SIGKILL, of_slurm ? variables_of_outer_step() : bindings_of_outer_step());
   } catch (const std::exception& error) {
     trouble = error.what();
     hopeless = lasts(error);
@@ -274,7 +274,7 @@ void Fleet::look_for_hope(const Link& link) {
 
 /// For good. `last_words`: as of lose.
 void Fleet::end(Link& link, Milliseconds last_words) {
-  std::unique_ptr<Carrier> carrier;
+  std::unique_ptr<system::PipedProcess> carrier;
   {
     const Lock lock(mutex_);
     carrier = link.end();

@@ -2,7 +2,6 @@
 #include "lib/remote/fleet.hpp"
 
 #include <fmt/format.h>
-#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -92,9 +91,7 @@ void Fleet::start_thread() {
   if (thread_started_) return;
   system::look_at_environment();
   try {
-    event_ = system::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!event_) throw std::system_error(errno, std::system_category(), "eventfd");
-    event_ = system::above_stdio(std::move(event_));
+    event_ = system::EventFd::make();
     thread_ = system::start_thread("yoke-remote", [self = shared_from_this()] { self->run(); });
   } catch (const std::system_error& error) {
     throw BrokenProcessPool(fmt::format("the pool's thread could not be started: {}", error.what()));
@@ -103,14 +100,14 @@ void Fleet::start_thread() {
 }
 
 void Fleet::wake() noexcept {
-  if (asleep_) ::eventfd_write(event_.get(), 1);
+  if (asleep_) event_.signal();
   asleep_ = false;
 }
 
-void Fleet::abandon() noexcept {
-  abandoned_ = true;
+void Fleet::detach() noexcept {
+  detached_ = true;
   // Nobody else starts the thread any more, so the descriptor is there now or never.
-  if (event_ && !in_other_process()) ::eventfd_write(event_.get(), 1);
+  if (event_ && !in_other_process()) event_.signal();
 }
 
 int Fleet::connect(Milliseconds timeout, int hosts) {

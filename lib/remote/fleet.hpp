@@ -4,12 +4,9 @@
 // not wait. (2) The fleet's thread alone starts and ends carriers, reads from agents and keeps time; it sleeps in one
 // poll(). What takes it time it does between two holds of the lock, each taken and given back by one function: none
 // gives back a lock that its caller took. (3) A submitter writes to a link itself while the agent has little to do, so
-// that a lone task waits for nobody; what comes in bulk is sent by the fleet's thread, many tasks to a frame. (4) A task
-// is owned by exactly one of: the backlog, one link, or, once resolved, its futures.
+// that a lone task waits for nobody; what comes in bulk is sent by the fleet's thread, many tasks to a frame. (4) A
+// task is owned by exactly one of: the backlog, one link, or, once resolved, its futures.
 #pragma once
-
-#include <poll.h>
-#include <sys/eventfd.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -27,7 +24,8 @@
 #include "lib/remote/output_queue.hpp"
 #include "lib/remote/policy.hpp"
 #include "lib/remote/slurm_job.hpp"
-#include "lib/system/unique_fd.hpp"
+#include "lib/system/event_fd.hpp"
+#include "lib/system/poller.hpp"
 #include "lib/system/warm_memory.hpp"
 #include "yoke/remote.hpp"
 
@@ -43,7 +41,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   int connect(std::chrono::milliseconds timeout, int hosts);
   std::vector<HostInfo> hosts() const;
   /// No task will come any more: it ends when those that it has are done. Takes no lock.
-  void abandon() noexcept;
+  void detach() noexcept;
 
   void submit(TaskPtr task) override;
   bool cancel(Task& task, CancelMode mode) override;
@@ -63,12 +61,23 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
     Link* link = nullptr;
     std::string why{};  // it is lost
   };
+  /// What the fleet's thread sleeps on.
+  struct Listening {
+    struct Stream {
+      Link* link;
+      system::Poller::Ticket from, errors;
+    };
+    system::Poller poller;
+    system::Poller::Ticket event = system::Poller::none;
+    std::vector<Stream> streams;
+    Clock::time_point until{};
+  };
 
   // fleet.cpp: with the lock
   void check_accepting() const;
   void start_thread();
   void wake() noexcept;
-  void warm_memory_came() noexcept override { ::eventfd_write(event_.get(), 1); }
+  void warm_memory_came() noexcept override { event_.signal(); }
   Link* link_of(const Task& task) const;
   static protocol::TaskNumber number_of(const Task& task) { return task.pool_word & 0xffff'ffff'ffff; }
   void fail_unfinished(const std::shared_ptr<const Failure>& failure);
@@ -88,11 +97,6 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   // listening.cpp: the fleet's thread, which takes the lock itself
   void run();
   void keep_listening();
-  struct Listening {
-    std::vector<pollfd> looks;  // the event, three for each link, Slurm's
-    std::vector<Link*> links;
-    int timeout_ms = 0;
-  };
   bool prepare(Listening& listening);
   void read(Link& link);
   // what agents say, and when to look: with the lock
@@ -105,7 +109,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   void take_cancelled(Link& link, const protocol::CancelledNote& note);
   void take_state(Link& link, protocol::StateNote note);
   void take_output(Link& link, protocol::OutputNote note);
-  void output_taken(const Printed& printed);
+  void output_taken(const Printed& printed);  // takes the lock: on the callback thread
 
   // connecting.cpp: the fleet's thread, which takes the lock itself
   void carry_out(const Step& step);
@@ -128,17 +132,18 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
 
   const RemoteOptions options_;
   const std::chrono::milliseconds silence_;  // for so long, and a host is lost
-  std::atomic<bool> abandoned_{false};
+  std::atomic<bool> detached_{false};
   std::shared_ptr<OutputQueue> output_;  // null: nobody wants it. Made before the thread
   protocol::Blocks blocks_;
-  Clock::time_point trims_blocks_at_{};  // of the fleet's thread alone
-  std::optional<Clock::time_point>
-      trims_at_;  // memory of messages that were sent goes back; of the fleet's thread alone
-  std::optional<Deployment> deployment_;  // of the fleet's thread alone
-  std::vector<std::string> unknown_options_;  // that this machine's ssh does not know; of the fleet's thread alone
 
-  mutable std::mutex
-      mutex_;  // guards everything below but event_, and links_ from being changed: by the fleet's thread
+  // Of the fleet's thread alone.
+  Clock::time_point trims_blocks_at_{};
+  std::optional<Clock::time_point> trims_at_;  // memory of messages that were sent goes back to the system
+  std::optional<Deployment> deployment_;
+  std::vector<std::string> unknown_options_;  // that this machine's ssh does not know
+
+  // Guards everything below but event_. The fleet's thread alone adds links, and reads the list without it.
+  mutable std::mutex mutex_;
   std::condition_variable changed_;  // a link's phase, an answer to a cancel, the thread's end
   std::vector<std::unique_ptr<Link>> links_;
   std::unique_ptr<SlurmJob> slurm_;
@@ -158,7 +163,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   bool thread_done_ = false;
   bool joined_ = false;
   bool asleep_ = false;  // in poll, and not told to wake
-  system::UniqueFd event_;
+  system::EventFd event_;
 };
 
 }  // namespace yoke::remote

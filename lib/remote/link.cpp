@@ -169,7 +169,7 @@ void Link::try_again_at(Clock::time_point when) {
   acts_at_ = when;
 }
 
-std::unique_ptr<Carrier> Link::end() {
+std::unique_ptr<system::PipedProcess> Link::end() {
   phase_ = LinkPhase::ended;
   return std::move(carrier_);
 }
@@ -178,7 +178,7 @@ void Link::explain(const std::string& why, const Loss& loss) {
   trouble_ = fmt::format("host {}: {}", host_.name, why);
   if (!command_.empty())
     trouble_ += fmt::format("\n  {}: {}", quote(command_),
-                            loss.status    ? "ended with " + describe(*loss.status)
+                            loss.status    ? "ended with " + system::describe(*loss.status)
                             : loss.carrier ? "killed"
                                            : "not started");
   std::string said = last_lines(errors_);
@@ -322,7 +322,7 @@ bool Link::next_frame(wire::Frame& frame) {
 
 bool Link::asks_for_program() const { return may_need_program_ && reader_.has_seen(need_of(token_)); }
 
-void Link::read_errors(Carrier& carrier) {
+void Link::read_errors(system::PipedProcess& carrier) {
   std::array<char, 4096> bytes;
   const ssize_t size = ::read(carrier.errors(), bytes.data(), bytes.size());
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -332,7 +332,7 @@ void Link::read_errors(Carrier& carrier) {
 }
 
 void Link::see_end(Loss& loss, Clock::time_point deadline) {
-  Carrier& carrier = *loss.carrier;
+  system::PipedProcess& carrier = *loss.carrier;
   carrier.close_to();
   carrier.reap(deadline);
   loss.status = carrier.try_reap();

@@ -26,9 +26,9 @@
 #include "lib/protocol/blocks.hpp"
 #include "lib/protocol/protocol.hpp"
 #include "lib/protocol/told_functions.hpp"
-#include "lib/remote/carrier.hpp"
 #include "lib/remote/policy.hpp"
 #include "lib/remote/start_record.hpp"
+#include "lib/system/piped_process.hpp"
 #include "lib/wire/frame.hpp"
 #include "yoke/remote.hpp"
 
@@ -52,7 +52,7 @@ class Link {
   using Tasks = std::unordered_map<protocol::TaskNumber, Sent>;
   /// What a start has brought.
   struct Started {
-    std::unique_ptr<Carrier> carrier;  // null: it could not be started
+    std::unique_ptr<system::PipedProcess> carrier;  // null: it could not be started
     std::vector<std::string> command;
     std::string token;
     std::size_t most_payload = wire::most_payload_bytes;
@@ -60,7 +60,7 @@ class Link {
   };
   /// What a link lets go when it is lost.
   struct Loss {
-    std::unique_ptr<Carrier> carrier;  // null: there was none
+    std::unique_ptr<system::PipedProcess> carrier;  // null: there was none
     bool served = false;
     std::optional<system::ExitStatus> status;  // of the carrier, if it ended by itself
   };
@@ -114,7 +114,7 @@ class Link {
   Loss let_go();
   void try_again_at(Clock::time_point when);
   /// For good. Returns the carrier that is left, if there is one.
-  [[nodiscard]] std::unique_ptr<Carrier> end();
+  [[nodiscard]] std::unique_ptr<system::PipedProcess> end();
 
   // After let_go().
   /// Keeps why it was lost: `why`, and what is known of the carrier's end.
@@ -171,7 +171,7 @@ class Link {
 
  private:
   void change(std::initializer_list<LinkPhase> from, LinkPhase to) noexcept;
-  void read_errors(Carrier& carrier);
+  void read_errors(system::PipedProcess& carrier);
   void push_batch() { batch_.push_to(queue_, wire::FrameType::tasks); }
   void drop_blocks();
 
@@ -189,7 +189,7 @@ class Link {
   // Of its start.
   std::vector<std::string> command_;
   std::string token_;
-  std::unique_ptr<Carrier> carrier_;
+  std::unique_ptr<system::PipedProcess> carrier_;
   bool may_need_program_ = false;  // it has not been sent, nor has the agent spoken; of the fleet's thread alone
   protocol::Welcome welcome_;
   bool same_build_ = false;

@@ -1,10 +1,7 @@
 // The fleet's thread, and what agents say.
 #include <fmt/format.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "lib/executor/callback_thread.hpp"
@@ -68,21 +65,15 @@ void Fleet::keep_listening() {
     system::warm_memory::trim(keep_warm_for);
     trims_at_.reset();
   }
-  auto& looks = listening.looks;
-  const int ready = ::poll(looks.data(), looks.size(), listening.timeout_ms);
+  static_cast<void>(listening.poller.wait(listening.until));
   {
     const Lock lock(mutex_);
     asleep_ = false;
   }
-  if (ready <= 0) return;
-  if (looks[0].revents != 0) {
-    eventfd_t count = 0;
-    ::eventfd_read(event_.get(), &count);
-  }
-  for (std::size_t i = 0; i < listening.links.size(); ++i) {
-    Link& link = *listening.links[i];
-    if (looks[2 + 3 * i].revents != 0 && link.alive()) link.read_errors();
-    if (looks[1 + 3 * i].revents != 0 && link.alive()) read(link);
+  if (listening.poller.is_ready(listening.event)) event_.clear();
+  for (const auto& [link, from, errors] : listening.streams) {
+    if (listening.poller.is_ready(errors) && link->alive()) link->read_errors();
+    if (listening.poller.is_ready(from) && link->alive()) read(*link);
   }
 }
 
@@ -90,7 +81,7 @@ void Fleet::keep_listening() {
 /// to do ever.
 bool Fleet::prepare(Listening& listening) {
   Lock lock(mutex_);
-  if (abandoned_) accepting_ = false;
+  if (detached_) accepting_ = false;
   follow_slurm();
   for (;;) {
     const auto now = Clock::now();
@@ -104,24 +95,21 @@ bool Fleet::prepare(Listening& listening) {
   }
   dispatch();
   if (finished()) return false;
-  listening.looks.push_back({event_.get(), POLLIN, 0});
+  system::Poller& poller = listening.poller;
+  listening.event = poller.add_reader(event_.get());
   for (const auto& link : links_) {
     if (!link->alive()) continue;
     link->flush();
-    listening.looks.push_back({link->from(), POLLIN, 0});
-    listening.looks.push_back({link->errors_from(), POLLIN, 0});
+    listening.streams.push_back({link.get(), poller.add_reader(link->from()), poller.add_reader(link->errors_from())});
     // A stream that takes no more has ended or soon will have: what still comes from it is read.
-    listening.looks.push_back({link->wants_to_write() ? link->to() : -1, POLLOUT, 0});
-    listening.links.push_back(link.get());
+    if (link->wants_to_write()) poller.add_writer(link->to());
   }
-  if (slurm_) slurm_->add_to(listening.looks);
+  if (slurm_) slurm_->add_to(poller);
   if (!system::warm_memory::any())
     trims_at_.reset();
   else if (!trims_at_)
     trims_at_ = Clock::now() + keep_warm_for;
-  const auto now = Clock::now();
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_deadline(now) - now).count();
-  listening.timeout_ms = static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+  listening.until = next_deadline(Clock::now());
   asleep_ = true;
   return true;
 }
