@@ -12,7 +12,7 @@
 #include <string>
 #include <system_error>
 
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 #include "tests/support/sanitized.hpp"
 
 namespace yoke::wire {

@@ -1,5 +1,5 @@
 // What far pools say: notes, and the task server, which answers them.
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 
 #include <gtest/gtest.h>
 #include <poll.h>

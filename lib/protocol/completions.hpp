@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 #include "lib/system/event_fd.hpp"
 
 namespace yoke::protocol {

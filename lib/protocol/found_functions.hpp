@@ -7,7 +7,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 #include "lib/wire/function_table.hpp"
 #include "yoke/call.hpp"
 

@@ -11,7 +11,7 @@
 #include <unordered_map>
 
 #include "lib/protocol/blocks.hpp"
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 
 namespace yoke::protocol {
 

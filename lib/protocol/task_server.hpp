@@ -17,7 +17,7 @@
 #include "lib/protocol/completions.hpp"
 #include "lib/protocol/found_functions.hpp"
 #include "lib/protocol/kept_blocks.hpp"
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 #include "yoke/pool.hpp"
 
 namespace yoke::protocol {

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 #include "yoke/pool.hpp"
 
 namespace yoke::protocol {

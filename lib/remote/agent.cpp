@@ -15,6 +15,7 @@
 
 #include "lib/pool/local_pool.hpp"
 #include "lib/pool/worker_lines.hpp"
+#include "lib/protocol/stream.hpp"
 #include "lib/protocol/task_server.hpp"
 #include "lib/system/modules.hpp"
 #include "lib/system/pipe.hpp"

@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 
 namespace yoke {
 namespace launchers {

@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "lib/protocol/blocks.hpp"
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 #include "lib/protocol/told_functions.hpp"
 #include "lib/remote/policy.hpp"
 #include "lib/remote/start_record.hpp"

@@ -13,7 +13,7 @@
 #include <optional>
 #include <string>
 
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 #include "yoke/remote.hpp"
 
 namespace yoke::remote {

@@ -18,21 +18,15 @@
 #include <vector>
 
 #include "lib/wire/large_buffer.hpp"
+#include "lib/wire/protocol_error.hpp"
 #include "yoke/bytes.hpp"
-#include "yoke/error.hpp"
 
 namespace yoke::wire {
 
-/// What a frame is. Its numbers are those of the protocol that is spoken (protocol/protocol.hpp).
+/// What a frame is. Its numbers are those of the protocol that is spoken (protocol/stream.hpp).
 enum class FrameType : std::uint8_t;
 /// Whether the protocol has frames of that type.
 using IsFrameType = bool (*)(FrameType);
-
-/// The other side broke the rules of the stream.
-class ProtocolError : public Error {
- public:
-  using Error::Error;
-};
 
 struct Frame {
   FrameType type;

@@ -2,7 +2,7 @@
 // is.
 //
 // Run by hand: build/tests/fuzz/fuzz_frames -max_total_time=600 NEW_INPUTS_FOLDER tests/fuzz/corpus/frames
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 #include "lib/wire/frame.hpp"
 #include "tests/fuzz/input.hpp"
 #include "yoke/call.hpp"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lib/pool/retries.hpp"
-#include "lib/protocol/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 #include "lib/remote/link.hpp"
 #include "lib/remote/start_record.hpp"
 
