@@ -10,15 +10,15 @@
 
 namespace yoke {
 
-/// Runs `job` on the callback thread; what it throws goes to the error handler. Any thread; never waits for a job. Where no
-/// thread can be started (too many of this user's) the job stays, and runs once one can.
+/// Runs `job` on the callback thread; what it throws goes to the error handler. Any thread; never waits for a job.
+/// Where no thread can be started (too many of this user's) the job stays, and runs once one can.
 void post_callback(std::function<void()> job);
 
 /// The same on the other thread: neither waits for anything.
 void post_hand_over(std::function<void()> job);
 
-/// Throws std::system_error where the callback thread does not run and cannot be started: so that who attaches a callback
-/// is told at once.
+/// Throws std::system_error where the callback thread does not run and cannot be started: so that who attaches a
+/// callback is told at once.
 void require_callback_thread();
 void require_hand_over_thread();  // the same, of the other
 

@@ -8,9 +8,9 @@
 
 #include "lib/executor/callback_thread.hpp"
 #include "lib/executor/end_of_program.hpp"
+#include "lib/local/local_pool.hpp"
 #include "lib/pool/all_pools.hpp"
 #include "lib/pool/in_process_pool.hpp"
-#include "lib/local/local_pool.hpp"
 #include "lib/system/rights.hpp"
 #include "yoke/named_task.hpp"
 #include "yoke/parallel_for.hpp"

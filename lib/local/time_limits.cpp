@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "lib/local/local_pool.hpp"
+#include "lib/pool/retries.hpp"
 #include "lib/wire/chunk.hpp"
 
 namespace yoke::local {
@@ -86,7 +87,7 @@ void LocalPool::end_late(Worker& worker, std::uint64_t position, const TaskPtr& 
     return;
   }
   // What may run again, or has items that do not, is settled at the worker's death: nothing must run twice at once.
-  if (static_cast<int>(late->attempts) >= late->options().retries && !late->callable().chunk) {
+  if (!pool::may_try_again(late->attempts + 1, late->options().retries) && !late->callable().chunk) {
     late->set_worker_pid(worker.pid());
     histories_.forget(*late);
     fail_task(*late, timeout_failure(*late, {}));

@@ -6,6 +6,7 @@
 
 #include "lib/local/local_pool.hpp"
 #include "lib/pool/log.hpp"
+#include "lib/pool/retries.hpp"
 #include "lib/system/fault_point.hpp"
 #include "lib/system/life_notice.hpp"
 #include "lib/system/memory_pressure.hpp"
@@ -315,7 +316,7 @@ void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
   }
   ++task->attempts;
   past.deaths.push_back(death);
-  if (static_cast<int>(task->attempts) <= task->options().retries && !admission_.gives_up()) {
+  if (pool::may_try_again(task->attempts, task->options().retries) && !admission_.gives_up()) {
     ++counts_.retried;
     backlog_.push_front(std::move(task));
     return;

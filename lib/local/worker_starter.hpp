@@ -2,20 +2,19 @@
 // watchdog alone starts workers, and holds none meanwhile.
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "lib/local/life_notices.hpp"
 #include "lib/local/worker.hpp"
+#include "lib/pool/worker_output.hpp"
 #include "lib/system/launcher.hpp"
 #include "yoke/options.hpp"
 
 namespace yoke::local {
 
-/// Descriptors for a worker of that rank to have as its stdout and stderr; they stay the giver's.
-using WorkerOutput = std::function<std::array<int, 2>(int rank)>;
+using pool::WorkerOutput;
 
 /// Bytes above which a worker is to leave after a task; 0: no limit.
 std::uint64_t recycle_limit(const ExecutorOptions& options);

@@ -51,8 +51,8 @@ class Backlog {
     front();
   }
   bool empty() const noexcept { return size_ == 0; }
-  /// One of those that wait was resolved, and is passed over. Whoever resolves one says so. Lets go of it, if it was next:
-  /// a task holds its pool.
+  /// One of those that wait was resolved, and is passed over. Whoever resolves one says so. Lets go of it, if it was
+  /// next: a task holds its pool.
   void forget_one() noexcept {
     YOKE_ASSERT(size_ != 0);
     --size_;

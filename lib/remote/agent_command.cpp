@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 
 namespace yoke {
 namespace launchers {
@@ -220,7 +220,7 @@ bool leave_out(Launcher& launcher, const std::string& option) {
 }
 
 std::vector<std::string> agent_command(const std::string& program, const std::string& token) {
-  return {"env", fmt::format("{}={}", agent_variable, token), program};
+  return {"env", fmt::format("{}={}", protocol::agent_variable, token), program};
 }
 
 std::string path_of_program(std::string link) {

@@ -14,7 +14,7 @@
 #include <filesystem>
 #include <system_error>
 
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 #include "lib/system/launcher.hpp"
 #include "lib/system/sha256.hpp"
 #include "lib/system/unique_fd.hpp"

@@ -2,7 +2,6 @@
 #include "lib/remote/fleet.hpp"
 
 #include <fmt/format.h>
-#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -16,6 +15,9 @@
 #include "lib/system/thread.hpp"
 
 namespace yoke::remote {
+
+using namespace protocol;
+
 namespace {
 
 using Milliseconds = std::chrono::milliseconds;
@@ -80,18 +82,11 @@ Fleet::~Fleet() {
   if (thread_.joinable()) thread_.detach();  // it holds a handle: so it has ended, or this is it
 }
 
-void Fleet::check_accepting() const {
-  if (broken_) std::rethrow_exception(broken_->make(""));
-  if (!accepting_) throw ShutdownExecutorError("the executor is shut down and takes no more tasks");
-}
-
 void Fleet::start_thread() {
   if (thread_started_) return;
   system::look_at_environment();
   try {
-    event_ = system::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!event_) throw std::system_error(errno, std::system_category(), "eventfd");
-    event_ = system::above_stdio(std::move(event_));
+    event_ = system::EventFd::make();
     thread_ = system::start_thread("yoke-remote", [self = shared_from_this()] { self->run(); });
   } catch (const std::system_error& error) {
     throw BrokenProcessPool(fmt::format("the pool's thread could not be started: {}", error.what()));
@@ -100,57 +95,48 @@ void Fleet::start_thread() {
 }
 
 void Fleet::wake() noexcept {
-  if (asleep_) ::eventfd_write(event_.get(), 1);
+  if (asleep_) event_.signal();
   asleep_ = false;
 }
 
-void Fleet::abandon() noexcept {
-  abandoned_ = true;
+void Fleet::detach() noexcept {
+  detached_ = true;
   // Nobody else starts the thread any more, so the descriptor is there now or never.
-  if (event_ && !in_other_process()) ::eventfd_write(event_.get(), 1);
+  if (event_ && !in_other_process()) event_.signal();
 }
 
 int Fleet::connect(Milliseconds timeout, int hosts) {
   check_process();
   Lock lock(mutex_);
-  check_accepting();
+  admission_.check();
   start_thread();
   const auto serving = [&] {
-    return static_cast<int>(
-        std::ranges::count_if(links_, [](const auto& link) { return link->phase == LinkPhase::serving; }));
+    return static_cast<int>(std::ranges::count_if(links_, [](const auto& link) { return link->serves(); }));
   };
   changed_.wait_for(lock, timeout, [&] {
-    const bool all_tried = std::ranges::none_of(
-        links_, [&](const auto& link) { return link->phase != LinkPhase::serving && is_hopeful(*link); });
+    const bool all_tried =
+        std::ranges::none_of(links_, [&](const auto& link) { return !link->serves() && is_hopeful(*link); });
     const bool nodes_known = !options_.slurm || (slurm_ && slurm_->phase() != SlurmJob::Phase::requesting);
-    return broken_ || !accepting_ || (hosts > 0 && serving() >= hosts) || (all_tried && nodes_known);
+    return !admission_.accepts() || (hosts > 0 && serving() >= hosts) || (all_tried && nodes_known);
   });
-  if (broken_) std::rethrow_exception(broken_->make(""));
+  if (const auto& broken = admission_.broken()) std::rethrow_exception(broken->make(""));
   return serving();
 }
 
 std::vector<HostInfo> Fleet::hosts() const {
-  const auto state_of = [](const Link& link) {
-    switch (link.phase) {
-      case LinkPhase::waiting: return HostState::waiting;
-      case LinkPhase::starting: return HostState::starting;
-      case LinkPhase::serving: return HostState::serving;
-      default: return HostState::ended;
-    }
-  };
   check_process();
   const Lock lock(mutex_);
   std::vector<HostInfo> hosts;
-  for (const auto& link : links_) {
-    const bool serves = link->phase == LinkPhase::serving;
-    hosts.push_back({link->host.name, state_of(*link), serves ? link->workers : 0, static_cast<int>(link->sent.size()),
-                     serves ? std::string() : link->trouble});
-  }
-  if (options_.slurm && (!slurm_ || slurm_->nodes().empty())) {
-    const bool may_come = !slurm_ || slurm_->phase() == SlurmJob::Phase::requesting;
-    hosts.push_back({"slurm", may_come ? HostState::waiting : HostState::ended, 0, 0, slurm_ ? slurm_->trouble() : ""});
-  }
+  for (const auto& link : links_) hosts.push_back(link->info());
+  if (options_.slurm && (!slurm_ || slurm_->nodes().empty()))
+    hosts.push_back(
+        {"slurm", slurm_may_come() ? HostState::waiting : HostState::ended, 0, 0, slurm_ ? slurm_->trouble() : ""});
   return hosts;
+}
+
+/// Nodes may still be granted.
+bool Fleet::slurm_may_come() const {
+  return options_.slurm && (!slurm_ || slurm_->phase() == SlurmJob::Phase::requesting);
 }
 
 void Fleet::submit(TaskPtr task) {
@@ -158,13 +144,13 @@ void Fleet::submit(TaskPtr task) {
   if (const auto held = memory_of(task->arguments()); !held.empty()) {
     {
       const Lock lock(mutex_);
-      check_accepting();
+      admission_.check();
     }
     blocks_.replace(held);
   }
   const Lock lock(mutex_);
-  check_accepting();
-  number_of(task->callable(), task->target());  // throws if no other process can find it
+  admission_.check();
+  functions_.number_of(task->callable(), task->target());  // throws if no other process can find it
   start_thread();
   ++counts_.submitted;
   backlog_.push_back(std::move(task));
@@ -182,8 +168,8 @@ bool Fleet::running(const Task& task) const {
   const Lock lock(mutex_);
   const Link* link = link_of(task);
   if (!link) return false;
-  const auto found = link->sent.find(number_of(task));
-  return found != link->sent.end() && found->second.started;
+  const Link::Sent* const sent = link->find(number_of(task));
+  return sent && sent->started;
 }
 
 bool Fleet::cancel(Task& task, CancelMode mode) {
@@ -205,19 +191,18 @@ bool Fleet::cancel(Task& task, CancelMode mode) {
   const TaskNumber number = number_of(task);
   const TaskPtr alive(&task);
   cancels_.try_emplace(number);
-  link->batch.push_to(link->queue, FrameType::tasks);  // before the cancel
-  push_note(link->queue, FrameType::cancel, CancelNote{number, mode == CancelMode::kill});
-  flush(*link);
+  link->send_cancel(number, mode == CancelMode::kill);
+  link->flush();
   const auto answered = [&] {
     const auto found = cancels_.find(number);
-    return task.done() || found == cancels_.end() || found->second || !link->sent.contains(number);
+    return task.done() || found == cancels_.end() || found->second || !link->find(number);
   };
   changed_.wait_for(lock, silence_, answered);
   const auto found = cancels_.find(number);
   const bool agreed = found != cancels_.end() && found->second.value_or(false);
   if (found != cancels_.end()) cancels_.erase(found);
   if (!agreed) return task.cancelled();
-  link->sent.erase(number);
+  link->erase(number);
   return cancelled() || task.cancelled();
 }
 
@@ -227,43 +212,34 @@ void Fleet::fail_unfinished(const std::shared_ptr<const Failure>& failure) {
     if (task.resolve(pool::failed(failure))) ++counts_.failed;
   };
   for (const TaskPtr& task : backlog_.take_all()) fail(*task);
-  for (const auto& link : links_) {
-    const auto sent = std::move(link->sent);
-    link->sent.clear();
-    for (const auto& [number, item] : sent) fail(*item.task);
-  }
+  for (const auto& link : links_)
+    for (const auto& [number, sent] : link->drop_tasks()) fail(*sent.task);
   changed_.notify_all();
 }
 
 void Fleet::break_pool(const std::string& why) {
-  if (broken_) return;
-  broken_ = std::make_shared<pool::TextFailure<BrokenProcessPool>>(why);
-  fail_unfinished(broken_);
+  if (!admission_.break_with(std::make_shared<pool::TextFailure<BrokenProcessPool>>(why))) return;
+  fail_unfinished(admission_.broken());
 }
 
 bool Fleet::accepting() const {
   if (in_other_process()) return false;
   const Lock lock(mutex_);
-  return accepting_ && !broken_;
+  return admission_.accepts();
 }
 
 void Fleet::shutdown(const ShutdownOptions& options) {
   if (in_other_process()) return;
   Lock lock(mutex_);
-  accepting_ = false;
-  if (options.kill_workers && !killing_) {
-    killing_ = true;
-    fail_unfinished(std::make_shared<pool::TextFailure<ShutdownExecutorError>>(
-        "it was not finished when the executor was shut down with kill_workers"));
+  admission_.close();
+  if (options.kill_workers && admission_.kill()) {
+    fail_unfinished(pool::Admission::failure_of_killed());
   } else if (options.cancel_futures) {
     for (const TaskPtr& task : backlog_.take_all())
       if (task->resolve_cancelled()) ++counts_.cancelled;
-    for (const auto& link : links_) {
-      if (link->phase != LinkPhase::serving) continue;
-      link->batch.push_to(link->queue, FrameType::tasks);
-      for (const auto& [number, item] : link->sent)
-        push_note(link->queue, FrameType::cancel, CancelNote{number, false});
-    }
+    for (const auto& link : links_)
+      if (link->serves())
+        for (const auto& [number, sent] : link->tasks()) link->send_cancel(number, false);
   }
   if (!thread_started_) return;
   wake();
@@ -283,17 +259,12 @@ void Fleet::resize(int max_workers) {
   const Lock lock(mutex_);
   total_workers_ = max_workers;
   for (const auto& link : links_)
-    if (link->phase == LinkPhase::serving) share_workers(*link);
+    if (link->serves()) share_workers(*link);
   wake();
 }
 
-/// Whether it serves, or is worth waiting for. One that is not is still tried now and then, for as long as the pool
-/// lives.
-bool Fleet::is_hopeful(const Link& link) const {
-  constexpr int believed = 5;  // a launcher that ends so often with the same exit code
-  if (!link.may_serve()) return false;
-  if (link.phase == LinkPhase::serving || link.failures == 0) return true;
-  return link.refusals < believed && Clock::now() - link.missed_since < options_.reconnect_for;
+bool Fleet::any_is_hopeful() const {
+  return std::ranges::any_of(links_, [&](const auto& link) { return is_hopeful(*link); });
 }
 
 /// Tells an agent how many workers of those that resize wanted are its own. Each that comes gets its share; the others
@@ -302,8 +273,7 @@ void Fleet::share_workers(Link& link) {
   if (!total_workers_) return;
   const auto hosts =
       std::max<std::ptrdiff_t>(1, std::ranges::count_if(links_, [&](const auto& other) { return is_hopeful(*other); }));
-  link.workers = std::max(1, *total_workers_ / static_cast<int>(hosts));
-  push_note(link.queue, FrameType::resize, link.workers);
+  link.send_workers(std::max(1, *total_workers_ / static_cast<int>(hosts)));
 }
 
 int Fleet::max_workers() const {
@@ -312,35 +282,18 @@ int Fleet::max_workers() const {
   int serving = 0;
   int expected = 0;
   for (const auto& link : links_) {
-    if (link->phase == LinkPhase::serving) serving += link->workers;
-    expected += link->host.workers.value_or(options_.workers_per_host.value_or(1));
+    if (link->serves()) serving += link->workers();
+    expected += link->host().workers.value_or(options_.workers_per_host.value_or(1));
   }
   if (options_.slurm && !slurm_) expected += options_.slurm->nodes * options_.workers_per_host.value_or(1);
   return std::max(1, serving != 0 ? serving : total_workers_.value_or(expected));
-}
-
-void Fleet::add_counts(Stats& to, const Stats& of) {
-  for (const auto count : {&Stats::retried, &Stats::deaths, &Stats::started}) to.*count += of.*count;
-  for (const auto cause :
-       {&DeathCounts::crashed, &DeathCounts::killed, &DeathCounts::exited, &DeathCounts::out_of_memory,
-        &DeathCounts::over_memory_limit, &DeathCounts::misbehaved, &DeathCounts::timed_out, &DeathCounts::cancelled})
-    to.deaths_by_cause.*cause += of.deaths_by_cause.*cause;
 }
 
 Stats Fleet::stats() const {
   check_process();
   const Lock lock(mutex_);
   Stats stats = counts_;
-  for (const auto& link : links_) {
-    for (const auto& [number, item] : link->sent) stats.running += item.started && !item.task->done();
-    add_counts(stats, link->stats_before);
-    add_counts(stats, link->stats);
-    if (link->phase != LinkPhase::serving) continue;
-    for (WorkerInfo worker : link->stats.workers) {
-      worker.host = link->host.name;
-      stats.workers.push_back(std::move(worker));
-    }
-  }
+  for (const auto& link : links_) link->add_stats(stats);
   pool::count_waiting(stats);
   return stats;
 }

@@ -13,7 +13,8 @@
 #include <optional>
 #include <string>
 
-#include "lib/remote/link.hpp"
+#include "lib/protocol/notes.hpp"
+#include "yoke/remote.hpp"
 
 namespace yoke::remote {
 
@@ -22,7 +23,7 @@ struct Printed {
   std::size_t link = 0;
   std::string token;  // of the agent
   std::string host;
-  OutputNote note;
+  protocol::OutputNote note;
 };
 
 class OutputQueue : public std::enable_shared_from_this<OutputQueue> {

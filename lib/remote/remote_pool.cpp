@@ -28,7 +28,7 @@ RemotePool::RemotePool(RemoteOptions options) {
 
 /// The last handle may be that of a task, dropped by the fleet's thread with its lock held.
 RemotePool::~RemotePool() {
-  if (fleet_) fleet_->abandon();
+  if (fleet_) fleet_->detach();
 }
 
 int RemotePool::connect(std::chrono::milliseconds timeout, int hosts) {

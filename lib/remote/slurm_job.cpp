@@ -98,41 +98,44 @@ std::vector<std::string> bindings_of_outer_step() {
 // No signal when this process dies: a salloc that is killed leaves its request or its job behind. The end of its stdin
 // ends the job; a request that still waits then ends as soon as it is granted.
 SlurmJob::SlurmJob(const SlurmOptions& options)
-    : options_(options), errand_(std::make_unique<Errand>(request(options), 0, variables_of_outer_step())) {}
+    : options_(options),
+      command_(std::make_unique<system::CapturedCommand>(request(options), 0, variables_of_outer_step())) {}
 
-void SlurmJob::add_to(std::vector<pollfd>& looks) const {
-  if (errand_) errand_->add_to(looks);
-  if (scancel_) scancel_->add_to(looks);
+void SlurmJob::add_to(system::Poller& poller) const {
+  if (command_) command_->add_to(poller);
+  if (scancel_) scancel_->add_to(poller);
 }
 
 Clock::time_point SlurmJob::next_look() const {
   if (scancel_) return Clock::now() + exit_look;
-  if (!errand_ || phase_ == Phase::granted) return Clock::time_point::max();  // its streams end with it
+  if (!command_ || phase_ == Phase::granted) return Clock::time_point::max();  // its streams end with it
   return Clock::now() + exit_look;
 }
 
-std::string SlurmJob::said() const { return wire::printable(errand_->errors(), wire::Lines::several, wire::most_text); }
+std::string SlurmJob::said() const {
+  return wire::printable(command_->errors(), wire::Lines::several, wire::most_text);
+}
 
 void SlurmJob::fail(const std::string& what) {
   phase_ = Phase::failed;
-  trouble_ = fmt::format("{}: {}", what, errand_->command());
+  trouble_ = fmt::format("{}: {}", what, quote(command_->command()));
   if (const std::string words = said(); !words.empty()) trouble_ += "\n" + words;
 }
 
 void SlurmJob::proceed() {
   if (scancel_ && (scancel_->proceed() || Clock::now() >= killed_at_)) scancel_.reset();
-  if (errand_) listen();
-  if (phase_ == Phase::cancelling && !errand_ && !scancel_) phase_ = Phase::ended;
+  if (command_) listen();
+  if (phase_ == Phase::cancelling && !command_ && !scancel_) phase_ = Phase::ended;
 }
 
 void SlurmJob::listen() {
   const auto now = Clock::now();
-  if (const auto status = errand_->proceed()) return take_end(*status);
+  if (const auto status = command_->proceed()) return take_end(*status);
   if (now >= killed_at_) {
     cancel_by_number();
-    errand_.reset();  // kills it
-  } else if (phase_ == Phase::requesting && errand_->output().ends_with("\n.\n")) {
-    take_nodes(errand_->output());
+    command_.reset();  // kills it
+  } else if (phase_ == Phase::requesting && command_->output().ends_with("\n.\n")) {
+    take_nodes(command_->output());
   } else if (phase_ == Phase::requesting && options_.queue_timeout && now - begun_ >= *options_.queue_timeout) {
     fail(fmt::format("Slurm granted no nodes within queue_timeout ({} s)", options_.queue_timeout->count()));
     release();
@@ -155,16 +158,17 @@ void SlurmJob::take_end(const system::ExitStatus& status) {
   const bool killed = std::holds_alternative<system::Signaled>(status);
   if (phase_ == Phase::granted && killed) return;  // until cancel()
   if (killed) cancel_by_number();
-  if (phase_ == Phase::requesting) fail("Slurm granted no nodes: ended with " + describe(status));
+  if (phase_ == Phase::requesting) fail("Slurm granted no nodes: ended with " + system::describe(status));
   if (phase_ == Phase::granted) fail(fmt::format("Slurm has taken the nodes of job {} away", job_));
-  errand_.reset();
+  command_.reset();
 }
 
 void SlurmJob::cancel_by_number() {
-  if (job_.empty()) job_ = number_in(errand_->errors());
+  if (job_.empty()) job_ = number_in(command_->errors());
   if (job_.empty()) return;
   try {
-    scancel_ = std::make_unique<Errand>(std::vector<std::string>{"scancel", job_}, 0, variables_of_outer_step());
+    scancel_ = std::make_unique<system::CapturedCommand>(std::vector<std::string>{"scancel", job_}, 0,
+                                                         variables_of_outer_step());
     killed_at_ = Clock::now() + release_patience;
   } catch (const std::exception& error) {
     pool::log(pool::LogLevel::info, "Slurm job {} cannot be cancelled: {}", job_, error.what());
@@ -173,15 +177,15 @@ void SlurmJob::cancel_by_number() {
 
 /// A request is taken back by a signal; where nodes were granted, salloc 22.05 may loop for ever after one.
 void SlurmJob::release() {
-  errand_->close_input();
-  if (nodes_.empty()) errand_->signal(SIGTERM);
+  command_->close_input();
+  if (nodes_.empty()) command_->signal(SIGTERM);
   killed_at_ = Clock::now() + release_patience;
 }
 
 void SlurmJob::cancel() {
   if (phase_ == Phase::cancelling || phase_ == Phase::ended) return;
-  phase_ = errand_ || scancel_ ? Phase::cancelling : Phase::ended;
-  if (errand_) release();
+  phase_ = command_ || scancel_ ? Phase::cancelling : Phase::ended;
+  if (command_) release();
 }
 
 Launcher SlurmJob::launcher() const {

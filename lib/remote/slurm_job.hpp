@@ -9,15 +9,13 @@
 // Nothing here waits.
 #pragma once
 
-#include <poll.h>
-
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "lib/remote/errand.hpp"
+#include "lib/system/captured_command.hpp"
 #include "yoke/pool.hpp"
 #include "yoke/remote.hpp"
 
@@ -36,7 +34,7 @@ class SlurmJob {
   /// Asks for the nodes. Throws std::system_error if there is no salloc.
   explicit SlurmJob(const SlurmOptions& options);
 
-  void add_to(std::vector<pollfd>& looks) const;
+  void add_to(system::Poller& poller) const;
   void proceed();
   Clock::time_point next_look() const;
   /// Gives the nodes back, or takes the request back.
@@ -44,7 +42,7 @@ class SlurmJob {
 
   Phase phase() const noexcept { return phase_; }
   /// While it waits in the queue, what salloc says of it.
-  std::string trouble() const { return phase_ == Phase::requesting && errand_ ? said() : trouble_; }
+  std::string trouble() const { return phase_ == Phase::requesting && command_ ? said() : trouble_; }
   struct Node {
     std::string name;
     std::optional<int> processors;  // of the job there
@@ -70,8 +68,8 @@ class SlurmJob {
   std::string job_;
   std::string trouble_;
   std::vector<Node> nodes_;
-  std::unique_ptr<Errand> errand_;  // salloc
-  std::unique_ptr<Errand> scancel_;  // where salloc is gone and the job is not
+  std::unique_ptr<system::CapturedCommand> command_;  // salloc
+  std::unique_ptr<system::CapturedCommand> scancel_;  // where salloc is gone and the job is not
 };
 
 /// What Slurm has set in this process's environment, if this is a step of a job: srun and salloc would take it for

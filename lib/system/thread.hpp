@@ -37,8 +37,8 @@ inline void run_where_the_process_may() noexcept {
   if (bytes > 0) ::syscall(SYS_sched_setaffinity, 0, bytes, processors);
 }
 
-/// Bytes for a thread's stack of which the thread itself uses so many: glibc takes the static thread-local variables of the
-/// program and its libraries, perhaps megabytes, from the same memory.
+/// Bytes for a thread's stack of which the thread itself uses so many: glibc takes the static thread-local variables of
+/// the program and its libraries, perhaps megabytes, from the same memory.
 std::size_t stack_for(std::size_t used) noexcept;
 
 /// Throws std::system_error where the system gives no thread. `name`: at most 15 characters.

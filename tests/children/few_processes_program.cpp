@@ -1,6 +1,6 @@
 // A program that, from a moment on, gets no new process, or processes that get no thread:
-// few_processes_program again|memory|threads|callbacks WORKERS. Tells on stdout what its pool made of it. WORKERS (0 or 1) are there
-// before.
+// few_processes_program again|memory|threads|callbacks WORKERS. Tells on stdout what its pool made of it. WORKERS (0 or
+// 1) are there before.
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -37,7 +37,8 @@ constexpr sock_filter skip_unless(unsigned value, unsigned char instructions) {
 
 enum class What { processes, threads };
 
-/// The others can be had, these cannot: that is this error. For all threads; false where the kernel has no such filters.
+/// The others can be had, these cannot: that is this error. For all threads; false where the kernel has no such
+/// filters.
 bool refuse(What what, int error) {
   const unsigned refused = SECCOMP_RET_ERRNO | static_cast<unsigned>(error);
   std::vector<sock_filter> program{load(offsetof(seccomp_data, nr))};

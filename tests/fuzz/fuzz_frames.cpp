@@ -2,14 +2,14 @@
 // is.
 //
 // Run by hand: build/tests/fuzz/fuzz_frames -max_total_time=600 NEW_INPUTS_FOLDER tests/fuzz/corpus/frames
-#include "lib/remote/frame.hpp"
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/stream.hpp"
+#include "lib/wire/frame.hpp"
 #include "tests/fuzz/input.hpp"
 #include "yoke/call.hpp"
 
 namespace {
 
-using namespace yoke::remote;
+using namespace yoke::protocol;
 
 /// Nothing but an exception may come of it.
 template <class Note>
@@ -51,7 +51,7 @@ void take(const Frame& frame) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   yoke_fuzz::Input input(data, size);
-  FrameReader reader(input.below(2) == 0 ? "" : "\nyoke-agent 0\n");
+  FrameReader reader(is_frame_type, input.below(2) == 0 ? "" : "\nyoke-agent 0\n");
   try {
     while (!input.empty()) {
       const auto room = reader.room();

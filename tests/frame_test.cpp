@@ -1,5 +1,5 @@
 // Frames: cut anywhere, preceded by anything, claiming what cannot be.
-#include "lib/remote/frame.hpp"
+#include "lib/wire/frame.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -8,17 +8,17 @@
 
 #include <array>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <system_error>
 
-#include "lib/remote/agent_command.hpp"
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/stream.hpp"
 #include "tests/support/sanitized.hpp"
 
-namespace yoke::remote {
+namespace yoke::wire {
 namespace {
+
+using protocol::is_frame_type;
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 std::string text_of(std::span<const std::byte> bytes) {
@@ -84,27 +84,27 @@ TEST(Frames, cut_anywhere_they_come_out_whole) {
   const std::vector<std::string> expected{"4:head:", "129::", "5:of a payload:" + large, "66:two parts:"};
   for (const std::size_t portion :
        {std::size_t{1}, std::size_t{7}, std::size_t{16}, std::size_t{1000}, stream.size()}) {
-    FrameReader reader;
+    FrameReader reader(is_frame_type);
     EXPECT_EQ(read_all(reader, stream, portion), expected) << "in portions of " << portion;
   }
 }
 
 TEST(Frames, what_comes_before_the_marker_is_passed_over_and_kept) {
-  const std::string marker = marker_of("12ab");
+  const std::string marker = protocol::marker_of("12ab");
   FrameQueue queue;
   queue.push_text("Welcome!\nyoke-agent 12" + marker.substr(0, 5));
   queue.push_text(marker);
   queue.push(FrameType::heartbeat, {});
   const std::string stream = written(queue);
   for (const std::size_t portion : {std::size_t{1}, std::size_t{3}, stream.size()}) {
-    FrameReader reader(marker);
+    FrameReader reader(is_frame_type, marker);
     EXPECT_EQ(read_all(reader, stream, portion), std::vector<std::string>{"129::"});
     EXPECT_TRUE(reader.banner().starts_with("Welcome!")) << reader.banner();
   }
 }
 
 TEST(Frames, without_a_marker_a_stream_is_given_up) {
-  FrameReader reader(marker_of("12ab"));
+  FrameReader reader(is_frame_type, protocol::marker_of("12ab"));
   EXPECT_THROW(read_all(reader, std::string(std::size_t{2} << 20, 'b'), 4096), ProtocolError);
 }
 
@@ -112,13 +112,13 @@ TEST(Frames, what_is_no_frame_is_refused) {
   const std::string printed = "hello, this is a task's output";
   for (const std::string& stream : {printed, header(0, 0, 0), header(77, 0, 0), header(4, UINT32_MAX, 0),
                                     header(5, 0, UINT64_MAX), header(5, 0, most_payload_bytes + 1)}) {
-    FrameReader reader;
+    FrameReader reader(is_frame_type);
     EXPECT_THROW(read_all(reader, stream, stream.size()), ProtocolError);
   }
 }
 
 TEST(Frames, a_claim_alone_takes_bounded_memory) {
-  FrameReader reader;
+  FrameReader reader(is_frame_type);
   EXPECT_TRUE(read_all(reader, header(5, 0, most_payload_bytes), frame_header_size).empty());
   EXPECT_LE(reader.room().size(), std::size_t{1} << 20);
 }
@@ -126,11 +126,11 @@ TEST(Frames, a_claim_alone_takes_bounded_memory) {
 TEST(Frames, U8_memory_is_taken_as_bytes_come) {
   const std::string part(100'000, 'x');
   for (const std::string& claim : {header(5, 0, most_payload_bytes), header(4, most_head_bytes, 0)}) {
-    FrameReader reader;
+    FrameReader reader(is_frame_type);
     EXPECT_TRUE(read_all(reader, claim + part, 1000).empty());
     EXPECT_LE(reader.room().size(), std::size_t{1} << 20);
   }
-  FrameReader limited({}, 1000);
+  FrameReader limited(is_frame_type, {}, 1000);
   EXPECT_THROW(read_all(limited, header(67, 0, 1001), frame_header_size), ProtocolError);
 }
 
@@ -147,7 +147,7 @@ TEST(Frames, a_payload_without_memory_costs_its_own_frame) {
     std::size_t pages = 0;
     std::ifstream("/proc/self/statm") >> pages;
     const rlimit little{pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + room, former.rlim_max};
-    FrameReader reader;
+    FrameReader reader(is_frame_type);
     ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
     const auto first = read_all(reader, stream, portion);
     ASSERT_EQ(::setrlimit(RLIMIT_AS, &former), 0);
@@ -168,92 +168,5 @@ TEST(Frames, a_reader_that_has_gone_is_an_error_and_no_signal) {
   ::close(ends[1]);
 }
 
-TEST(Frames, settings_cross_unchanged) {
-  ExecutorOptions options;
-  options.max_workers = 3;
-  options.env = {{"A", "b"}};
-  options.limits.address_space = 1 << 30;
-  options.kill_grace = std::chrono::milliseconds(5);
-  options.on_crash = CrashPolicy::break_pool;
-  Hello hello;
-  hello.settings = settings_of(options);
-  hello.initializer = InitialCall{7, {1, 2, 3}};
-  FrameQueue queue;
-  push_note(queue, FrameType::hello, hello);
-  const std::string stream = written(queue);
-  const auto read = unpack_note<Hello>(bytes_of(std::string_view(stream).substr(frame_header_size)));
-  const ExecutorOptions found = options_of(read.settings);
-  EXPECT_EQ(found.max_workers, options.max_workers);
-  EXPECT_EQ(found.env, options.env);
-  EXPECT_EQ(found.limits, options.limits);
-  EXPECT_EQ(found.kill_grace, options.kill_grace);
-  EXPECT_EQ(found.on_crash, options.on_crash);
-  EXPECT_EQ(read.initializer->arguments, hello.initializer->arguments);
-}
-
-TEST(Launchers, arguments_are_quoted_for_a_shell_where_they_need_it) {
-  EXPECT_EQ(quote(std::string_view("/usr/bin/a-b_c")), "/usr/bin/a-b_c");
-  EXPECT_EQ(quote(std::string_view("it's $HOME")), "'it'\\''s $HOME'");
-  EXPECT_EQ(quote(std::string_view("")), "''");
-}
-
-TEST(Launchers, placeholders_are_filled_in) {
-  const std::vector<std::string> agent{"env", "A=1", "/a b"};
-  EXPECT_EQ(fill_in({"run", "--on={host}", "{agent}"}, "n1", agent),
-            (std::vector<std::string>{"run", "--on=n1", "env", "A=1", "/a b"}));
-  EXPECT_EQ(fill_in({"ssh", "{host}", "exec {agent_command}"}, "n1", agent),
-            (std::vector<std::string>{"ssh", "n1", "exec env A=1 '/a b'"}));
-  EXPECT_THROW(fill_in({"ssh", "{host}"}, "n1", agent), std::invalid_argument);
-}
-
-TEST(Launchers, a_program_that_was_replaced_is_at_its_path) {
-  EXPECT_EQ(path_of_program("/opt/app/far"), "/opt/app/far");
-  EXPECT_EQ(path_of_program("/opt/app/far (deleted)"), "/opt/app/far");
-  const auto folder = std::filesystem::temp_directory_path() / ("yoke-program-" + std::to_string(::getpid()));
-  std::filesystem::create_directory(folder);
-  const std::string odd = folder / "odd (deleted)";  // by its own name
-  std::ofstream(odd).put('x');
-  EXPECT_EQ(path_of_program(odd), odd);
-  std::filesystem::remove_all(folder);
-}
-
-TEST(Launchers, places_of_the_command_line) {
-  RemoteOptions options;
-  add_hosts(options, "ssh:a,b");
-  add_hosts(options, "local");
-  add_hosts(options, "command:podman run -i 'my image' {agent}");
-  add_hosts(options, "slurm:nodes=3,partition=debug,time=10");
-  ASSERT_EQ(options.hosts.size(), 4U);
-  EXPECT_EQ(options.hosts[1].name, "b");
-  EXPECT_EQ(options.hosts[3].launcher, (Launcher{"podman", "run", "-i", "my image", "{agent}"}));
-  EXPECT_EQ(options.slurm->nodes, 3);
-  EXPECT_EQ(options.slurm->partition, "debug");
-  EXPECT_EQ(options.slurm->arguments, std::vector<std::string>{"--time=10"});
-  for (const char* wrong :
-       {"", "ssh:", "ssh:a,,b", "nowhere:x", "local:x", "command:", "command:'open", "slurm:nodes=0",
-        "slurm:"
-        "nodes=many"})
-    EXPECT_THROW(add_hosts(options, wrong), std::invalid_argument) << wrong;
-}
-
-TEST(Launchers, options_that_make_no_sense_are_refused) {
-  const auto refused = [](const RemoteOptions& options) {
-    try {
-      RemotePool pool(options);
-    } catch (const std::invalid_argument& error) {
-      return std::string(error.what());
-    }
-    return std::string();
-  };
-  EXPECT_NE(refused({}), "");
-  EXPECT_NE(refused({.hosts = {{""}}}), "");
-  EXPECT_NE(refused({.hosts = {{"-oProxyCommand=x"}}}), "");
-  EXPECT_NE(refused({.hosts = {{"a", {"ssh", "{host}"}}}}), "");
-  EXPECT_NE(refused({.hosts = {{"a", launchers::local(), 0}}}), "");
-  EXPECT_NE(refused({.hosts = {{"a"}}, .heartbeat = std::chrono::milliseconds(0)}), "");
-  EXPECT_NE(refused({.hosts = {{"a"}}, .lease = std::chrono::milliseconds(1000)}), "");
-  EXPECT_EQ(refused({.hosts = {{"a"}}}), "");
-}
-
 }  // namespace
-}  // namespace yoke::remote
+}  // namespace yoke::wire

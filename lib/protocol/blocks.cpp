@@ -1,4 +1,4 @@
-#include "lib/remote/blocks.hpp"
+#include "lib/protocol/blocks.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace yoke::remote {
+namespace yoke::protocol {
 namespace {
 
 bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
@@ -107,4 +107,4 @@ void Blocks::clear() {
   std::swap(gone, copied_);
 }
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

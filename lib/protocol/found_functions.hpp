@@ -7,11 +7,11 @@
 #include <string>
 #include <unordered_map>
 
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 #include "lib/wire/function_table.hpp"
 #include "yoke/call.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 
 struct FoundFunction {
   std::unique_ptr<Callable> callable;
@@ -35,4 +35,4 @@ class FoundFunctions {
   std::unordered_map<FunctionNumber, FoundFunction> functions_;
 };
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

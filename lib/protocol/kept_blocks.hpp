@@ -10,10 +10,10 @@
 #include <string>
 #include <unordered_map>
 
-#include "lib/remote/blocks.hpp"
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/blocks.hpp"
+#include "lib/protocol/notes.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 
 /// There was no memory for it; says so.
 class NoBlock : public Error {
@@ -23,8 +23,8 @@ class NoBlock : public Error {
 
 class KeptBlocks {
  public:
-  /// Of a frame keep_block. Throws ProtocolError, SerializationError.
-  void keep(const Frame& frame);
+  /// `trouble`: why its content is not there; empty: it is. Throws ProtocolError.
+  void keep(BlockNumber number, const Bytes& content, const std::string& trouble);
   void drop(BlockNumber number) { blocks_.erase(number); }
   /// The arguments, which speak of this process's memory where they spoke of the client's. Throws NoBlock, Error.
   Bytes put_into(const Bytes& arguments, std::span<const PlaceNote> places) const;
@@ -37,4 +37,4 @@ class KeptBlocks {
   std::unordered_map<BlockNumber, Kept> blocks_;
 };
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

@@ -1,26 +1,25 @@
-#include "lib/remote/kept_blocks.hpp"
+#include "lib/protocol/kept_blocks.hpp"
 
 #include <fmt/format.h>
 
 #include "yoke/pack_buffer.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 
-void KeptBlocks::keep(const Frame& frame) {
-  constexpr char trouble[] = "a shared array, or a broadcast value, cannot be had on the host: ";
+void KeptBlocks::keep(BlockNumber number, const Bytes& content, const std::string& trouble) {
+  constexpr char cannot[] = "a shared array, or a broadcast value, cannot be had on the host: ";
   Kept block;
-  if (!frame.trouble.empty()) {
-    block.trouble = trouble + frame.trouble;
+  if (!trouble.empty()) {
+    block.trouble = cannot + trouble;
   } else {
-    if (frame.payload.size() == 0) throw ProtocolError("a block without content");
+    if (content.size() == 0) throw ProtocolError("a block without content");
     try {
-      block.memory = SharedMemory::create_constant(frame.payload.view());
+      block.memory = SharedMemory::create_constant(content.view());
     } catch (const std::exception& error) {
-      block.trouble =
-          fmt::format("{}there is no memory for its {} bytes: {}", trouble, frame.payload.size(), error.what());
+      block.trouble = fmt::format("{}there is no memory for its {} bytes: {}", cannot, content.size(), error.what());
     }
   }
-  blocks_.insert_or_assign(unpack_note<BlockNote>(frame.head).number, std::move(block));
+  blocks_.insert_or_assign(number, std::move(block));
 }
 
 Bytes KeptBlocks::put_into(const Bytes& arguments, std::span<const PlaceNote> places) const {
@@ -37,4 +36,4 @@ Bytes KeptBlocks::put_into(const Bytes& arguments, std::span<const PlaceNote> pl
   return packed.take();
 }
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

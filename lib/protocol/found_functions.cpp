@@ -1,4 +1,4 @@
-#include "lib/remote/found_functions.hpp"
+#include "lib/protocol/found_functions.hpp"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "lib/system/rights.hpp"
 #include "yoke/named_task.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 namespace {
 
 /// A module's description (its identity behind its length, and its path), with the path of the deployed one where there
@@ -82,4 +82,4 @@ std::string FoundFunctions::look_for(const FunctionNote& note, bool same_build, 
   return why;
 }
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

@@ -1,4 +1,4 @@
-#include "lib/remote/protocol.hpp"
+#include "lib/protocol/notes.hpp"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "lib/wire/printable.hpp"
 #include "yoke/call.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 namespace {
 
 template <class Duration>
@@ -53,17 +53,6 @@ class DescribedFailure final : public Failure {
 };
 
 }  // namespace
-
-std::string marker_of(const std::string& token) { return fmt::format("\nyoke-agent {}\n", token); }
-
-std::chrono::milliseconds silence_of_agent(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat) {
-  constexpr std::chrono::milliseconds first_resend{1'000};  // a generous one: it is the round trip and some
-  return 2 * lease + heartbeat + first_resend;
-}
-
-std::chrono::milliseconds silence_of_client(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat) {
-  return silence_of_agent(lease, heartbeat) + 2 * heartbeat;  // the agent may have heard the last heartbeat one later
-}
 
 WorkerSettings settings_of(const ExecutorOptions& options) {
   WorkerSettings settings;
@@ -145,19 +134,6 @@ std::shared_ptr<const Failure> failure_of(FailureNote note, const std::string& h
   return std::make_shared<DescribedFailure>(std::move(note), host);
 }
 
-void Batch::push_to(FrameQueue& queue, FrameType type) {
-  if (count_ == 0) return;
-  PackBuffer prefix;
-  Packer(prefix).pack_array(count_);
-  queue.push(type, prefix.view(), items_.view());
-  clear();
-}
-
-void Batch::clear() noexcept {
-  items_.truncate(0);
-  count_ = 0;
-}
-
 template <class T>
 T unpack_note(std::span<const std::byte> head) {
   const Message message(head);
@@ -178,4 +154,4 @@ template StateNote unpack_note(std::span<const std::byte>);
 template BlockNote unpack_note(std::span<const std::byte>);
 template FailureNote unpack_note(std::span<const std::byte>);
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

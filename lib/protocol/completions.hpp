@@ -1,18 +1,15 @@
 // Completions: what an agent's pool has finished, for the agent's one thread to send.
 #pragma once
 
-#include <sys/eventfd.h>
-
 #include <cstdint>
 #include <mutex>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include "lib/remote/protocol.hpp"
-#include "lib/system/unique_fd.hpp"
+#include "lib/protocol/notes.hpp"
+#include "lib/system/event_fd.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 
 struct Completion {
   TaskNumber number = 0;
@@ -24,14 +21,9 @@ struct Completion {
   std::string broken{};  // why the whole pool cannot go on, where this task failed for it
 };
 
-/// Filled by any thread, emptied by one, which polls descriptor().
+/// Filled by any thread, emptied by one, which polls descriptor(). Making one throws std::system_error.
 class Completions {
  public:
-  Completions() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    if (!event_) throw std::system_error(errno, std::system_category(), "eventfd");
-    event_ = system::above_stdio(std::move(event_));
-  }
-
   void add(Completion completion) {
     {
       const std::lock_guard lock(mutex_);
@@ -40,23 +32,22 @@ class Completions {
     }
     wake();
   }
-  void wake() const noexcept { ::eventfd_write(event_.get(), 1); }
+  void wake() const noexcept { event_.signal(); }
   int descriptor() const noexcept { return event_.get(); }
   /// What there is, in place of what `done` held.
   void take(std::vector<Completion>& done) {
     done.clear();
     const std::lock_guard lock(mutex_);
-    eventfd_t count = 0;
-    ::eventfd_read(event_.get(), &count);
+    event_.clear();
     announced_ = false;
     std::swap(done, done_);
   }
 
  private:
-  system::UniqueFd event_;
+  const system::EventFd event_ = system::EventFd::make();
   std::mutex mutex_;
   std::vector<Completion> done_;
   bool announced_ = false;
 };
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

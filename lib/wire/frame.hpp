@@ -1,8 +1,8 @@
-// Frames: how agent and client cut their byte stream into messages.
+// Frames: how two processes cut their byte stream into messages.
 //
 // A frame is a header of 16 bytes (little-endian: type, three zero bytes, length of the head as u32, length of the
-// payload as u64), a head, which is msgpack, and a payload of raw bytes, often none. Before the first frame the agent
-// writes a marker; what came before that, login banners and the like, is passed over.
+// payload as u64), a head, which is msgpack, and a payload of raw bytes, often none. Before the first frame may stand
+// a marker; what came before that, login banners and the like, is passed over.
 //
 // A reader trusts nothing: lengths are checked, and memory is taken as the bytes come, at most twice of what has come.
 // A payload that there is no memory for is passed over, and costs its own frame alone. One thread at a time.
@@ -18,42 +18,15 @@
 #include <vector>
 
 #include "lib/wire/large_buffer.hpp"
+#include "lib/wire/protocol_error.hpp"
 #include "yoke/bytes.hpp"
-#include "yoke/error.hpp"
 
-namespace yoke::remote {
+namespace yoke::wire {
 
-enum class FrameType : std::uint8_t {
-  // the client's
-  hello = 1,  // how the agent is to work: the first frame
-  module = 2,  // a module that functions lie in
-  function = 3,  // a function that tasks will name by its number
-  tasks = 4,
-  large_task = 5,  // one; its arguments are the payload
-  cancel = 6,
-  resize = 7,
-  stop = 8,
-  keep_block = 9,  // constant memory that tasks will name by its number: the payload
-  drop_block = 10,
-  output_taken = 11,
-  // the agent's
-  welcome = 65,  // what the agent is: its first frame
-  results = 66,
-  large_result = 67,  // one; its value is the payload
-  started = 68,
-  cancelled = 69,
-  output = 70,
-  state = 71,
-  farewell = 72,  // its last, after it was stopped
-  // of both
-  heartbeat = 129
-};
-
-/// The other side broke the rules of the stream.
-class ProtocolError : public Error {
- public:
-  using Error::Error;
-};
+/// What a frame is. Its numbers are those of the protocol that is spoken (protocol/stream.hpp).
+enum class FrameType : std::uint8_t;
+/// Whether the protocol has frames of that type.
+using IsFrameType = bool (*)(FrameType);
 
 struct Frame {
   FrameType type;
@@ -69,7 +42,7 @@ inline constexpr std::size_t most_payload_bytes = std::size_t{8} << 30;
 class FrameReader {
  public:
   /// Empty marker: the stream begins with a frame.
-  explicit FrameReader(std::string marker = {}, std::size_t most_payload = most_payload_bytes);
+  explicit FrameReader(IsFrameType is_known, std::string marker = {}, std::size_t most_payload = most_payload_bytes);
 
   /// Where the next bytes of the stream go; never empty. Then tell how many came.
   std::span<std::byte> room();
@@ -93,6 +66,7 @@ class FrameReader {
   static constexpr std::size_t most_banner_bytes = std::size_t{1} << 20;
   static constexpr std::size_t payload_at_once = std::size_t{1} << 20;  // memory taken before bytes have come for it
 
+  IsFrameType is_known_;
   std::string marker_;
   std::size_t most_payload_;
   std::string banner_;
@@ -140,4 +114,4 @@ class FrameQueue {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace yoke::remote
+}  // namespace yoke::wire

@@ -1,7 +1,8 @@
-// Protocol: what the heads of frames say. Each struct is packed by its members, as msgpack that depends on no build.
+// Notes: what a client and whoever runs its tasks elsewhere say to each other, whatever carries it. Each struct is
+// packed by its members, as msgpack that depends on no build.
 //
-// The client gives every function and every task a number of its own; the agent answers under the task's number, once.
-// A task that the client has cancelled, or given up, is not answered for.
+// The client gives every function and every task a number of its own; it is answered under the task's number, once. A
+// task that the client has cancelled, or given up, is not answered for.
 #pragma once
 
 #include <chrono>
@@ -12,31 +13,25 @@
 #include <string>
 #include <vector>
 
-#include "lib/remote/frame.hpp"
+#include "lib/wire/protocol_error.hpp"
 #include "yoke/codec.hpp"
 #include "yoke/options.hpp"
 #include "yoke/pool.hpp"
 #include "yoke/stats.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
+
+using wire::ProtocolError;
 
 inline constexpr std::uint32_t protocol_version = 2;
 
-/// Bytes of its workers' output that an agent sends before it must hear that they were taken.
-inline constexpr std::size_t output_window = 256 * 1024;
-
-/// In the agent's environment until it begins: the token of its marker.
-inline constexpr char agent_variable[] = "YOKE_AGENT";
 /// Where deployed libraries lie, for modules that are not at their path.
 inline constexpr char agent_libraries_variable[] = "YOKE_AGENT_LIBRARIES";
-
-/// What the agent writes before its first frame.
-std::string marker_of(const std::string& token);
 
 using TaskNumber = std::uint64_t;
 using FunctionNumber = std::uint32_t;
 
-/// Bytes within a head, not copied when they are unpacked.
+/// Bytes within a note, not copied when they are unpacked.
 struct Blob {
   std::span<const std::byte> bytes;
 };
@@ -92,12 +87,6 @@ struct Welcome {
   int cores = 0;
   std::uint64_t memory = 0;  // bytes of the machine
 };
-
-/// How long a side hears nothing before it takes the other for lost, so that a cut of `lease` loses nothing: what was
-/// sent during a cut TCP sends again at times that double, so up to as long after its end as it lasted. The client
-/// waits longer: when it gives a task to another host, the agent that had it has killed its workers.
-std::chrono::milliseconds silence_of_agent(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat);
-std::chrono::milliseconds silence_of_client(std::chrono::milliseconds lease, std::chrono::milliseconds heartbeat);
 
 struct ModuleNote {
   std::uint32_t number = 0;
@@ -199,51 +188,20 @@ struct BlockNote {
   std::uint64_t number = 0;
 };
 
-// On the wire: msgpack in the form that depends on no build.
-template <class T>
-void push_note(FrameQueue& queue, FrameType type, const T& note, Bytes payload = {}) {
-  PackBuffer head;
-  Packer packer(head, Packer::Arrays::elements);
-  pack_value(packer, note);
-  queue.push(type, head.view(), std::move(payload));
-}
-
-/// Notes that travel together in one frame, as an array.
-class Batch {
- public:
-  template <class T>
-  void add(const T& note) {
-    Packer packer(items_, Packer::Arrays::elements);
-    pack_value(packer, note);
-    ++count_;
-  }
-  bool empty() const noexcept { return count_ == 0; }
-  std::size_t bytes() const noexcept { return items_.size(); }
-  /// As a frame; the batch is empty afterwards.
-  void push_to(FrameQueue& queue, FrameType type);
-  void clear() noexcept;
-
- private:
-  PackBuffer items_;
-  std::uint32_t count_ = 0;
-};
-inline constexpr std::size_t most_batch_bytes = 32 * 1024;
-inline constexpr std::size_t large_bytes = 64 * 1024;  // arguments and results from here on travel as payloads
-
-/// Throws SerializationError.
+/// A note as it was packed: msgpack in the form that depends on no build. Throws SerializationError.
 template <class T>
 T unpack_note(std::span<const std::byte> head);
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol
 
 template <>
-struct yoke::Codec<yoke::remote::Blob> {
-  static void pack(Packer& packer, const remote::Blob& blob) {
+struct yoke::Codec<yoke::protocol::Blob> {
+  static void pack(Packer& packer, const protocol::Blob& blob) {
     const auto size = static_cast<std::uint32_t>(blob.bytes.size());
     packer.pack_bin(size);
     if (size != 0) packer.pack_bin_body(reinterpret_cast<const char*>(blob.bytes.data()), size);
   }
-  static remote::Blob unpack(const Object& object) {
+  static protocol::Blob unpack(const Object& object) {
     if (object.type != msgpack::type::BIN) detail::throw_mismatch("bytes", object);
     return {std::as_bytes(std::span(object.via.bin.ptr, object.via.bin.size))};
   }

@@ -15,7 +15,7 @@
 #include "lib/wire/shared_memory.hpp"
 #include "yoke/bytes.hpp"
 
-namespace yoke::remote {
+namespace yoke::protocol {
 
 using BlockNumber = std::uint64_t;  // of one content, never of another
 
@@ -56,4 +56,4 @@ class Blocks {
   BlockNumber last_number_ = 0;
 };
 
-}  // namespace yoke::remote
+}  // namespace yoke::protocol

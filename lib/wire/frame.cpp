@@ -1,4 +1,4 @@
-#include "lib/remote/frame.hpp"
+#include "lib/wire/frame.hpp"
 
 #include <fmt/format.h>
 #include <limits.h>
@@ -13,7 +13,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace yoke::remote {
+namespace yoke::wire {
 namespace {
 
 constexpr std::size_t read_room = 256 * 1024;
@@ -30,13 +30,6 @@ T load(const std::byte* at) {
 template <class T>
 void store(std::byte* at, T value) {
   for (std::size_t i = 0; i < sizeof(T); ++i) at[i] = static_cast<std::byte>(value >> (8 * i));
-}
-
-bool is_known(std::uint8_t type) {
-  return (type >= 1 && type <= static_cast<std::uint8_t>(FrameType::output_taken)) ||
-         (type >= static_cast<std::uint8_t>(FrameType::welcome) &&
-          type <= static_cast<std::uint8_t>(FrameType::farewell)) ||
-         type == static_cast<std::uint8_t>(FrameType::heartbeat);
 }
 
 /// Holds SIGPIPE back from the calling thread, which may be the program's own.
@@ -68,8 +61,8 @@ class NoSigpipe {
 
 }  // namespace
 
-FrameReader::FrameReader(std::string marker, std::size_t most_payload)
-    : marker_(std::move(marker)), most_payload_(std::min(most_payload, most_payload_bytes)) {}
+FrameReader::FrameReader(IsFrameType is_known, std::string marker, std::size_t most_payload)
+    : is_known_(is_known), marker_(std::move(marker)), most_payload_(std::min(most_payload, most_payload_bytes)) {}
 
 std::span<std::byte> FrameReader::room() {
   if (fills_payload()) make_payload_room();
@@ -137,10 +130,10 @@ bool FrameReader::has_seen(std::string_view words) const {
 bool FrameReader::read_header() {
   if (buffered() < frame_header_size) return false;
   const std::byte* at = buffer_.data() + begin_;
-  const auto type = static_cast<std::uint8_t>(at[0]);
+  const auto type = static_cast<FrameType>(at[0]);
   const auto head = load<std::uint32_t>(at + 4);
   const auto payload = load<std::uint64_t>(at + 8);
-  if (!is_known(type) || at[1] != std::byte{0} || at[2] != std::byte{0} || at[3] != std::byte{0})
+  if (!is_known_(type) || at[1] != std::byte{0} || at[2] != std::byte{0} || at[3] != std::byte{0})
     throw ProtocolError("what came is no frame: something else writes to the agent's stream, or it is no agent");
   if (head > most_head_bytes || payload > most_payload_)
     throw ProtocolError(fmt::format("a frame claims a head of {} and a payload of {} bytes; allowed are {} and {}",
@@ -148,7 +141,7 @@ bool FrameReader::read_header() {
   begin_ += frame_header_size;
   in_frame_ = true;
   head_read_ = false;
-  type_ = static_cast<FrameType>(type);
+  type_ = type;
   head_size_ = head;
   payload_size_ = static_cast<std::size_t>(payload);
   payload_read_ = 0;
@@ -273,4 +266,4 @@ void FrameQueue::write_some(int descriptor) {
   written_ = 0;
 }
 
-}  // namespace yoke::remote
+}  // namespace yoke::wire
