@@ -6,7 +6,6 @@
 #include <cstring>
 #include <iterator>
 
-#include "lib/system/cpu_count.hpp"
 #include "lib/system/memory_pressure.hpp"
 #include "yoke/error.hpp"
 
@@ -15,12 +14,6 @@ namespace {
 
 constexpr std::size_t step = 64 * 1024;      // sizes of pieces
 constexpr std::size_t most_beyond = 2;       // times what is asked for: all of a piece stays in use with it
-
-/// That free pieces may have, of one worker: a share of what this process and as many workers as processors may have.
-std::size_t most_bytes() {
-  static const std::size_t bytes = system::memory_limit() / 8 / static_cast<std::size_t>(system::usable_cpus());
-  return bytes;
-}
 
 /// The one that was used the longest time ago, of those that no task needs.
 template <class Entry>
@@ -53,7 +46,7 @@ bool GivenMemory::drop(std::vector<Piece>::iterator piece) noexcept {
 bool GivenMemory::make_room(std::size_t size, std::uint64_t tail) noexcept {
   std::size_t bytes = size;
   for (const Piece& piece : pieces_) bytes += piece.mapping.size();
-  while (pieces_.size() >= most_pieces || bytes > most_bytes()) {
+  while (pieces_.size() >= most_pieces || bytes > system::memory_share()) {
     const auto oldest = oldest_free(pieces_, tail);
     if (oldest == pieces_.end()) return pieces_.size() < most_pieces;
     const std::size_t room = oldest->mapping.size();

@@ -45,10 +45,7 @@ std::string describe(const system::ExitStatus& status) {
 }
 
 /// A worker that stops itself for a debugger has any time.
-bool stops_for_debugger() {
-  static const bool stops = system::own_variable("YOKE_WORKER_STOP") == "1";
-  return stops;
-}
+bool stops_for_debugger() { return system::own_variable("YOKE_WORKER_STOP") == "1"; }
 
 /// By a signal that somebody sent, who knows what for: not by anything that its start does.
 bool was_killed_from_outside(KillReason reason, const Death& death) {

@@ -41,7 +41,7 @@ MemoryPlace place_named(std::string_view name) {
 }  // namespace
 
 bool is_mapped(std::uintptr_t address) noexcept {
-  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   unsigned char resident = 0;
   return ::mincore(reinterpret_cast<void*>(address / page * page), 1, &resident) == 0;  // ENOMEM where nothing is
 }

@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <limits>
 #include <optional>
 #include <string>
 
 #include "lib/system/cgroups.hpp"
+#include "lib/system/cpu_count.hpp"
 #include "lib/system/read_text.hpp"
 
 namespace yoke::system {
@@ -99,6 +101,16 @@ std::size_t memory_limit(const fs::path& root) {
   return static_cast<std::size_t>(least);
 }
 
+std::size_t memory_share() {
+  static std::atomic<std::size_t> found{0};  // no guarded static: a fork might find it half made
+  std::size_t share = found.load(std::memory_order_relaxed);
+  if (share == 0) {
+    share = std::max<std::size_t>(1, memory_limit() / 8 / static_cast<std::size_t>(usable_cpus()));
+    found.store(share, std::memory_order_relaxed);
+  }
+  return share;
+}
+
 std::optional<std::uint64_t> available_memory(const fs::path& root) {
   const fs::path meminfo = root / "proc/meminfo";
   constexpr std::uint64_t kilobyte = 1024;
@@ -121,7 +133,7 @@ MemoryUse memory_use(pid_t pid) {
     while (at != end && *at == ' ') ++at;
     at = std::from_chars(at, end, number).ptr;
   }
-  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return {pages[1] * page, pages[1] > pages[2] ? (pages[1] - pages[2]) * page : 0};
 }
 

@@ -31,6 +31,11 @@ class MemoryPressure {
 /// Bytes of memory that this process may have: the machine's, or the least limit of its memory cgroups. Thread-safe.
 std::size_t memory_limit(const std::filesystem::path& root = "/");
 
+/// What may be kept warm in one place: a share of what this process, and as many workers as there are processors, may
+/// have. Found once. It reads files, and the environment under its lock: not to be asked for the first time under
+/// another.
+std::size_t memory_share();
+
 /// Bytes that can still be had before the kernel kills something for want of memory, in the machine and in each of this
 /// process's memory cgroups; what it would take back from the files that it has read counts as free. Empty if nothing
 /// tells. Thread-safe.

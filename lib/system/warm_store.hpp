@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "lib/system/cpu_count.hpp"
 #include "lib/system/fork_guard.hpp"
 #include "lib/system/memory_pressure.hpp"
 #include "lib/system/warm_memory.hpp"
@@ -78,9 +77,8 @@ class WarmStore final : public warm_memory::Store {
   /// oldest.
   bool keep(Piece piece) {
     std::vector<Entry> gone;  // once the lock is given back
+    const std::size_t most_bytes = memory_share();
     const std::lock_guard lock(mutex_);
-    if (most_bytes_ == 0)
-      most_bytes_ = std::max<std::size_t>(1, memory_limit() / 8 / static_cast<std::size_t>(usable_cpus()));
     entries_.push_back({std::move(piece), Clock::now()});
     const auto give_up = [&](auto entry) {
       gone.push_back(std::move(*entry));
@@ -90,7 +88,7 @@ class WarmStore final : public warm_memory::Store {
       give_up(std::ranges::min_element(entries_, {}, [](const Entry& entry) { return entry.piece.size(); }));
     std::size_t bytes = 0;
     for (const auto& entry : entries_) bytes += entry.piece.size();
-    while (bytes > most_bytes_) {
+    while (bytes > most_bytes) {
       bytes -= entries_.front().piece.size();
       give_up(entries_.begin());
     }
@@ -98,7 +96,6 @@ class WarmStore final : public warm_memory::Store {
   }
 
   std::mutex mutex_;
-  std::size_t most_bytes_ = 0;  // a share of what this process and as many workers as there are processors may have
   std::vector<Entry> entries_;  // oldest first
 };
 
