@@ -99,7 +99,8 @@ void LocalPool::scan(Worker& worker, Clock::time_point now) {
   Progress& progress = worker.progress;
   const bool free = worker.is_ready() && worker.channel.phase() != Phase::finish;
   progress.scan(first, first && worker.channel.started(*first), free, now);
-  if (progress.begun_since() && worker.channel.worker_sleeps())
+  // A worker publishes its result before it sleeps: so this is asked after that.
+  if (progress.begun_since() && worker.channel.worker_sleeps() && !worker.channel.peek())
     return kill(worker, KillReason::misbehaved, "it waits for tasks and says that it runs one, and was killed");
   // Where the time of its task is over, that ends here, and does not go on to the next worker.
   if (progress.unbegun_for_long()) worker.look_by(now);
