@@ -8,9 +8,9 @@
 
 #include "lib/executor/callback_thread.hpp"
 #include "lib/executor/end_of_program.hpp"
+#include "lib/local/local_pool.hpp"
 #include "lib/pool/all_pools.hpp"
 #include "lib/pool/in_process_pool.hpp"
-#include "lib/local/local_pool.hpp"
 #include "lib/system/rights.hpp"
 #include "yoke/named_task.hpp"
 #include "yoke/parallel_for.hpp"
@@ -46,7 +46,10 @@ std::shared_ptr<Pool> make_in_process_pool(const ExecutorOptions& options) {
   return pool;
 }
 
+void detail::throw_no_pool() { throw Error("this executor has no pool: it was moved from, or never had one"); }
+
 void Executor::send(TaskPtr task) {
+  detail::pool_of(pool_);
   task->set_pool(pool_);
   pool_->submit(std::move(task));
 }

@@ -53,6 +53,12 @@ TEST(Deaths, old_ones_are_forgotten) {
   EXPECT_TRUE(deaths.spend(death(), start + 99 * 11s + 10s, 0));
 }
 
+TEST(Deaths, a_budget_for_ever) {
+  Deaths deaths({.deaths = 1, .within = std::chrono::seconds::max()});
+  EXPECT_FALSE(deaths.spend(death(), start, 0));
+  EXPECT_TRUE(deaths.spend(death(), start + 1000h, 0));
+}
+
 TEST(Deaths, a_budget_of_none) { EXPECT_TRUE(Deaths({.deaths = 0, .within = 10s}).spend(death(), start, 5)); }
 
 TEST(Deaths, by_cause_and_by_rank) {
