@@ -1,5 +1,6 @@
 // G10: a broadcast value is packed once and unpacked once by each worker, by any pool.
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,10 @@ struct Uncopyable {
   Uncopyable(Uncopyable&&) = default;
   ~Uncopyable() { forgotten_here += text.empty() ? 0 : 1; }
   std::string text;
+};
+
+struct Unpackable {
+  int kind = 0;
 };
 
 /// Asks its pool when it goes.
@@ -49,6 +54,14 @@ struct yoke::Codec<Model> {
     ++unpacked_here;
     return {unpack_value<std::vector<double>>(object)};
   }
+};
+template <>
+struct yoke::Codec<Unpackable> {
+  static void pack(Packer&, const Unpackable& value) {
+    if (value.kind == 0) throw std::out_of_range("out of ink");
+    throw 42;
+  }
+  static Unpackable unpack(const Object&) { return {}; }
 };
 template <>
 struct yoke::Codec<Nosy> {
@@ -133,6 +146,15 @@ TEST_P(BroadcastTest, G10_what_it_cannot_hold) {
   const auto error = thrown_by<yoke::SerializationError>([] { yoke::broadcast(HasArray{yoke::SharedArray<int>(3)}); });
   ASSERT_TRUE(error);
   EXPECT_NE(std::string(error->what()).find("cannot hold a SharedArray"), std::string::npos) << error->what();
+}
+
+TEST_P(BroadcastTest, G10_what_its_codec_throws_is_told_as_for_arguments) {
+  for (const int kind : {0, 1}) {
+    const auto error = thrown_by<yoke::SerializationError>([&] { yoke::broadcast(Unpackable{kind}); });
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->what(),
+              std::string("a broadcast value could not be packed: ") + (kind == 0 ? "out of ink" : "the value 42"));
+  }
 }
 
 TEST_P(BroadcastTest, G10_a_worker_that_changes_it_changes_its_own) {

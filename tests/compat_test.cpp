@@ -139,13 +139,21 @@ TEST_F(BsThreadPool, G9_waiting_and_purging) {
   board.wait_for(0);
   auto dropped = pool->submit_sequence(0, 10, twice);
   EXPECT_FALSE(pool->wait_for(1ms));
+  const auto longest = std::chrono::hours::max();
+  const auto first = std::chrono::steady_clock::time_point::min();
+  EXPECT_FALSE(pool->wait_for(-longest));
+  EXPECT_FALSE(pool->wait_until(first));
+  EXPECT_FALSE(dropped.wait_for(-longest));
+  EXPECT_FALSE(dropped.wait_until(first));
   EXPECT_EQ(pool->get_tasks_running(), 1U);
   EXPECT_EQ(pool->get_tasks_queued(), 10U);
   EXPECT_EQ(pool->get_tasks_total(), 11U);
   pool->purge();
+  EXPECT_TRUE(dropped.wait_for(longest));
+  EXPECT_TRUE(dropped.wait_until(std::chrono::system_clock::time_point::max()));
   for (auto& future : dropped) EXPECT_TRUE(future.cancelled());
   board.add(1);
-  EXPECT_TRUE(pool->wait_for(60s));
+  EXPECT_TRUE(pool->wait_for(longest));
   EXPECT_GT(busy.get(), 0);
 }
 

@@ -175,6 +175,25 @@ expect 'a reducer for strings' 'a reducer is for a class of yours or of another 
   'yoke::Reducers().add<std::string>([](const std::string& s) { return s.size(); }, [](std::size_t n) { return std::string(n, 0); });'
 expect 'a reducer for numbers' 'are always packed by yoke itself' \
   'yoke::Reducers().add<int>([](int n) { return n + 1L; }, [](long n) { return static_cast<int>(n); });'
+bits='an aggregate with a bit-field cannot cross to a worker'
+expect 'a bit-field' "$bits" \
+  'struct Bits { unsigned a : 3; unsigned b : 5; }; pool.submit([](Bits b) { return b.a; }, Bits());'
+expect 'a bit-field beside a text' "$bits" \
+  'struct Bits { unsigned a : 3; std::string b; }; pool.submit([](Bits b) { return b.b; }, Bits());' g++  # clang++ 14 cannot ask
+expect 'whole types in its place' '' \
+  'struct Bytes { unsigned char a; unsigned char b; }; pool.submit([](Bytes b) { return b.a; }, Bytes()).get();'
+# expect_exception PROMISE SENTENCE TYPE: of a type E, at namespace scope.
+expect_exception() { expect "$1" "$2" "} $3; YOKE_EXCEPTION(E) namespace {"; }
+expect_exception 'an exception type' '' 'struct E : std::runtime_error { using std::runtime_error::runtime_error; }'
+expect_exception 'one with a text of its own' '' 'struct E : std::runtime_error { explicit E(std::string_view t) : std::runtime_error(std::string(t)) {} }'
+expect_exception 'a final one' 'cannot be final' 'struct E final : std::runtime_error { using std::runtime_error::runtime_error; }'
+expect_exception 'one of a C string' 'needs a constructor from std::string' \
+  'struct E : std::runtime_error { explicit E(const char* t) : std::runtime_error(t) {} }'
+expect_exception 'one of nothing' 'needs a constructor from std::string' 'struct E : std::exception {}'
+expect_exception 'an abstract one' 'cannot be abstract' 'struct E : std::runtime_error { using std::runtime_error::runtime_error; virtual void f() = 0; }'
+expect_exception 'one that cannot be copied' 'must be copyable' \
+  'struct E : std::runtime_error { using std::runtime_error::runtime_error; E(const E&) = delete; E(E&&) = default; }'
+expect_exception 'no exception' 'takes a type derived from std::exception' 'struct E {}'
 expect 'map over nothing' 'map needs at least one range' 'pool.map(add);'
 
 ((tried > 0)) || { echo 'no compiler was found'; exit 77; }

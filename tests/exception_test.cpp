@@ -41,6 +41,33 @@ struct Derived : ErrorWithPayload {
 }  // namespace deep
 YOKE_EXCEPTION(deep::Derived)
 
+/// What crosses of it throws what is no std::exception: packing, unpacking or copying.
+enum class Throws { packing, unpacking, copying };
+struct Unruly : std::exception {
+  Throws where;
+  explicit Unruly(Throws w) : where(w) {}
+  Unruly(const Unruly& other) : std::exception(other), where(other.where) {
+    if (where == Throws::copying && arrived) throw 7;
+  }
+  Unruly& operator=(const Unruly&) = default;
+  const char* what() const noexcept override { return "unruly"; }
+  static inline bool arrived = false;
+};
+template <>
+struct yoke::Codec<Unruly> {
+  static void pack(Packer& packer, const Unruly& error) {
+    if (error.where == Throws::packing) throw 42;
+    pack_value(packer, error.where);
+  }
+  static Unruly unpack(const Object& object) {
+    const Unruly error(unpack_value<Throws>(object));
+    if (error.where == Throws::unpacking) throw 43;
+    Unruly::arrived = true;
+    return Unruly(error.where);
+  }
+};
+YOKE_EXCEPTION(Unruly)
+
 /// The user's own, which would pass for the pool's.
 struct OwnTimeout : yoke::TimeoutError {
   using yoke::TimeoutError::TimeoutError;
@@ -220,6 +247,24 @@ TEST_P(ExceptionTest, G6_registered_types) {
     EXPECT_EQ(e.line, 88);
     EXPECT_EQ(e.file, "reader.cpp");
   }
+}
+
+[[noreturn]] void throw_unruly(Throws where) { throw Unruly(where); }
+int throw_unruly_item(Throws where) { throw_unruly(where); }
+TEST_P(ExceptionTest, G6_a_codec_may_throw_anything) {
+  const int pid = soon(executor->submit(own_pid)).get();
+  for (const Throws where : {Throws::packing, Throws::unpacking, Throws::copying}) {
+    SCOPED_TRACE(static_cast<int>(where));
+    Unruly::arrived = false;
+    EXPECT_EQ(expect<yoke::RemoteError>(from(throw_unruly, where), "Unruly"), "Unruly: unruly");
+    Unruly::arrived = false;
+    auto results = executor->map(throw_unruly_item, std::vector<Throws>{where});
+    const auto it = results.begin();
+    EXPECT_THROW(*it, yoke::RemoteError);
+  }
+  Unruly::arrived = false;
+  EXPECT_EQ(executor->stats().deaths, 0U);
+  EXPECT_GT(pid, 0);
 }
 
 TEST_P(ExceptionTest, G6_a_registered_type_can_be_caught_by_its_base) {

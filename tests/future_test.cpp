@@ -112,6 +112,43 @@ TEST_P(FutureTest, A5_time_limits_leave_a_running_task_alone) {
   EXPECT_EQ(first.exception(0ms), nullptr);
 }
 
+TEST_P(FutureTest, A5_time_limits_of_any_length) {
+  using namespace std::chrono;
+  auto first = busy(entered, gate);
+  const auto expect_no_wait = [&](std::future_status status) { EXPECT_EQ(status, std::future_status::timeout); };
+  const auto wait_not = [&](const auto& future) {
+    expect_no_wait(future.wait_until(steady_clock::time_point::min()));
+    expect_no_wait(future.wait_until(system_clock::time_point::min()));
+    expect_no_wait(future.wait_until(system_clock::time_point()));
+    expect_no_wait(future.wait_until(time_point<system_clock, hours>::min()));
+    expect_no_wait(future.wait_until(time_point<steady_clock, duration<double>>(duration<double>(-1e300))));
+    expect_no_wait(future.wait_for(nanoseconds::min()));
+    expect_no_wait(future.wait_for(hours::min()));
+    expect_no_wait(future.wait_for(duration<double>(-1e300)));
+    expect_no_wait(future.wait_for(duration<float>(1e-9F)));
+  };
+  wait_not(first);
+  const auto shared = yoke::Future<int>(first).share();
+  wait_not(shared);
+  EXPECT_THROW(first.result(milliseconds::min()), yoke::TimeoutError);
+  EXPECT_THROW(first.exception(milliseconds::min()), yoke::TimeoutError);
+  EXPECT_EQ(yoke::wait(std::vector{first}, milliseconds::min()).done.size(), 0U);
+  EXPECT_THROW(yoke::as_completed(std::vector{first}, milliseconds::min()).begin(), yoke::TimeoutError);
+  EXPECT_TRUE(first.running());
+  const auto expect_wait = [&](const auto& wait) {
+    auto next = executor->submit(add_one, 1);
+    EXPECT_EQ(wait(next), std::future_status::ready);
+  };
+  open_gate();
+  expect_wait([](auto& future) { return future.wait_until(steady_clock::time_point::max()); });
+  expect_wait([](auto& future) { return future.wait_until(system_clock::time_point::max()); });
+  expect_wait([](auto& future) { return future.wait_until(time_point<system_clock, hours>::max()); });
+  expect_wait([](auto& future) { return future.wait_for(nanoseconds::max()); });
+  expect_wait([](auto& future) { return future.wait_for(hours::max()); });
+  expect_wait([](auto& future) { return future.wait_for(duration<double>(1e300)); });
+  EXPECT_GT(first.result(milliseconds::max()), 0);
+}
+
 TEST_P(FutureTest, A5_time_limits_leave_a_pending_task_alone) {
   const auto first = all_busy(entered, gate);
   auto second = executor->submit(add_one, 1);

@@ -1,6 +1,7 @@
 // C9, U3, U4, U6: tasks that write what they like into their worker's segment, close its descriptors, or let a child do
 // it. The pool goes on, every future is done, and no other worker's task gets a wrong result.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <random>
 #include <span>
 #include <string>
@@ -214,6 +216,90 @@ int forge_an_int_with_arrays(std::uint32_t count) {
   for (;;) ::pause();
 }
 
+/// What a hostile item writes of the items that its worker has.
+enum class ChunkLie {
+  size_of_values,
+  no_size,
+  packed,
+  errors,
+  more_errors_than_bytes,
+  error_of_another_item,
+  no_msgpack,
+  endless_string,
+  deep,
+  too_few,
+  too_many,
+  none
+};
+constexpr ChunkLie all_chunk_lies[] = {ChunkLie::size_of_values,
+                                       ChunkLie::no_size,
+                                       ChunkLie::packed,
+                                       ChunkLie::errors,
+                                       ChunkLie::more_errors_than_bytes,
+                                       ChunkLie::error_of_another_item,
+                                       ChunkLie::no_msgpack,
+                                       ChunkLie::endless_string,
+                                       ChunkLie::deep,
+                                       ChunkLie::too_few,
+                                       ChunkLie::too_many,
+                                       ChunkLie::none};
+void lie_of_chunk(ChunkLie lie) {
+  ChunkProgress& chunk = own_segment().chunk;
+  ChunkProgress::Step& step = chunk.steps[chunk.current.load() % 2];
+  switch (lie) {
+    case ChunkLie::size_of_values: chunk.value_size = 4; break;
+    case ChunkLie::no_size: chunk.value_size = 0; break;
+    case ChunkLie::packed: chunk.value_size = UINT32_MAX; break;
+    case ChunkLie::errors:
+      step.errors = 8;
+      step.error_count = 1;
+      std::memset(chunk.content + ChunkProgress::capacity - 8, 0xc1, 8);
+      break;
+    case ChunkLie::more_errors_than_bytes: step.error_count = UINT32_MAX; break;
+    case ChunkLie::error_of_another_item:
+      step.errors = 2;
+      step.error_count = 1;
+      chunk.content[ChunkProgress::capacity - 2] = std::byte{12};
+      chunk.content[ChunkProgress::capacity - 1] = std::byte{0xc0};
+      break;
+    case ChunkLie::no_msgpack: chunk.content[0] = std::byte{0xc1}; break;
+    case ChunkLie::endless_string: std::memset(chunk.content, 0xdb, 5); break;
+    case ChunkLie::deep: std::memset(chunk.content, 0x91, 600); break;
+    case ChunkLie::too_few: step.items = 0; break;
+    case ChunkLie::too_many: step.items = 10; break;
+    case ChunkLie::none: break;
+  }
+}
+constexpr long hostile_item = 5;
+long lie_and_die(ChunkLie lie, long item) {
+  if (item == hostile_item) {
+    lie_of_chunk(lie);
+    kill_self(SIGKILL);
+  }
+  return item;
+}
+std::string lie_and_die_of_text(ChunkLie lie, long item) { return "item " + std::to_string(lie_and_die(lie, item)); }
+
+/// Item 3 dies as it may. Item 5, in another worker then, publishes what it likes for all that are left.
+long forge_the_rest(ResultKind kind, const std::string& content, long item) {
+  if (item == 3) kill_self(SIGKILL);
+  if (item != hostile_item) return item;
+  Segment& segment = own_segment();
+  const std::uint64_t position = segment.status.position.load() - 1;
+  ResultSlot& slot = segment.results[position % slot_count];
+  slot.place = Place::slot;
+  slot.kind = kind;
+  slot.length = content.size();
+  slot.where = 0;
+  slot.shared = 0;
+  std::memcpy(slot.content, content.data(), content.size());
+  slot.seal = result_seal(position, slot.length, 0, slot.place, kind, 0, std::span(slot.content, slot.length));
+  slot.sequence.store(published(position));
+  while (segment.collected.load() <= position) ::usleep(100);
+  kill_self(SIGKILL);
+  return item;
+}
+
 /// Sends what no result asks for, and returns an honest one.
 int send_descriptors(int count) {
   const std::uint64_t position = own_segment().status.position.load() - 1;
@@ -226,6 +312,12 @@ std::string throw_text(std::size_t length) { throw std::runtime_error(text_of(le
 std::string text_without_limit(std::size_t length) {
   own_segment().bootstrap.max_result = 0;
   return text_of(length);
+}
+
+std::string long_text(int) { return text_of(10'000); }
+std::string long_text_or_death(int item) {
+  if (item % 4 == 3) kill_self(SIGKILL);
+  return long_text(item);
 }
 
 std::size_t open_descriptors() {
@@ -317,6 +409,62 @@ TEST_F(HostileWorkerTest, C9_overwrites_its_segment_while_others_work) {
     EXPECT_TRUE(right_or_failed(hostile, -1));
   }
   expect_work();
+}
+
+TEST_F(HostileWorkerTest, C9_lies_of_what_it_has_of_a_chunk) {
+  constexpr long items = 16;
+  std::vector<long> all(items);
+  std::iota(all.begin(), all.end(), 0);
+  const auto expect_right = [&](auto function, ChunkLie lie, auto value) {
+    auto results = pool->map({.chunksize = items}, function, std::vector<ChunkLie>(items, lie), all);
+    long item = 0;
+    for (auto it = results.begin(); it != results.end(); ++it, ++item) {
+      SCOPED_TRACE(fmt::format("lie {}, item {}", static_cast<int>(lie), item));
+      if (item == hostile_item) {
+        EXPECT_THROW(*it, yoke::TerminatedWorkerError);
+      } else if (item > hostile_item) {  // of another worker
+        EXPECT_EQ(*it, value(item));
+      } else {
+        try {
+          EXPECT_EQ(*it, value(item));
+        } catch (const yoke::TerminatedWorkerError&) {  // with what its worker had
+        }
+      }
+    }
+    EXPECT_EQ(item, items);
+  };
+  for (const ChunkLie lie : all_chunk_lies) {
+    expect_right(lie_and_die, lie, [](long item) { return item; });
+    expect_right(lie_and_die_of_text, lie, [](long item) { return "item " + std::to_string(item); });
+  }
+  expect_work();
+}
+
+TEST_F(HostileWorkerTest, C9_forges_the_rest_of_a_chunk_of_which_another_worker_has_done_some) {
+  constexpr long items = 16;
+  std::vector<long> all(items);
+  std::iota(all.begin(), all.end(), 0);
+  for (const ResultKind kind : {ResultKind::value, ResultKind::part, ResultKind::exception}) {
+    std::string head(16, '\0');  // of 12 values, whose size is not theirs
+    head[0] = 12;
+    head[4] = 4;
+    head[8] = 16 + 48;
+    for (const std::string& content : {std::string(), std::string("\xc1"), head + std::string(48, 'x')}) {
+      auto results = pool->map({.chunksize = items}, forge_the_rest, std::vector<ResultKind>(items, kind),
+                               std::vector<std::string>(items, content), all);
+      long item = 0;
+      for (auto it = results.begin(); it != results.end(); ++it, ++item) {
+        SCOPED_TRACE(fmt::format("kind {}, {} bytes, item {}", static_cast<int>(kind), content.size(), item));
+        if (item < 3)
+          EXPECT_EQ(*it, item);
+        else if (item == 3)
+          EXPECT_THROW(*it, yoke::TerminatedWorkerError);
+        else
+          EXPECT_THROW(*it, yoke::Error);
+      }
+      EXPECT_EQ(item, items);
+    }
+  }
 }
 
 TEST_F(HostileWorkerTest, C9_leaves_a_child_that_writes_on) {
@@ -653,6 +801,28 @@ TEST_F(HostileWorkerTest, U8_max_result) {
         EXPECT_NE(std::string(error->what()).find(part), std::string::npos) << error->what();
     }
   EXPECT_EQ(pool->stats().deaths, 0U) << "an honest worker is not to blame";
+  // All items of a chunk together, though they come in parts: after a death, or where a worker has no more room.
+  std::vector<int> items(100);
+  std::iota(items.begin(), items.end(), 0);
+  for (auto function : {long_text, long_text_or_death}) {
+    auto results = pool->map({.chunksize = 100, .task = {.name = "lengthy"}}, function, items);
+    std::size_t bytes = 0;
+    std::size_t item = 0;
+    std::size_t refused = 0;
+    for (auto it = results.begin(); it != results.end(); ++it, ++item) {
+      try {
+        bytes += (*it).size();
+      } catch (const yoke::SerializationError& error) {
+        ++refused;
+        for (const char* part : {"lengthy", "max_result allows (100000)"})
+          EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      } catch (const yoke::TerminatedWorkerError&) {
+      }
+    }
+    EXPECT_EQ(item, 100U);
+    EXPECT_LE(bytes, 100'000U);
+    EXPECT_GT(refused, 0U);
+  }
   const auto caught =
       thrown_by<yoke::SerializationError>([&] { soon(pool->submit(text_without_limit, 200'000U)).get(); });
   EXPECT_NE(std::string(caught->what()).find("max_result"), std::string::npos) << caught->what();

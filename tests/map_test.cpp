@@ -1,15 +1,20 @@
 // B1 to B8, B11, B12: map. For every pool.
+#include <fmt/format.h>
+#include <malloc.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <forward_list>
+#include <future>
 #include <list>
 #include <numeric>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/any_pool.hpp"
@@ -157,6 +162,96 @@ TEST_P(MapTest, B5_an_input_that_throws) {
   ASSERT_TRUE(error);
   EXPECT_STREQ(error->what(), "input");
   EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+}
+
+/// Of all items that can be had, whatever ++ throws meanwhile; how often it threw.
+std::pair<std::vector<std::string>, int> read_on(auto& results) {
+  std::vector<std::string> all;
+  int errors = 0;
+  for (auto it = results.begin(); it != results.end();) {
+    all.push_back(*it);
+    try {
+      ++it;
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "input");
+      ++errors;
+    }
+    if (errors > 100) break;  // it never ends
+  }
+  return {all, errors};
+}
+TEST_P(MapTest, B5_a_range_that_throws_while_results_are_taken_loses_no_item) {
+  constexpr int n = 12;
+  for (const bool once : {true, false})
+    for (const bool ordered : {true, false})
+      for (const std::size_t chunk : {1U, 2U, 3U, 5U})
+        for (const std::size_t buffer : {1U, 2U, 3U, 5U}) {
+          SCOPED_TRACE(fmt::format("once {}, ordered {}, chunks of {}, {} ahead", once, ordered, chunk, buffer));
+          bool thrown = false;
+          const auto fails_at_five = [&](int i) {
+            if (i == 5 && !(once && thrown)) {
+              thrown = true;
+              throw std::runtime_error("input");
+            }
+            return i;
+          };
+          const Generated range(fails_at_five, n);
+          auto results = executor->map({.chunksize = chunk, .buffersize = buffer, .ordered = ordered}, join,
+                                       std::vector<std::string>(n, "x"), range);
+          auto [values, errors] = read_on(results);
+          std::vector<std::string> expected;
+          for (int i = 0; i < (once ? n : 5); ++i) expected.push_back("x" + std::to_string(i));
+          if (!ordered) {
+            std::sort(values.begin(), values.end());
+            std::sort(expected.begin(), expected.end());
+          }
+          EXPECT_EQ(values, expected);
+          EXPECT_GE(errors, 1);
+          EXPECT_TRUE(errors == 1 || !once) << errors;
+        }
+}
+
+TEST_P(MapTest, B6_endless_unordered_input_keeps_nothing_of_what_was_taken) {
+  if (sanitized) GTEST_SKIP() << "its allocator does not count";
+  constexpr int items = 100'000;
+  const auto in_use = [] {
+    const auto info = ::mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  auto results = executor->map({.buffersize = 64, .ordered = false}, add_one, Generated(same));
+  int taken = 0;
+  std::size_t before = 0;
+  for (auto it = results.begin(); taken < items; ++it) {
+    if (++taken == 1000) before = in_use();
+  }
+  EXPECT_LT(in_use(), before + 1'000'000) << "after " << items << " items";
+}
+
+TEST_P(MapTest, B1_results_can_be_kept_anywhere) {
+  auto results = executor->map({.chunksize = 3}, join, std::vector<std::string>(10, "x"), numbers(10));
+  auto it = results.begin();
+  EXPECT_EQ(*it, "x0");
+  std::vector<decltype(results)> many;
+  many.push_back(std::move(results));
+  ++it;
+  EXPECT_EQ(*it, "x1") << "iterators stay valid";
+  EXPECT_EQ(*many[0].begin(), "x1");
+  EXPECT_THROW(results.begin(), std::future_error);
+  std::optional<decltype(results)> maybe;
+  maybe = std::move(many[0]);
+  many.clear();
+  int count = 1;
+  for (; it != maybe->end(); ++it, ++count) EXPECT_EQ(*it, "x" + std::to_string(count));
+  EXPECT_EQ(count, 10);
+}
+
+TEST_P(MapTest, B3_time_limits_of_any_length) {
+  using std::chrono::milliseconds;
+  EXPECT_EQ(executor->map({.timeout = milliseconds::max()}, add_one, numbers(3)).get(), (std::vector<int>{1, 2, 3}));
+  auto results = executor->map({.timeout = milliseconds::min()}, pass_gate, std::vector<Board>{board},
+                               std::vector<unsigned>{entered}, std::vector<unsigned>{gate});
+  EXPECT_THROW(results.get(), yoke::TimeoutError);
+  open_gate();
 }
 
 TEST_P(MapTest, B6_endless_input) {

@@ -259,6 +259,14 @@ TEST_F(Reusable, E9_a_handle_of_a_replaced_pool_submits_to_the_current_one) {
   EXPECT_EQ(older.map(add_one, std::vector<int>{1, 2}).get(), (std::vector<int>{2, 3}));
 }
 
+TEST_F(Reusable, E9_a_handle_that_was_moved_from_is_one_still) {
+  auto one = get_reusable_executor({.max_workers = 1});
+  auto other = std::move(one);
+  EXPECT_EQ(soon(one.submit(add_one, 1)).get(), 2);
+  EXPECT_EQ(one.max_workers(), 1);
+  EXPECT_EQ(one.pool(), other.pool());
+}
+
 TEST_F(Reusable, E9_while_another_thread_replaces_it) {
   std::atomic<bool> stop{false};
   std::thread replacer([&] {

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <new>
 #include <numeric>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -57,6 +59,18 @@ int keep_for_ever(const SharedArray<int>& array) {
   return own_pid();
 }
 int first_of(const SharedView<int>& view) { return view[0]; }
+std::optional<SharedArray<int>> make_if_odd(std::size_t size) {
+  return size % 2 == 0 ? std::nullopt : std::optional(make_counting(size));
+}
+/// An array, and behind it what cannot be packed if it is negative.
+struct Positive {
+  int number;
+};
+struct ArrayAndNumber {
+  SharedArray<int> array;
+  Positive number{};
+};
+ArrayAndNumber make_with_number(int number) { return {make_counting(3), {number}}; }
 
 /// Mapped pieces of shared arrays in a process.
 std::size_t mapped_in(int pid) {
@@ -67,6 +81,19 @@ std::size_t mapped_in(int pid) {
 }
 
 using SharedArrays = PoolTest;
+
+}  // namespace
+
+template <>
+struct yoke::Codec<Positive> {
+  static void pack(Packer& packer, const Positive& value) {
+    if (value.number < 0) throw std::range_error("negative");
+    pack_value(packer, value.number);
+  }
+  static Positive unpack(const Object& object) { return {unpack_value<int>(object)}; }
+};
+
+namespace {
 
 TEST_F(SharedArrays, G5_a_new_one_is_zero_and_handles_share_it) {
   const SharedArray<int> array(1000);
@@ -198,6 +225,41 @@ TEST_F(SharedArrays, G5_through_map_and_an_initializer) {
     restart({.max_workers = 2, .initializer = yoke::initializer(keep_for_ever, table)});
   }
   EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);  // the options hold the table
+}
+
+TEST_F(SharedArrays, G5_results_of_a_map_in_chunks_of_any_size) {
+  std::vector<std::size_t> sizes(10);
+  std::iota(sizes.begin(), sizes.end(), 1U);
+  std::vector<SharedArray<int>> given;
+  for (const std::size_t n : sizes) given.push_back(make_counting(n));
+  for (const std::size_t chunk : {1U, 2U, 3U, 10U}) {
+    const yoke::MapOptions options{.chunksize = chunk};
+    const auto made = pool->map(options, make_counting, sizes).get();
+    const auto passed = pool->map(options, pass_on, given).get();
+    const auto many = pool->map(options, make_many, sizes).get();
+    const auto some = pool->map(options, make_if_odd, sizes).get();
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      const auto n = static_cast<long>(sizes[i]);
+      ASSERT_EQ(sum_of(made[i]), n * (n + 1) / 2) << chunk;
+      ASSERT_EQ(passed[i].data(), given[i].data()) << chunk;
+      ASSERT_EQ(many[i].size(), sizes[i]) << chunk;
+      ASSERT_EQ(sum_of(many[i].back()), n * (n + 1) / 2) << chunk;
+      ASSERT_EQ(some[i].has_value(), n % 2 != 0) << chunk;
+      ASSERT_EQ(some[i] ? sum_of(*some[i]) : 0, n % 2 == 0 ? 0 : n * (n + 1) / 2) << chunk;
+    }
+  }
+}
+
+TEST_F(SharedArrays, G5_an_array_beside_what_cannot_be_packed_costs_its_item_alone) {
+  auto results = pool->map({.chunksize = 4}, make_with_number, std::vector<int>{0, -1, 2, -3});
+  int i = 0;
+  for (auto it = results.begin(); it != results.end(); ++it, ++i) {
+    if (i % 2 != 0)
+      EXPECT_THROW(*it, yoke::SerializationError);
+    else
+      EXPECT_EQ(sum_of((*it).array), 6);
+  }
+  EXPECT_EQ(pool->stats().deaths, 0U) << "an honest worker is not to blame";
 }
 
 TEST_F(SharedArrays, G5_the_memory_goes_with_the_last_handle) {

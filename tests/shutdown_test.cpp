@@ -117,6 +117,30 @@ TEST_F(ShutdownTest, D4_twice_and_submit_throws) {
   EXPECT_FALSE(pool->pool()->accepting());
 }
 
+TEST_F(ShutdownTest, D4_of_what_was_moved_from_and_has_no_pool) {
+  yoke::ProcessPoolExecutor other(std::move(*pool));
+  yoke::Executor none(nullptr);
+  for (yoke::Executor* const empty : {static_cast<yoke::Executor*>(pool.get()), &none}) {
+    const auto says_so = [](auto&& call) {
+      const auto error = thrown_by<yoke::Error>(call);
+      ASSERT_TRUE(error);
+      EXPECT_NE(std::string(error->what()).find("moved from"), std::string::npos) << error->what();
+    };
+    says_so([&] { empty->submit(add_one, 1); });
+    says_so([&] { empty->map(add_one, std::vector<int>{1}); });
+    says_so([&] { empty->resize(2); });
+    says_so([&] { empty->pause(); });
+    says_so([&] { empty->unpause(); });
+    says_so([&] { empty->max_workers(); });
+    says_so([&] { empty->stats(); });
+    says_so([&] { yoke::parallel_for(*empty, 0, 3, [](int) {}); });
+    empty->shutdown();
+    empty->shutdown({.wait = false, .kill_workers = true});
+  }
+  *pool = std::move(other);
+  EXPECT_EQ(soon(pool->submit(add_one, 1)).get(), 2);
+}
+
 TEST_F(ShutdownTest, D4_from_many_threads) {
   auto pending = queue(50);
   std::vector<std::thread> threads;

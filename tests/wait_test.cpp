@@ -215,4 +215,12 @@ TEST_P(WaitTest, A9_leaving_early_is_harmless) {
   EXPECT_EQ(yoke::wait(futures).done.size(), futures.size());
 }
 
+TEST_P(WaitTest, A9_a_range_may_be_kept_anywhere) {
+  auto range = yoke::as_completed(std::vector{executor->submit(add_one, 1)});
+  std::vector<decltype(range)> kept;
+  kept.push_back(std::move(range));
+  EXPECT_EQ((*kept[0].begin()).get(), 2);
+  EXPECT_THROW(range.begin(), std::future_error);
+}
+
 }  // namespace

@@ -38,8 +38,12 @@ class Broadcast {
   explicit Broadcast(T value) {
     value_ = std::make_shared<const T>(std::move(value));
     PackBuffer packed;
-    Packer packer(packed);
-    pack_value<T>(packer, *value_);
+    try {
+      Packer packer(packed);
+      pack_value<T>(packer, *value_);
+    } catch (...) {
+      detail::throw_serialization_error("a broadcast value", "packed");
+    }
     memory_ = detail::make_constant(packed, value_, typeid(T));
   }
 

@@ -302,6 +302,8 @@ T unpack_value(const Object& object) {
     return detail::BuiltinCodec<T>::unpack(object);
   } else if constexpr (detail::packable<T>()) {
     T value{};
+    if constexpr (detail::is_plain<T>())
+      YOKE_NO_BIT_FIELD(decltype(detail::with_members(value, detail::SumOfSizes()))::value <= sizeof(T));
     detail::with_members(value, [&](auto&... member) {
       const auto items = detail::unpack_array(object, sizeof...(member));
       [[maybe_unused]] std::size_t i = 0;

@@ -62,6 +62,17 @@ class RegisteredException {
 template <class E>
 struct ExceptionCrossing {
   static_assert(std::is_base_of_v<std::exception, E>, "yoke: YOKE_EXCEPTION takes a type derived from std::exception");
+  static_assert(!std::is_final_v<E>,
+                "yoke: an exception type of YOKE_EXCEPTION cannot be final: it arrives as an object of a class derived "
+                "from it. Remove final, or let it arrive as a yoke::RemoteError");
+  static_assert(!std::is_abstract_v<E>,
+                "yoke: an exception type of YOKE_EXCEPTION cannot be abstract: name the types that are thrown");
+  static_assert(std::is_copy_constructible_v<E>,
+                "yoke: an exception type of YOKE_EXCEPTION must be copyable, as what is thrown has to be");
+  static_assert(
+      OwnCodec<E> || MsgpackDefined<E> || std::is_constructible_v<E, std::string>,
+      "yoke: an exception type of YOKE_EXCEPTION needs a constructor from std::string, which gets the text of "
+      "what(), or a codec (MSGPACK_DEFINE or yoke::Codec), which carries its members");
 
   static void pack(Packer& packer, const std::exception& error) {
     if constexpr (OwnCodec<E> || MsgpackDefined<E>)

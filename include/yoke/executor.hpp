@@ -19,6 +19,16 @@
 #include "yoke/task_type.hpp"
 
 namespace yoke {
+namespace detail {
+
+[[noreturn]] YOKE_API void throw_no_pool();
+/// An executor's, which has none once it was moved from.
+inline Pool& pool_of(const std::shared_ptr<Pool>& pool) {
+  if (!pool) throw_no_pool();
+  return *pool;
+}
+
+}  // namespace detail
 
 /// The typed calls of everything that can `send` a task to a pool.
 template <class Self>
@@ -48,8 +58,9 @@ class ExecutorFace {
     if constexpr (detail::is_map<F, Ranges...>()) {
       if constexpr (requires { self().follow(); }) self().follow();
       Self sender = self().sender();
-      return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); }, *self().pool(),
-                               options, std::forward<F>(fn), std::forward<Ranges>(ranges)...);
+      return detail::start_map([sender](TaskPtr task) mutable { sender.send(std::move(task)); },
+                               detail::pool_of(self().pool()), options, std::forward<F>(fn),
+                               std::forward<Ranges>(ranges)...);
     } else {
       detail::refuse_map<F, Ranges...>();
     }
@@ -68,7 +79,7 @@ class ExecutorFace {
       const C& callable = fn;
       if constexpr (requires { self().follow(); }) self().follow();
       PackBuffer packed;
-      const auto form = Type::form_for(*self().pool());
+      const auto form = Type::form_for(detail::pool_of(self().pool()));
       Type::pack_arguments(packed, form ? &*form : nullptr, callable, std::forward<Args>(args)...);
       boost::intrusive_ptr<detail::TaskOf<Result>> task(
           new detail::TaskOf<Result>(Type::callable_for(form), detail::Crossing<C>::target(callable), packed.take()));
@@ -81,19 +92,22 @@ class ExecutorFace {
   }
 };
 
-/// The typed face of any pool. Copies share the pool; the last one to go does not shut it down.
+/// The typed face of any pool. Copies share the pool; the last one to go does not shut it down. One that has none,
+/// since it was moved from, throws Error, but for shutdown, which does nothing.
 class YOKE_API Executor : public ExecutorFace<Executor> {
  public:
   explicit Executor(std::shared_ptr<Pool> pool) : pool_(std::move(pool)) {}
 
-  void shutdown(const ShutdownOptions& options = {}) { pool_->shutdown(options); }
+  void shutdown(const ShutdownOptions& options = {}) {
+    if (pool_) pool_->shutdown(options);
+  }
   /// Returns at once; running tasks are not disturbed. Throws std::invalid_argument below 1.
-  void resize(int max_workers) { pool_->resize(max_workers); }
+  void resize(int max_workers) { detail::pool_of(pool_).resize(max_workers); }
   /// No worker begins a task until unpause(); those that run go on. Returns at once. Remote pools throw Error.
-  void pause() { pool_->set_paused(true); }
-  void unpause() { pool_->set_paused(false); }
-  int max_workers() const { return pool_->max_workers(); }
-  Stats stats() const { return pool_->stats(); }
+  void pause() { detail::pool_of(pool_).set_paused(true); }
+  void unpause() { detail::pool_of(pool_).set_paused(false); }
+  int max_workers() const { return detail::pool_of(pool_).max_workers(); }
+  Stats stats() const { return detail::pool_of(pool_).stats(); }
   const std::shared_ptr<Pool>& pool() const noexcept { return pool_; }
   void send(TaskPtr task);
   Executor sender() const { return *this; }

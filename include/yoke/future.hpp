@@ -101,10 +101,22 @@ YOKE_API void hand_over_when_done(Task& task, std::function<void()> hand_over);
 /// Gives what a task threw that nobody looks at to the error handler.
 YOKE_API void report_detached(std::exception_ptr error) noexcept;
 
-template <class D>
-Deadline deadline_in(D duration) {
-  if (duration > std::chrono::hours(24 * 365 * 100)) return {};
+inline constexpr std::chrono::duration<double> too_far{100. * 365 * 24 * 3600};  // more than clocks can be sure to say
+/// Of any duration, min() and max() too.
+template <class Rep, class Period>
+Deadline deadline_in(const std::chrono::duration<Rep, Period>& duration) {
+  const std::chrono::duration<double> seconds = duration;
+  if (!(seconds < too_far)) return {};
+  if (seconds < seconds.zero()) return Clock::now();
   return Clock::now() + std::chrono::ceil<Clock::duration>(duration);
+}
+/// The same of a time.
+template <class C, class D>
+Deadline deadline_at(const std::chrono::time_point<C, D>& time) {
+  const auto now = C::now();
+  const auto left =
+      std::chrono::duration<double>(time.time_since_epoch()) - std::chrono::duration<double>(now.time_since_epoch());
+  return left > -too_far && left < too_far ? deadline_in(time - now) : deadline_in(left);
 }
 
 }  // namespace detail
@@ -142,12 +154,11 @@ class Future {
   void wait() const { task().wait({}); }
   template <class Rep, class Period>
   std::future_status wait_for(const std::chrono::duration<Rep, Period>& timeout) const {
-    task().wait(detail::deadline_in(timeout));
-    return done() ? std::future_status::ready : std::future_status::timeout;
+    return wait_until_deadline(detail::deadline_in(timeout));
   }
   template <class C, class D>
   std::future_status wait_until(const std::chrono::time_point<C, D>& time) const {
-    return wait_for(time - C::now());
+    return wait_until_deadline(detail::deadline_at(time));
   }
 
   /// True if the task was cancelled: while no worker has started it, or, with CancelMode::kill, while it runs.
@@ -218,6 +229,10 @@ class Future {
     if (t.done()) return;
     t.wait(timeout ? detail::deadline_after(*timeout) : Deadline());
     if (!t.done()) detail::throw_timeout(t, *timeout);
+  }
+  std::future_status wait_until_deadline(Deadline deadline) const {
+    task().wait(deadline);
+    return done() ? std::future_status::ready : std::future_status::timeout;
   }
   void finish(std::optional<std::chrono::milliseconds> timeout) const {
     await(timeout);
@@ -367,7 +382,11 @@ class AsCompleted {
    private:
     AsCompleted* range_ = nullptr;
   };
-  iterator begin() { return iterator(this); }
+  /// Throws std::future_error(no_state) if the range was moved from.
+  iterator begin() {
+    if (!queue_) detail::throw_no_state();
+    return iterator(this);
+  }
   std::default_sentinel_t end() const { return {}; }
 
  private:

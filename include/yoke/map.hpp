@@ -4,6 +4,10 @@
 // exception is thrown when it is dereferenced, and iteration may go on after it. So is the TerminatedWorkerError of an
 // item whose worker died: the others of its chunk go on elsewhere. Destroying the results cancels what no worker has
 // started.
+//
+// What a range throws is thrown by map, or, where it is read lazily, by ++ of the iterator, which has then moved on all
+// the same: the items fetched before are there, and the range is asked again. It is over when it throws twice with
+// nothing fetched meanwhile.
 #pragma once
 
 #include "yoke/language.hpp"
@@ -23,8 +27,9 @@
 
 namespace yoke {
 namespace wire {
-class LostItems;  // lib/wire/chunk.hpp
-}
+class LostItems;  // both lib/wire/chunk.hpp
+class JoinedBuffer;
+}  // namespace wire
 namespace detail {
 
 /// Packs the exception in flight, as the worker's side does for a task that threw.
@@ -70,6 +75,8 @@ class YOKE_API ChunkResult {
 class YOKE_API ChunkReader {
  public:
   ChunkReader(const Task& task, std::size_t count);
+  /// The message with which that item came: that of another says nothing of its shared memory.
+  const Bytes& message(std::size_t index) const;
   bool all_have_values() const noexcept { return !errors_ && !lost_; }
   /// Null if the item returned a value.
   std::exception_ptr error(std::size_t index) const;
@@ -86,10 +93,16 @@ class YOKE_API ChunkReader {
   std::optional<Message> errors_;
   std::unordered_map<std::uint64_t, const Object*> by_item_;
   const wire::LostItems* lost_ = nullptr;
+  const wire::JoinedBuffer* joined_ = nullptr;  // if the value came in parts
 };
 
-/// Fetches up to `most` items, packs them as the arguments of one chunk, and says how many there were.
-using ChunkSource = std::function<std::size_t(PackBuffer&, std::size_t most)>;
+/// Items that were fetched for one chunk.
+struct Fetched {
+  std::size_t count = 0;
+  bool at_end = false;  // there are no more
+};
+/// Fetches up to `most` items, and packs them as the arguments of one chunk. What it throws is of the item after those.
+using ChunkSource = std::function<void(PackBuffer&, std::size_t most, Fetched&)>;
 
 /// The chunks of one map: submits them, and hands them back as their turn comes. One thread at a time.
 class YOKE_API MapRun {
@@ -107,11 +120,13 @@ class YOKE_API MapRun {
   std::optional<Chunk> next();
   /// Waits for the chunk; throws TimeoutError, or what made all of it fail: a pool that broke, or was shut down.
   void await(const Chunk& chunk) const;
-  /// The items of that chunk have been taken: as many more may be fetched.
-  void taken(std::size_t items);
+  /// The items of that chunk have been taken: as many more may be fetched. Returns what that threw: those that were
+  /// fetched before it are there for next().
+  std::exception_ptr taken(std::size_t items);
 
  private:
   void fill();
+  void submit(boost::intrusive_ptr<Task> task, std::size_t count);
   void cancel_all() noexcept;
   struct State;
   std::unique_ptr<State> state_;
@@ -123,7 +138,7 @@ struct ChunkType : TaskType<F, A...> {
   using Base = TaskType<F, A...>;
   using All = typename Base::All;
   using Result = typename Base::Result;
-  static constexpr std::size_t head_size = 2 * sizeof(std::uint64_t);
+  static constexpr std::size_t head_size = 3 * sizeof(std::uint64_t);
   static constexpr bool plain_result = [] {
     if constexpr (std::is_void_v<Result>)
       return true;
@@ -140,6 +155,7 @@ struct ChunkType : TaskType<F, A...> {
       } else {
         auto&& result = Base::invoke(call.target(), all);
         phase = Phase::encode;
+        form.in_array = true;
         pack_result<Result>(call, result, form);
       }
     } catch (...) {
@@ -168,8 +184,8 @@ struct ChunkType : TaskType<F, A...> {
       return sizeof(Result);
   }
 
-  /// Arguments: the number of items and of the first in its map, then all values of each item, the callable's own state
-  /// first.
+  /// Arguments: the number of items, of the first in its map, and value_size(), then all values of each item, the
+  /// callable's own state first.
   static std::span<const std::byte> take_count(std::span<const std::byte> in, std::uint64_t& count) {
     if (in.size() < head_size) throw_wrong_message_size(in.size(), head_size);
     std::memcpy(&count, in.data(), sizeof count);
@@ -248,10 +264,14 @@ struct ChunkType : TaskType<F, A...> {
 
 }  // namespace detail
 
+/// Moving it leaves its iterators valid. One that was moved from has no results: begin() throws
+/// std::future_error(no_state).
 template <class R>
 class MapResults {
+  class Reading;
+
  public:
-  explicit MapResults(std::unique_ptr<detail::MapRun> run) : run_(std::move(run)) {}
+  explicit MapResults(std::unique_ptr<detail::MapRun> run) : reading_(std::make_unique<Reading>(std::move(run))) {}
 
   class iterator {
    public:
@@ -259,23 +279,23 @@ class MapResults {
     using difference_type = std::ptrdiff_t;
     using iterator_concept = std::input_iterator_tag;
     iterator() = default;
-    explicit iterator(MapResults* results) : results_(results) {}
+    explicit iterator(Reading* reading) : reading_(reading) {}
     /// Waits for the item; throws what it threw, TimeoutError, or what befell its worker.
-    R operator*() const { return results_->current(); }
+    R operator*() const { return reading_->current(); }
     iterator& operator++() {
-      results_->advance();
+      reading_->advance();
       return *this;
     }
     void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const { return results_->at_end(); }
+    bool operator==(std::default_sentinel_t) const { return reading_->at_end(); }
 
    private:
-    MapResults* results_ = nullptr;
+    Reading* reading_ = nullptr;
   };
   iterator begin() {
-    if (!started_) next_chunk();
-    started_ = true;
-    return iterator(this);
+    if (!reading_) detail::throw_no_state();
+    reading_->begin();
+    return iterator(reading_.get());
   }
   std::default_sentinel_t end() const { return {}; }
 
@@ -291,52 +311,67 @@ class MapResults {
   }
 
  private:
-  R current() {
-    if (!reader_) {
-      run_->await(*chunk_);
-      reader_.emplace(*chunk_->task, chunk_->count);
+  /// Where the iterators are, which are all at the same item.
+  class Reading {
+   public:
+    explicit Reading(std::unique_ptr<detail::MapRun> run) : run_(std::move(run)) {}
+    void begin() {
+      if (!started_) next_chunk();
+      started_ = true;
     }
-    if (!reader_->all_have_values())
-      if (auto error = reader_->error(index_)) std::rethrow_exception(error);
-    if constexpr (std::is_void_v<R>) {
-      return;
-    } else {
-      if constexpr (detail::is_plain<R>())
-        if (plain_values()) return detail::unpack_plain_result<R>(reader_->value(index_, sizeof(R)));
-      if (!message_) message_.emplace(reader_->values());
-      try {
-        const detail::ResultScope scope(chunk_->task->value());
-        return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
-      } catch (...) {
-        detail::throw_serialization_error("a result", "unpacked");
+    R current() {
+      if (!reader_) {
+        run_->await(*chunk_);
+        reader_.emplace(*chunk_->task, chunk_->count);
+      }
+      if (!reader_->all_have_values())
+        if (auto error = reader_->error(index_)) std::rethrow_exception(error);
+      if constexpr (std::is_void_v<R>) {
+        return;
+      } else {
+        if constexpr (detail::is_plain<R>())
+          if (plain_values()) return detail::unpack_plain_result<R>(reader_->value(index_, sizeof(R)));
+        if (!message_) message_.emplace(reader_->values());
+        try {
+          const detail::ResultScope scope(reader_->message(index_));
+          return unpack_value<R>(detail::unpack_array(message_->object(), chunk_->count)[index_]);
+        } catch (...) {
+          detail::throw_serialization_error("a result", "unpacked");
+        }
       }
     }
-  }
-  bool plain_values() const {
-    if constexpr (std::is_void_v<R>)
-      return true;
-    else
-      return detail::is_plain<R>() && !chunk_->task->callable().objects;
-  }
-  void advance() {
-    if (++index_ == chunk_->count) next_chunk();
-  }
-  void next_chunk() {
-    message_.reset();
-    reader_.reset();
-    if (chunk_) run_->taken(chunk_->count);
-    index_ = 0;
-    chunk_.reset();
-    chunk_ = run_->next();
-  }
-  bool at_end() const { return !chunk_; }
+    void advance() {
+      if (++index_ == chunk_->count) next_chunk();
+    }
+    bool at_end() const { return !chunk_; }
 
-  std::unique_ptr<detail::MapRun> run_;
-  bool started_ = false;
-  std::optional<detail::MapRun::Chunk> chunk_;
-  std::size_t index_ = 0;
-  std::optional<detail::ChunkReader> reader_;
-  std::optional<Message> message_;
+   private:
+    bool plain_values() const {
+      if constexpr (std::is_void_v<R>)
+        return true;
+      else
+        return detail::is_plain<R>() && !chunk_->task->callable().objects;
+    }
+    void next_chunk() {
+      message_.reset();
+      reader_.reset();
+      const std::size_t taken = chunk_ ? chunk_->count : 0;
+      chunk_.reset();
+      index_ = 0;
+      const std::exception_ptr error = taken == 0 ? nullptr : run_->taken(taken);
+      chunk_ = run_->next();
+      if (error) std::rethrow_exception(error);
+    }
+
+    std::unique_ptr<detail::MapRun> run_;
+    bool started_ = false;
+    std::optional<detail::MapRun::Chunk> chunk_;
+    std::size_t index_ = 0;
+    std::optional<detail::ChunkReader> reader_;
+    std::optional<Message> message_;
+  };
+
+  std::unique_ptr<Reading> reading_;
 };
 
 namespace detail {
@@ -374,36 +409,49 @@ auto start_map(std::function<void(TaskPtr)> send, const Pool& pool, const MapOpt
   auto cursors = std::apply([](auto&... range) { return std::make_tuple(std::ranges::begin(range)...); }, *inputs);
   std::optional<ObjectForm> form = Type::form_for(pool);
   ChunkSource source = [inputs, cursors = std::make_shared<decltype(cursors)>(std::move(cursors)), callable, form,
-                        reducers = pool.job_reducers(), fresh = true,
-                        fetched = std::uint64_t{0}](PackBuffer& out, std::size_t most) mutable {
+                        reducers = pool.job_reducers(), steps = sizeof...(Ranges),
+                        fetched = std::uint64_t{0}](PackBuffer& out, std::size_t most, Fetched& all) mutable {
     if (form && form->reducers) form->reducers = &reducers;  // a copy: the pool may be replaced meanwhile
     constexpr auto index = std::index_sequence_for<Ranges...>();
+    // `steps`: cursors that are at the next item. One that throws is asked again, and the others stay in step.
+    const auto step = [&]<std::size_t... I>(std::index_sequence<I...>) {
+      ((I < steps ? void() : (++std::get<I>(*cursors), void(++steps))), ...);
+    };
     const auto at_end = [&]<std::size_t... I>(std::index_sequence<I...>) {
       return ((std::get<I>(*cursors) == std::ranges::end(std::get<I>(*inputs))) || ...);
     };
     // The head is written last, and, before msgpack items, the head of a msgpack array of 32-bit length.
     const bool plain = Values<typename Type::All>::plain && !form;
     constexpr std::size_t head = Type::head_size;
-    std::uint64_t count = 0;
     out.extend(head + (plain ? 0 : 5));
-    while (count < most) {
-      if (!fresh) [&]<std::size_t... I>(std::index_sequence<I...>) { (++std::get<I>(*cursors), ...); }(index);
-      fresh = true;
-      if (at_end(index)) break;
-      [&]<std::size_t... I>(std::index_sequence<I...>) {
-        Type::pack_arguments(out, form ? &*form : nullptr, callable, *std::get<I>(*cursors)...);
-      }(index);
-      fresh = false;
-      ++count;
-    }
-    std::memcpy(out.data(), &count, sizeof count);
-    std::memcpy(out.data() + sizeof count, &fetched, sizeof fetched);
-    fetched += count;
-    if (!plain) {
+    std::size_t whole = out.size();
+    const auto finish = [&] {
+      const std::uint64_t words[] = {all.count, fetched, Type::value_size({.objects = form.has_value()})};
+      static_assert(sizeof words == head);
+      std::memcpy(out.data(), words, head);
+      fetched += all.count;
+      if (plain) return;
       out.data()[head] = std::byte{0xdd};
-      for (unsigned i = 0; i < 4; ++i) out.data()[head + 1 + i] = static_cast<std::byte>(count >> (24 - 8 * i));
+      for (unsigned i = 0; i < 4; ++i) out.data()[head + 1 + i] = static_cast<std::byte>(all.count >> (24 - 8 * i));
+    };
+    try {
+      while (all.count < most) {
+        step(index);
+        all.at_end = at_end(index);
+        if (all.at_end) break;
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+          Type::pack_arguments(out, form ? &*form : nullptr, callable, *std::get<I>(*cursors)...);
+        }(index);
+        steps = 0;
+        whole = out.size();
+        ++all.count;
+      }
+    } catch (...) {
+      out.truncate(whole);
+      finish();
+      throw;
     }
-    return static_cast<std::size_t>(count);
+    finish();
   };
   return MapResults<typename Type::Result>(std::make_unique<MapRun>(std::move(send), Type::callable_for(form),
                                                                     Type::Cross::target(callable), std::move(source),

@@ -40,7 +40,10 @@ class YOKE_API PackBuffer {
   std::byte* data() noexcept { return data_; }
   std::size_t size() const noexcept { return size_; }
   std::span<const std::byte> view() const noexcept { return {data_, size_}; }
-  void truncate(std::size_t size) noexcept { size_ = size; }
+  void truncate(std::size_t size) noexcept {
+    size_ = size;
+    if (large_) let_go();
+  }
   /// Of a worker's result, before anything is written.
   void lend_when_long() noexcept { lends_ = true; }
   /// The message speaks of this memory, by a place packed at `at`: whoever has the one keeps the other.
@@ -54,6 +57,7 @@ class YOKE_API PackBuffer {
  private:
   void grow(std::size_t length);
   void need_large();
+  void let_go() noexcept;
 
   alignas(16) std::byte small_[256];
   std::byte* data_;

@@ -119,6 +119,22 @@ template <class T>
 concept PlainAggregate =
     std::is_aggregate_v<T> && std::is_class_v<T> && requires { T{}; } && member_count<T>() <= max_members;
 
+#define YOKE_NO_BIT_FIELD(condition)                                                                          \
+  static_assert(condition,                                                                                    \
+                "yoke: an aggregate with a bit-field cannot cross to a worker: no reference binds to such a " \
+                "member. Give it members of whole types, such as std::uint8_t, or specialise yoke::Codec for it")
+#if defined(__clang__) && __clang_major__ < 16  // which cannot ask
+#define YOKE_MEMBERS(...)  \
+  auto& [__VA_ARGS__] = v; \
+  return f(__VA_ARGS__)
+#else
+#define YOKE_MEMBERS(...)                     \
+  auto& [__VA_ARGS__] = v;                    \
+  if constexpr (requires { f(__VA_ARGS__); }) \
+    return f(__VA_ARGS__);                    \
+  else                                        \
+    YOKE_NO_BIT_FIELD(sizeof(T) == 0)
+#endif
 /// Calls f(member...) with references to all members.
 template <class T, class F>
 constexpr decltype(auto) with_members([[maybe_unused]] T& v, F&& f) {
@@ -126,67 +142,49 @@ constexpr decltype(auto) with_members([[maybe_unused]] T& v, F&& f) {
   if constexpr (n == 0) {
     return f();
   } else if constexpr (n == 1) {
-    auto& [a] = v;
-    return f(a);
+    YOKE_MEMBERS(a);
   } else if constexpr (n == 2) {
-    auto& [a, b] = v;
-    return f(a, b);
+    YOKE_MEMBERS(a, b);
   } else if constexpr (n == 3) {
-    auto& [a, b, c] = v;
-    return f(a, b, c);
+    YOKE_MEMBERS(a, b, c);
   } else if constexpr (n == 4) {
-    auto& [a, b, c, d] = v;
-    return f(a, b, c, d);
+    YOKE_MEMBERS(a, b, c, d);
   } else if constexpr (n == 5) {
-    auto& [a, b, c, d, e] = v;
-    return f(a, b, c, d, e);
+    YOKE_MEMBERS(a, b, c, d, e);
   } else if constexpr (n == 6) {
-    auto& [a, b, c, d, e, g] = v;
-    return f(a, b, c, d, e, g);
+    YOKE_MEMBERS(a, b, c, d, e, g);
   } else if constexpr (n == 7) {
-    auto& [a, b, c, d, e, g, h] = v;
-    return f(a, b, c, d, e, g, h);
+    YOKE_MEMBERS(a, b, c, d, e, g, h);
   } else if constexpr (n == 8) {
-    auto& [a, b, c, d, e, g, h, i] = v;
-    return f(a, b, c, d, e, g, h, i);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i);
   } else if constexpr (n == 9) {
-    auto& [a, b, c, d, e, g, h, i, j] = v;
-    return f(a, b, c, d, e, g, h, i, j);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j);
   } else if constexpr (n == 10) {
-    auto& [a, b, c, d, e, g, h, i, j, k] = v;
-    return f(a, b, c, d, e, g, h, i, j, k);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k);
   } else if constexpr (n == 11) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l);
   } else if constexpr (n == 12) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m);
   } else if constexpr (n == 13) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o);
   } else if constexpr (n == 14) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o, p);
   } else if constexpr (n == 15) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q);
   } else if constexpr (n == 16) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r);
   } else if constexpr (n == 17) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s);
   } else if constexpr (n == 18) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t);
   } else if constexpr (n == 19) {
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u);
   } else {
     static_assert(n == 20);
-    auto& [a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u, w] = v;
-    return f(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u, w);
+    YOKE_MEMBERS(a, b, c, d, e, g, h, i, j, k, l, m, o, p, q, r, s, t, u, w);
   }
 }
+
+#undef YOKE_MEMBERS
 
 }  // namespace yoke::detail

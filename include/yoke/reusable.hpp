@@ -42,6 +42,8 @@ struct ReusableOptions {
 /// A cheap, copyable handle. When the pool was replaced meanwhile, it submits to the current one.
 class YOKE_API ReusableExecutor : public ExecutorFace<ReusableExecutor> {
  public:
+  ReusableExecutor(const ReusableExecutor&) = default;  // and no move: a handle always has its pool
+  ReusableExecutor& operator=(const ReusableExecutor&) = default;
   void shutdown(const ShutdownOptions& options = {});
   void resize(int max_workers);
   int max_workers() const;

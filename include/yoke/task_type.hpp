@@ -41,6 +41,7 @@ inline std::optional<ObjectForm> form_for(const Pool& pool) {
 struct ResultForm {
   bool objects = false;
   Packer::Arrays arrays = Packer::Arrays::bytes;
+  bool in_array = false;  // with the results of other items, which nests it one level deeper
 };
 
 /// Values side by side: plain ones as their bytes, others as one msgpack array. In the object form one msgpack array of
@@ -118,6 +119,8 @@ void pack_result(const Call& call, const R& value, ResultForm form) {
       return;
     }
   Packer packer(out, form.arrays, call.result_reducers());
+  std::optional<Packer::Level> array;
+  if (form.in_array) array.emplace(packer);
   pack_value<R>(packer, value);
 }
 template <class R>

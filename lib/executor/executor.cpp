@@ -46,7 +46,10 @@ std::shared_ptr<Pool> make_in_process_pool(const ExecutorOptions& options) {
   return pool;
 }
 
+void detail::throw_no_pool() { throw Error("this executor has no pool: it was moved from, or never had one"); }
+
 void Executor::send(TaskPtr task) {
+  detail::pool_of(pool_);
   task->set_pool(pool_);
   pool_->submit(std::move(task));
 }

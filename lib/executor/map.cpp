@@ -1,11 +1,13 @@
 // The compiled half of map: chunks, their sizes and their order.
 #include "yoke/map.hpp"
 
+#include <cxxabi.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <deque>
 #include <stdexcept>
+#include <utility>
 
 namespace yoke::detail {
 namespace {
@@ -21,6 +23,19 @@ std::size_t automatic_chunk(std::size_t items, int workers, std::uint32_t mean_n
   if (mean_ns == 0) return std::max<std::size_t>(even, 1);
   return std::clamp<std::size_t>(even, 1,
                                  std::max<std::size_t>(1, static_cast<std::size_t>(longest_chunk_ns / mean_ns)));
+}
+
+/// Null: nothing. The end of the thread goes on.
+template <class F>
+std::exception_ptr thrown_by(const F& call) {
+  try {
+    call();
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
 }
 
 class ChunkTask final : public Task {
@@ -41,7 +56,8 @@ struct MapRun::State {
   bool exhausted = false;
   std::size_t in_flight = 0;         // items submitted and not yet taken
   std::deque<Chunk> chunks;          // ordered: those not handed out, in order
-  std::vector<Chunk> unordered;      // unordered: all, by number
+  std::vector<Chunk> unordered;      // unordered: those not handed out, by the number that `completed` tells
+  std::vector<std::size_t> unused;   // of these numbers
   CompletionQueue completed;
 };
 
@@ -90,22 +106,38 @@ void MapRun::fill() {
       most = std::min(most, *s.options.buffersize - s.in_flight);
     }
     PackBuffer packed;
-    const std::size_t count = s.source(packed, most);
-    if (count < most) s.exhausted = true;
-    if (count == 0) return;
-    boost::intrusive_ptr<Task> task(new ChunkTask(*s.callable, s.target, packed.take()));
-    const TaskOptions& options = s.options.task;
-    if (options.timeout || options.retries != 0 || !options.name.empty() || options.priority != 0)
-      task->set_options(options);
-    s.send(task);
-    s.in_flight += count;
-    if (s.options.ordered) {
-      s.chunks.push_back({std::move(task), count});
-    } else {
-      s.completed.add(task, s.unordered.size());
-      s.unordered.push_back({std::move(task), count});
-    }
+    Fetched fetched;
+    const std::exception_ptr error = thrown_by([&] { s.source(packed, most, fetched); });
+    s.exhausted = fetched.at_end;
+    if (fetched.count != 0)
+      submit(boost::intrusive_ptr<Task>(new ChunkTask(*s.callable, s.target, packed.take())), fetched.count);
+    if (error) std::rethrow_exception(error);
   }
+}
+
+void MapRun::submit(boost::intrusive_ptr<Task> task, std::size_t count) {
+  State& s = *state_;
+  const TaskOptions& options = s.options.task;
+  if (options.timeout || options.retries != 0 || !options.name.empty() || options.priority != 0)
+    task->set_options(options);
+  try {
+    s.send(task);
+  } catch (...) {
+    s.exhausted = true;  // nobody would take what else there is
+    throw;
+  }
+  s.in_flight += count;
+  if (s.options.ordered) {
+    s.chunks.push_back({std::move(task), count});
+    return;
+  }
+  if (s.unused.empty()) {
+    s.unused.push_back(s.unordered.size());
+    s.unordered.emplace_back();
+  }
+  s.completed.add(task, s.unused.back());
+  s.unordered[s.unused.back()] = {std::move(task), count};
+  s.unused.pop_back();
 }
 
 std::optional<MapRun::Chunk> MapRun::next() {
@@ -119,6 +151,7 @@ std::optional<MapRun::Chunk> MapRun::next() {
   if (s.completed.remaining() == 0) return std::nullopt;
   const auto index = s.completed.next(s.deadline);
   if (!index) throw TimeoutError("the results of a map were not done in time");
+  s.unused.push_back(*index);
   return std::exchange(s.unordered[*index], Chunk());
 }
 
@@ -132,9 +165,13 @@ void MapRun::await(const Chunk& chunk) const {
   const_cast<Callable*>(state_->callable)->mean_ns.store(mean, std::memory_order_relaxed);
 }
 
-void MapRun::taken(std::size_t items) {
-  state_->in_flight -= items;
-  fill();
+std::exception_ptr MapRun::taken(std::size_t items) {
+  State& s = *state_;
+  s.in_flight -= items;
+  const std::exception_ptr error = thrown_by([&] { fill(); });
+  // Whether there is a next() item is known only when it is asked for once more.
+  if (error && s.in_flight == 0 && thrown_by([&] { fill(); })) s.exhausted |= s.in_flight == 0;
+  return error;
 }
 
 }  // namespace yoke::detail

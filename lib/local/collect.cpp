@@ -41,12 +41,11 @@ bool LocalPool::collect_from(Worker& worker) {
 }
 
 void LocalPool::finish(Worker& worker, Collected& result) {
-  if (!result.lack.empty())
+  if (!result.lack.empty()) {
     result.outcome = failed(std::make_shared<TextFailure<Error>>("its result could not be taken: " + result.lack));
-  if (result.too_long != 0)
-    result.outcome = failed(std::make_shared<TextFailure<SerializationError>>(
-        fmt::format("what it returned, or threw, has {} bytes, more than max_result allows ({})", result.too_long,
-                    *options_.max_result)));
+    result.part = false;
+  }
+  if (result.too_long != 0) result.outcome = failed(too_long(result.too_long));
   if (worker.is_initializer(result.task)) return finish_initializer(worker, result);
   worker.task_done();
   ++results_;
@@ -57,7 +56,9 @@ void LocalPool::finish(Worker& worker, Collected& result) {
         "the worker with pid " + std::to_string(worker.pid()) + " published " + result.damage +
         "; it is being replaced, since its memory cannot be trusted"));
     kill(worker, KillReason::misbehaved, "it published a result that cannot be, and was killed");
+    result.part = false;
   }
+  if (!histories_.empty() && result.outcome.kind != Outcome::Kind::value) keep_parts(worker, result);
   // Whoever waits for this may submit the next one at once, and shall not meet a worker that cannot give results back.
   if (result.outcome.kind == Outcome::Kind::exception && worker.is_in_service() && worker.channel.too_large()) {
     take_back_unstarted(worker);
@@ -88,7 +89,7 @@ void LocalPool::settle(Worker& worker, Collected& result) {
   Task& task = *result.task;
   if (task.done()) return;  // failed or cancelled while it ran
   task.pool_word = 0;
-  if (result.part && result.damage.empty()) {
+  if (result.part) {
     backlog_.push_front(std::move(result.task));
     return;
   }
@@ -103,19 +104,51 @@ void LocalPool::settle(Worker& worker, Collected& result) {
 /// The value of a chunk of which some items came before, or are still to come: what there is of it is put together.
 /// Returns what is wrong with it.
 std::string LocalPool::add_part(Task& task, Collected& result) {
+  using Added = wire::ChunkParts::Added;
   const auto chunk = wire::chunk_arguments(task);
   if (!chunk || result.outcome.kind != Outcome::Kind::value || task.done())
     return result.part && !task.done() ? "a part of a result that has none" : "";
   const TaskHistory* known = histories_.find(task);
   if (!result.part && (!known || !known->parts)) return {};
   TaskHistory& history = histories_.of(task);
-  if (!history.parts) history.parts.emplace(chunk->count);
-  if (!history.parts->add(result.outcome.bytes) || history.parts->complete() == result.part)
-    return "a part of a result that cannot be";
+  if (!history.parts) history.parts.emplace(*chunk, options_.max_result);
+  Added added = Added::no;
+  try {
+    added = history.parts->add(result.outcome.bytes);
+  } catch (const SerializationError& error) {
+    return error.what();
+  } catch (const std::exception& error) {  // no memory left for a copy
+    result.part = false;
+    result.outcome =
+        failed(std::make_shared<TextFailure<Error>>(fmt::format("its result could not be taken: {}", error.what())));
+    return {};
+  }
+  if (added == Added::too_long) {
+    result.part = false;
+    result.outcome = failed(too_long(history.parts->bytes()));
+    return {};
+  }
+  if (added == Added::no || history.parts->complete() == result.part) return "a part of a result that cannot be";
   task.attempts = 0;
   history.deaths.clear();
   if (!result.part) result.outcome = history.parts->join();
   return {};
+}
+
+LocalPool::FailurePtr LocalPool::too_long(std::uint64_t bytes) const {
+  return std::make_shared<TextFailure<SerializationError>>(fmt::format(
+      "what it returned, or threw, has {} bytes, more than max_result allows ({})", bytes, *options_.max_result));
+}
+
+/// The rest of a chunk failed: what came of it before, from other workers perhaps, is kept.
+void LocalPool::keep_parts(Worker& worker, Collected& result) {
+  const TaskHistory* known = histories_.find(*result.task);
+  if (!known || !known->parts || known->parts->next() == 0 || result.task->done()) return;
+  wire::ChunkParts& parts = *histories_.of(*result.task).parts;
+  const FailurePtr failure = result.outcome.kind == Outcome::Kind::failure
+                                 ? result.outcome.failure
+                                 : std::make_shared<pool::Thrown>(std::move(result.outcome.bytes), worker.pid());
+  if (parts.lose_rest(failure)) result.outcome = parts.join();
 }
 
 void LocalPool::wait(const Task& task, Deadline deadline) {

@@ -2,16 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <variant>
 
 namespace yoke::local {
-namespace {
-
-constexpr std::chrono::seconds longest_memory = std::chrono::hours(24 * 365 * 100);  // what the clock can say
-
-}  // namespace
-
 DeathCause cause_of(KillReason reason, const pool::Death& death) {
   switch (reason) {
     case KillReason::cancelled: return &DeathCounts::cancelled;
@@ -26,9 +19,6 @@ DeathCause cause_of(KillReason reason, const pool::Death& death) {
   if (std::holds_alternative<system::Exited>(death.status)) return &DeathCounts::exited;
   return death.crashed() ? &DeathCounts::crashed : &DeathCounts::killed;
 }
-
-Deaths::Deaths(RestartBudget budget)
-    : budget_{budget.deaths, std::min<std::chrono::seconds>(budget.within, longest_memory)} {}
 
 void Deaths::count(int rank, DeathCause cause) {
   ++(by_cause_.*cause);

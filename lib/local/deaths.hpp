@@ -10,6 +10,7 @@
 
 #include "lib/local/kill_reason.hpp"
 #include "lib/pool/failure.hpp"
+#include "lib/pool/time_after.hpp"
 #include "yoke/options.hpp"
 #include "yoke/stats.hpp"
 
@@ -24,7 +25,7 @@ DeathCause cause_of(KillReason reason, const pool::Death& death);
 
 class Deaths {
  public:
-  explicit Deaths(RestartBudget budget);
+  explicit Deaths(RestartBudget budget) : budget_{budget.deaths, pool::bounded(budget.within)} {}
 
   /// What the caller wanted, by cancel or by a time limit, is counted by cause alone.
   void count(int rank, DeathCause cause);

@@ -103,6 +103,8 @@ class LocalPool final : public Pool,
   void finish(Worker& worker, Collected& result) YOKE_REQUIRES(mutex_);
   void finish_initializer(Worker& worker, Collected& result) YOKE_REQUIRES(mutex_);
   std::string add_part(Task& task, Collected& result) YOKE_REQUIRES(mutex_);
+  FailurePtr too_long(std::uint64_t bytes) const YOKE_REQUIRES(mutex_);
+  void keep_parts(Worker& worker, Collected& result) YOKE_REQUIRES(mutex_);
   void settle(Worker& worker, Collected& result) YOKE_REQUIRES(mutex_);
   bool try_to_collect() YOKE_EXCLUDES(mutex_);
   void collect_while_waiting(const Task& task, Deadline deadline) YOKE_REQUIRES(collector_);
@@ -168,6 +170,8 @@ class LocalPool final : public Pool,
   std::optional<std::uint64_t> name_item(const Worker& worker, const Task& task) const YOKE_REQUIRES(mutex_);
   void lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) YOKE_REQUIRES(mutex_);
   void settle_lost(TaskPtr task, FailurePtr failure) YOKE_REQUIRES(mutex_);
+  void lose_rest(TaskPtr task, FailurePtr failure) YOKE_REQUIRES(mutex_);
+  void fail_with(Task& task, Outcome outcome) YOKE_REQUIRES(mutex_);
 
   const ExecutorOptions options_;
   const EventSink tell_;  // empty: nobody listens

@@ -304,9 +304,10 @@ void LocalPool::lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) {
   if (task->done()) return;
   TaskHistory& past = histories_.of(*task);
   if (const auto chunk = wire::chunk_arguments(*task)) {
-    if (!past.parts) past.parts.emplace(chunk->count);
+    if (!past.parts) past.parts.emplace(*chunk, options_.max_result);
     const std::uint64_t before = past.parts->next();
-    past.parts->add(worker.channel.chunk_progress(worker.channel.first_uncollected()));
+    const auto added = past.parts->add(worker.channel.chunk_progress(worker.channel.first_uncollected()));
+    if (added == wire::ChunkParts::Added::too_long) return lose_rest(std::move(task), too_long(past.parts->bytes()));
     if (past.parts->next() != before) {  // another item than the one that died before
       task->attempts = 0;
       past.deaths.clear();
@@ -339,9 +340,19 @@ void LocalPool::settle_lost(TaskPtr task, FailurePtr failure) {
   } else {
     outcome = failed(std::move(failure));
   }
-  histories_.forget(*task);
+  fail_with(*task, std::move(outcome));
+}
+
+/// All items of a chunk fail of which nothing is known.
+void LocalPool::lose_rest(TaskPtr task, FailurePtr failure) {
+  auto& parts = histories_.of(*task).parts;
+  fail_with(*task, parts->lose_rest(failure) ? parts->join() : failed(std::move(failure)));
+}
+
+void LocalPool::fail_with(Task& task, Outcome outcome) {
+  histories_.forget(task);
   ++counts_.failed;
-  task->resolve(std::move(outcome));
+  task.resolve(std::move(outcome));
 }
 
 }  // namespace yoke::local

@@ -112,6 +112,10 @@ std::exception_ptr BrokenByDeaths::make(const std::string&) const {
   return std::make_exception_ptr(BrokenProcessPool(text));
 }
 
+std::exception_ptr Thrown::make(const std::string& task_name) const {
+  return detail::unpack_exception(exception_.view(), pid_, task_name);
+}
+
 std::exception_ptr InitializerFailure::make(const std::string&) const {
   try {
     std::rethrow_exception(detail::unpack_exception(exception_.view(), pid_, "the initializer"));

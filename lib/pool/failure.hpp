@@ -86,6 +86,17 @@ class BrokenByDeaths final : public Failure {
   std::vector<std::shared_ptr<const Death>> deaths_;
 };
 
+/// What a worker packed: of some items of a chunk, beside the values of others.
+class Thrown final : public Failure {
+ public:
+  Thrown(Bytes exception, int pid) : exception_(std::move(exception)), pid_(pid) {}
+  std::exception_ptr make(const std::string& task_name) const override;
+
+ private:
+  Bytes exception_;
+  int pid_;
+};
+
 /// BrokenProcessPool because the initializer threw: its packed exception.
 class InitializerFailure final : public Failure {
  public:

@@ -16,4 +16,11 @@ constexpr Clock::time_point time_after(Clock::time_point time, std::chrono::mill
   return time + std::max(wait, std::chrono::milliseconds(-86'400'000));
 }
 
+/// `wait`, or one that is as good and can be added to others and to any time.
+template <class Duration>
+constexpr Duration bounded(Duration wait) {
+  constexpr Duration longest = std::chrono::hours(24 * 365 * 10);
+  return std::clamp(wait, -longest, longest);
+}
+
 }  // namespace yoke::pool

@@ -9,6 +9,7 @@
 #include "lib/pool/all_pools.hpp"
 #include "lib/pool/count_waiting.hpp"
 #include "lib/pool/failure.hpp"
+#include "lib/pool/time_after.hpp"
 #include "lib/remote/agent_command.hpp"
 #include "lib/system/environment.hpp"
 #include "lib/system/modules.hpp"
@@ -55,9 +56,21 @@ void check(const RemoteOptions& options) {
     throw std::invalid_argument("an observer sees no workers on other machines: ask stats(), or set on_output");
 }
 
+/// Its durations are added to each other, and to the time.
+void bound_durations(RemoteOptions& options) {
+  for (Milliseconds* const duration :
+       {&options.start_timeout, &options.heartbeat, &options.lease, &options.reconnect_for,
+        &options.worker.start_timeout, &options.worker.kill_grace})
+    *duration = pool::bounded(*duration);
+  options.worker.restart_budget.within = pool::bounded(options.worker.restart_budget.within);
+  if (options.slurm && options.slurm->queue_timeout)
+    options.slurm->queue_timeout = pool::bounded(*options.slurm->queue_timeout);
+}
+
 }  // namespace
 
 std::shared_ptr<Fleet> Fleet::make(RemoteOptions options) {
+  bound_durations(options);
   check(options);
   if (!system::program_is_ours())
     throw BrokenProcessPool(
@@ -113,7 +126,7 @@ int Fleet::connect(Milliseconds timeout, int hosts) {
   const auto serving = [&] {
     return static_cast<int>(std::ranges::count_if(links_, [](const auto& link) { return link->serves(); }));
   };
-  changed_.wait_for(lock, timeout, [&] {
+  changed_.wait_for(lock, pool::bounded(timeout), [&] {
     const bool all_tried =
         std::ranges::none_of(links_, [&](const auto& link) { return !link->serves() && is_hopeful(*link); });
     const bool nodes_known = !options_.slurm || (slurm_ && slurm_->phase() != SlurmJob::Phase::requesting);

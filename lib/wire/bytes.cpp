@@ -38,6 +38,9 @@ void PackBuffer::hold(std::shared_ptr<SharedMemory> memory, std::size_t at) {
   large_->hold(std::move(memory), at);
 }
 
+/// Of what the message speaks of behind its end.
+void PackBuffer::let_go() noexcept { large_->let_go_from(size_); }
+
 std::span<const detail::HeldMemory> PackBuffer::held() const noexcept {
   if (!large_) return {};
   return large_->held();

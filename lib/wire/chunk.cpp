@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "lib/wire/message_walk.hpp"
 #include "yoke/map.hpp"
 
 namespace yoke {
@@ -13,20 +14,9 @@ namespace {
 
 constexpr std::uint8_t array_of_32_bits = 0xdd;
 constexpr std::uint8_t map_of_32_bits = 0xdf;
+constexpr std::size_t max_item_depth = detail::max_depth - 1;  // it lies in an array, or a map, of them
 
-/// What was put together of parts. Shared memory that the values speak of is held by the parts.
-class JoinedBuffer final : public Buffer {
- public:
-  JoinedBuffer(std::vector<std::byte> content, std::vector<Bytes> parts)
-      : content_(std::move(content)), parts_(std::move(parts)) {}
-  std::span<const std::byte> view() const override { return content_; }
-  std::size_t size() const noexcept override { return content_.size(); }
-  bool speaks_of_shared_memory() const noexcept override { return !parts_.empty(); }
-
- private:
-  std::vector<std::byte> content_;
-  std::vector<Bytes> parts_;
-};
+constexpr std::uint64_t most_lost_at_once = 65'536;
 
 bool speaks_of_shared_memory(const Bytes& bytes) { return bytes.buffer() && bytes.buffer()->speaks_of_shared_memory(); }
 
@@ -39,8 +29,10 @@ void append_head(std::vector<std::byte>& to, std::uint8_t type, std::uint64_t co
   write_container_head(to.data() + to.size() - container_head, type, static_cast<std::uint32_t>(count));
 }
 
+Bytes in_buffer(std::vector<std::byte> content) { return Bytes(std::make_shared<JoinedBuffer>(std::move(content))); }
+
 /// In the place of an item's value.
-void append_nothing(std::vector<std::byte>& to, std::uint32_t value_size) {
+void append_nothing(std::vector<std::byte>& to, std::uint64_t value_size) {
   if (value_size == packed_values)
     to.push_back(std::byte{0xc0});  // nil
   else
@@ -65,45 +57,65 @@ std::exception_ptr LostItems::make(const std::string& task_name) const {
   return items_.begin()->second->make(task_name);
 }
 
-bool ChunkParts::add(ChunkPart part) {
-  if (part.items > count_ - next_) return false;
-  if (part.value_size != packed_values) {
-    if (part.values.size() / std::max<std::uint64_t>(part.items, 1) < part.value_size) return false;
-    part.values = part.values.first(part.items * part.value_size);
+const Bytes* JoinedBuffer::part_of(std::uint64_t item) const noexcept {
+  const auto part = std::ranges::upper_bound(parts_, item, {}, &Part::end);
+  return part == parts_.end() || item < part->begin ? nullptr : &part->message;
+}
+
+/// As the chunk's callable makes them: so many values, and exceptions of items that are among these.
+bool ChunkParts::makes_sense(const ChunkPart& part) const {
+  if (part.items > chunk_.count - next_ || part.value_size != chunk_.value_size) return false;
+  if (part.value_size == packed_values) {
+    MessageWalk values(part.values, max_item_depth);
+    for (std::uint64_t i = 0; i < part.items; ++i)
+      if (!values.pass()) return false;
+    if (!values.at_end()) return false;
+  } else if (part.values.size() != part.items * part.value_size) {
+    return false;
   }
-  if (part.items == 0) return true;
-  if (part.memory.size() == 0) {
+  MessageWalk errors(part.errors, max_item_depth);
+  for (std::uint32_t i = 0; i < part.error_count; ++i) {
+    const auto item = errors.pass_number();
+    if (!item || *item < next_ || *item - next_ >= part.items || !errors.pass()) return false;
+  }
+  return errors.at_end();
+}
+
+ChunkParts::Added ChunkParts::add(ChunkPart part) {
+  if (part.items == 0) return Added::yes;
+  if (part.memory.size() == 0) {  // its worker's: copied first, then looked at
     std::vector<std::byte> copy;
     append(copy, part.values);
     append(copy, part.errors);
-    part.memory = Bytes(std::make_shared<JoinedBuffer>(std::move(copy), std::vector<Bytes>()));
+    part.memory = in_buffer(std::move(copy));
     const auto all = part.memory.view();
     part.errors = all.subspan(part.values.size());
     part.values = all.first(part.values.size());
   }
+  if (!makes_sense(part)) return Added::no;
+  const std::uint64_t before = bytes_;
+  bytes_ += part.values.size() + part.errors.size();
+  if (max_result_ && before != bytes_ && bytes_ > *max_result_) return Added::too_long;
   next_ += part.items;
   parts_.push_back(std::move(part));
-  return true;
+  return Added::yes;
 }
 
-bool ChunkParts::add(const Bytes& message) {
+ChunkParts::Added ChunkParts::add(const Bytes& message) {
   ChunkHead head{};
   ChunkPart part;
-  part.memory = message.buffer()
-                    ? message
-                    : Bytes(std::make_shared<JoinedBuffer>(
-                          std::vector<std::byte>(message.view().begin(), message.view().end()), std::vector<Bytes>()));
+  part.memory = message.buffer() ? message : in_buffer({message.view().begin(), message.view().end()});
   const auto bytes = part.memory.view();
-  if (bytes.size() < sizeof head) return false;
+  if (bytes.size() < sizeof head) return Added::no;
   std::memcpy(&head, bytes.data(), sizeof head);
   const std::size_t values_at = sizeof head + (head.value_size == packed_values ? container_head : 0);
-  if (head.count == 0 || head.errors_at < values_at || head.errors_at > bytes.size()) return false;
+  if (head.count == 0 || head.errors_at < values_at || head.errors_at > bytes.size()) return Added::no;
   part.items = head.count;
   part.value_size = head.value_size;
   part.values = bytes.subspan(values_at, head.errors_at - values_at);
   const auto errors = bytes.subspan(head.errors_at);
   if (!errors.empty()) {
-    if (errors.size() < container_head || errors[0] != std::byte{map_of_32_bits}) return false;
+    if (errors.size() < container_head || errors[0] != std::byte{map_of_32_bits}) return Added::no;
     for (unsigned i = 0; i < 4; ++i)
       part.error_count = part.error_count << 8 | static_cast<std::uint8_t>(errors[1 + i]);
     part.errors = errors.subspan(container_head);
@@ -113,12 +125,18 @@ bool ChunkParts::add(const Bytes& message) {
 
 void ChunkParts::lose(std::shared_ptr<const Failure> failure) { lost_.emplace(next_++, std::move(failure)); }
 
+bool ChunkParts::lose_rest(const std::shared_ptr<const Failure>& failure) {
+  if (chunk_.count - next_ > most_lost_at_once) return false;
+  while (!complete()) lose(failure);
+  return true;
+}
+
 Outcome ChunkParts::join() const {
-  ChunkHead head{static_cast<std::uint32_t>(next_), parts_.empty() ? 0 : parts_.front().value_size, 0};
+  ChunkHead head{static_cast<std::uint32_t>(next_), static_cast<std::uint32_t>(chunk_.value_size), 0};
   std::vector<std::byte> joined(sizeof head);
   if (head.value_size == packed_values) append_head(joined, array_of_32_bits, next_);
   std::vector<std::byte> errors;
-  std::vector<Bytes> holding;
+  JoinedBuffer::Parts holding;
   std::uint64_t error_count = 0;
   std::uint64_t item = 0;
   const auto pass_lost_ones = [&] {
@@ -129,8 +147,8 @@ Outcome ChunkParts::join() const {
     append(joined, part.values);
     append(errors, part.errors);
     error_count += part.error_count;
+    if (speaks_of_shared_memory(part.memory)) holding.push_back({item, item + part.items, part.memory});
     item += part.items;
-    if (speaks_of_shared_memory(part.memory)) holding.push_back(part.memory);
   }
   pass_lost_ones();
   head.errors_at = joined.size();
@@ -183,7 +201,8 @@ void ChunkResult::finish() {
   if (done_ + call_.first_item() < count_) call_.leave_rest();
 }
 
-ChunkReader::ChunkReader(const Task& task, std::size_t count) : task_(task) {
+ChunkReader::ChunkReader(const Task& task, std::size_t count)
+    : task_(task), joined_(dynamic_cast<const wire::JoinedBuffer*>(task.value().buffer())) {
   if (const auto* lost = dynamic_cast<const wire::LostItems*>(task.failure())) lost_ = lost;
   const auto bytes = task.value().view();
   wire::ChunkHead head{};
@@ -198,6 +217,11 @@ ChunkReader::ChunkReader(const Task& task, std::size_t count) : task_(task) {
   const auto& map = errors_->object().via.map;
   for (const auto& entry : std::span(map.ptr, map.size))
     if (entry.key.type == msgpack::type::POSITIVE_INTEGER) by_item_.emplace(entry.key.via.u64, &entry.val);
+}
+
+const Bytes& ChunkReader::message(std::size_t index) const {
+  const Bytes* const part = joined_ ? joined_->part_of(index) : nullptr;
+  return part ? *part : task_.value();
 }
 
 std::exception_ptr ChunkReader::error(std::size_t index) const {

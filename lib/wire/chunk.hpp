@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "yoke/pool.hpp"
@@ -19,6 +20,7 @@ namespace yoke::wire {
 struct ChunkArguments {
   std::uint64_t count;  // items
   std::uint64_t number;  // of the first of them, within its map
+  std::uint64_t value_size;  // of each item's value, as in ChunkHead
 };
 /// Empty if the task is no chunk.
 std::optional<ChunkArguments> chunk_arguments(const Task& task);
@@ -56,24 +58,63 @@ class LostItems final : public Failure {
   Items items_;
 };
 
+/// What was put together of parts.
+class JoinedBuffer final : public Buffer {
+ public:
+  /// One that speaks of shared memory, which it holds.
+  struct Part {
+    std::uint64_t begin;  // of its items
+    std::uint64_t end;
+    Bytes message;
+  };
+  using Parts = std::vector<Part>;  // in the order of their items
+  explicit JoinedBuffer(std::vector<std::byte> content, Parts parts = {})
+      : content_(std::move(content)), parts_(std::move(parts)) {}
+  std::span<const std::byte> view() const override { return content_; }
+  std::size_t size() const noexcept override { return content_.size(); }
+  bool speaks_of_shared_memory() const noexcept override { return !parts_.empty(); }
+  /// That in which the item came; null: it speaks of no shared memory.
+  const Bytes* part_of(std::uint64_t item) const noexcept;
+
+ private:
+  std::vector<std::byte> content_;
+  Parts parts_;
+};
+
+/// The parts of one chunk. Each is what a worker says, which may be anything: it is checked by itself before it joins
+/// those of other workers, so that what is wrong with it is wrong with its own items alone.
 class ChunkParts {
  public:
-  explicit ChunkParts(std::uint64_t count) : count_(count) {}
+  enum class Added {
+    yes,
+    no,  // it makes no sense
+    too_long  // all together would have more than max_result bytes
+  };
+  explicit ChunkParts(const ChunkArguments& chunk, std::optional<std::size_t> max_result = {})
+      : chunk_(chunk), max_result_(max_result) {}
   /// The first item of which nothing is known.
   std::uint64_t next() const noexcept { return next_; }
-  bool complete() const noexcept { return next_ == count_; }
-  /// The items from next() on; copies what is in no memory of its own. False if there are more than are due.
-  bool add(ChunkPart part);
-  /// As a worker published them; false if they make no sense.
-  bool add(const Bytes& message);
+  bool complete() const noexcept { return next_ == chunk_.count; }
+  /// The items from next() on; copies what is in no memory of its own.
+  Added add(ChunkPart part);
+  /// As a worker published them. Throws SerializationError if the message cannot be had any more, std::bad_alloc.
+  Added add(const Bytes& message);
+  /// Of the result as a whole, with the part that was added last, or was too long.
+  std::uint64_t bytes() const noexcept { return bytes_; }
   /// That of next() is lost.
   void lose(std::shared_ptr<const Failure> failure);
+  /// All others too. False, and nothing has changed, if they are too many to be told one by one.
+  bool lose_rest(const std::shared_ptr<const Failure>& failure);
   /// The result of the whole chunk, with LostItems if some were lost.
   Outcome join() const;
 
  private:
-  std::uint64_t count_;
+  bool makes_sense(const ChunkPart& part) const;
+
+  ChunkArguments chunk_;
+  std::optional<std::size_t> max_result_;
   std::uint64_t next_ = 0;
+  std::uint64_t bytes_ = sizeof(ChunkHead) + 2 * container_head;
   std::vector<ChunkPart> parts_;
   LostItems::Items lost_;
 };

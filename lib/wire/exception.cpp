@@ -7,6 +7,7 @@
 #include <any>
 
 #include <algorithm>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -276,10 +277,13 @@ void pack_exception_fields(Packer& packer, const std::exception_ptr& error, int 
       PackBuffer payload;
       try {
         Packer payload_packer(payload);
+        std::deque<Packer::Level> around;  // within which it will lie
+        for (int i = 0; i < nesting + 2; ++i) around.emplace_back(payload_packer);
         type->pack(payload_packer, e);
         pack_text(packer, key);
         packer.buffer().write(reinterpret_cast<const char*>(payload.view().data()), payload.size());
-      } catch (const std::exception&) {  // its codec failed: type and text are enough for a RemoteError
+      } catch (...) {  // its codec failed: type and text are enough for a RemoteError
+        wire::end_if_thread_exits(&std::terminate);
         packer.pack_nil();
         packer.pack_nil();
       }
@@ -309,18 +313,20 @@ void pack_exception(Packer& packer, const std::exception_ptr& error, int nesting
   pack_exception_fields(packer, error, nesting);
 }
 
-/// Says what has become of the pool or of a future, which is for the pool alone to say.
-bool is_verdict(const std::exception_ptr& error) {
+/// As it was made: not what its copying threw, nor what has become of the pool or of a future, which is for the pool
+/// alone to say.
+bool is_itself(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const BrokenProcessPool&) {
   } catch (const ShutdownExecutorError&) {
   } catch (const TimeoutError&) {
   } catch (const CancelledError&) {
+  } catch (const RemoteException&) {
+    return true;
   } catch (...) {
-    return false;
   }
-  return true;
+  return false;
 }
 
 /// Of a registered type. Null if it cannot be that here: its payload cannot be unpacked, or it would pass for the
@@ -330,14 +336,16 @@ std::exception_ptr make_itself(const ExceptionType& type, const Object& payload,
   try {
     if (payload.type != msgpack::type::STR) {
       auto made = type.make(payload, origin, nests);
-      return is_verdict(made) ? nullptr : made;
+      return is_itself(made) ? made : nullptr;
     }
     const std::string text = text_of(unpack_string(payload));
     Object shown = payload;
     shown.via.str = {static_cast<std::uint32_t>(text.size()), text.data()};
     auto made = type.make(shown, origin, nests);
-    return is_verdict(made) ? nullptr : made;
-  } catch (const std::exception&) {
+    return is_itself(made) ? made : nullptr;
+  } catch (const abi::__forced_unwind&) {  // the thread ends: nothing may stop that
+    throw;
+  } catch (...) {
     return nullptr;
   }
 }

@@ -84,6 +84,10 @@ std::span<detail::HeldMemory> memory_of(const Bytes& arguments) {
   return const_cast<LargeBuffer*>(buffer)->held();
 }
 
+void LargeBuffer::let_go_from(std::size_t at) noexcept {
+  held_.erase(std::remove_if(held_.begin(), held_.end(), [&](const auto& each) { return each.at >= at; }), held_.end());
+}
+
 void LargeBuffer::reserve(std::size_t capacity, std::size_t keep) {
   if (!data_ && capacity <= sizeof near_) {
     data_ = near_;

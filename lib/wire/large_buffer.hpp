@@ -57,6 +57,8 @@ class LargeBuffer final : public Buffer {
   /// What the message speaks of, kept with it.
   std::span<detail::HeldMemory> held() noexcept { return {held_.data(), held_.size()}; }
   void hold(std::shared_ptr<SharedMemory> memory, std::size_t at) { held_.push_back({std::move(memory), at}); }
+  /// What the message speaks of from there on.
+  void let_go_from(std::size_t at) noexcept;
 
   struct Memory {
     std::size_t size() const noexcept { return mapping.size(); }

@@ -7,6 +7,7 @@
 
 #include "lib/system/environment.hpp"
 #include "lib/system/large_pages.hpp"
+#include "lib/wire/message_walk.hpp"
 #include "yoke/call.hpp"
 #include "yoke/codec.hpp"
 
@@ -18,12 +19,23 @@ constexpr std::size_t short_message = 256;  // bytes; what it claims, within its
 /// Checks that a message is whole before anything is allocated for it: afterwards what it claims to hold it does hold,
 /// so that unpacking takes memory in proportion to its length.
 struct DepthVisitor : msgpack::null_visitor {
-  static constexpr std::size_t max_depth = detail::max_depth;
+  explicit DepthVisitor(std::size_t most = detail::max_depth) : max_depth(most) {}
+  std::size_t max_depth;
   std::size_t depth = 0;
   bool start_array(std::uint32_t) { return ++depth <= max_depth; }
   bool end_array() { return depth-- > 0; }
   bool start_map(std::uint32_t) { return ++depth <= max_depth; }
   bool end_map() { return depth-- > 0; }
+};
+
+struct NumberVisitor : msgpack::null_visitor {
+  std::optional<std::uint64_t> number;
+  bool visit_positive_integer(std::uint64_t value) {
+    number = value;
+    return true;
+  }
+  bool start_array(std::uint32_t) { return false; }
+  bool start_map(std::uint32_t) { return false; }
 };
 
 /// A static object's destructor may still unpack on a thread whose own objects are destroyed.
@@ -63,6 +75,24 @@ const char* type_name(msgpack::type::object_type type) {
 }
 
 }  // namespace
+
+bool wire::MessageWalk::pass() {
+  if (at_end()) return false;
+  DepthVisitor check(depth_);
+  std::size_t end = at_;
+  if (!msgpack::parse(reinterpret_cast<const char*>(bytes_.data()), bytes_.size(), end, check)) return false;
+  at_ = end;
+  return true;
+}
+
+std::optional<std::uint64_t> wire::MessageWalk::pass_number() {
+  if (at_end()) return std::nullopt;
+  NumberVisitor found;
+  std::size_t end = at_;
+  if (!msgpack::parse(reinterpret_cast<const char*>(bytes_.data()), bytes_.size(), end, found)) return std::nullopt;
+  if (found.number) at_ = end;
+  return found.number;
+}
 
 Message::Message(std::span<const std::byte> bytes) : zone_(take_zone()) {
   const char* data = reinterpret_cast<const char*>(bytes.data());

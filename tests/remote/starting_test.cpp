@@ -71,6 +71,20 @@ TEST_F(StartingTest, R13_hosts_that_hang_hold_up_nobody) {
     EXPECT_EQ(info.state, info.name.starts_with("good") ? HostState::serving : HostState::starting) << info.name;
 }
 
+TEST_F(StartingTest, R13_durations_of_any_length) {
+  constexpr auto longest = std::chrono::milliseconds::max();
+  begin({good("here")}, {.worker = {.restart_budget = {.within = std::chrono::seconds::max()},
+                                    .start_timeout = longest,
+                                    .kill_grace = longest},
+                         .start_timeout = longest,
+                         .heartbeat = std::chrono::hours(1),
+                         .lease = longest,
+                         .reconnect_for = longest});
+  EXPECT_EQ(pool->connect(std::chrono::milliseconds::min()), 0);
+  EXPECT_EQ(pool->connect(longest, 1), 1);
+  EXPECT_EQ(soon(executor->submit(add_one, 1)).get(), 2);
+}
+
 TEST_F(StartingTest, R13_a_host_that_failed_at_first_is_tried_again_while_others_serve) {
   begin({good("here"), late("refuses", "exit 255"), late("fails", "echo not today >&2; exit 1"),
          late("dies", "kill -9 $$")});

@@ -69,12 +69,19 @@ class multi_future : public std::vector<Future<T>> {
   /// True if all are done in time.
   template <class Rep, class Period>
   bool wait_for(const std::chrono::duration<Rep, Period>& timeout) const {
-    return wait_until(std::chrono::steady_clock::now() + timeout);
+    return all_done_by(detail::deadline_in(timeout));
   }
   template <class C, class D>
   bool wait_until(const std::chrono::time_point<C, D>& time) const {
-    return std::all_of(this->begin(), this->end(),
-                       [&](const auto& f) { return f.wait_until(time) == std::future_status::ready; });
+    return all_done_by(detail::deadline_at(time));
+  }
+
+ private:
+  bool all_done_by(Deadline deadline) const {
+    return std::all_of(this->begin(), this->end(), [&](const auto& f) {
+      f.task().wait(deadline);
+      return f.done();
+    });
   }
 };
 
@@ -187,7 +194,7 @@ class thread_pool {
   }
   template <class C, class D>
   bool wait_until(const std::chrono::time_point<C, D>& time) {
-    return wait_for(time - C::now());
+    return wait_for_all(detail::deadline_at(time));
   }
   /// Drops what no worker has started.
   void purge() {
