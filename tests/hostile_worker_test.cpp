@@ -1,7 +1,6 @@
 // C9, U3, U4, U6: tasks that write what they like into their worker's segment, close its descriptors, or let a child do
 // it. The pool goes on, every future is done, and no other worker's task gets a wrong result.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -419,15 +418,16 @@ TEST_F(HostileWorkerTest, C9_lies_of_what_it_has_of_a_chunk) {
     auto results = pool->map({.chunksize = items}, function, std::vector<ChunkLie>(items, lie), all);
     long item = 0;
     for (auto it = results.begin(); it != results.end(); ++it, ++item) {
-      SCOPED_TRACE(fmt::format("lie {}, item {}", static_cast<int>(lie), item));
+      SCOPED_TRACE("lie " + std::to_string(static_cast<int>(lie)) + ", item " + std::to_string(item));
       if (item == hostile_item) {
         EXPECT_THROW(*it, yoke::TerminatedWorkerError);
-      } else if (item > hostile_item) {  // of another worker
-        EXPECT_EQ(*it, value(item));
+      } else if (item > hostile_item) {
+        EXPECT_EQ(*it, value(item)) << "is of another worker";
       } else {
         try {
-          EXPECT_EQ(*it, value(item));
-        } catch (const yoke::TerminatedWorkerError&) {  // with what its worker had
+          *it;  // whatever its worker made of it
+        } catch (const yoke::TerminatedWorkerError&) {
+        } catch (const yoke::SerializationError&) {
         }
       }
     }
@@ -454,7 +454,8 @@ TEST_F(HostileWorkerTest, C9_forges_the_rest_of_a_chunk_of_which_another_worker_
                                std::vector<std::string>(items, content), all);
       long item = 0;
       for (auto it = results.begin(); it != results.end(); ++it, ++item) {
-        SCOPED_TRACE(fmt::format("kind {}, {} bytes, item {}", static_cast<int>(kind), content.size(), item));
+        SCOPED_TRACE("kind " + std::to_string(static_cast<int>(kind)) + ", bytes " + std::to_string(content.size()) +
+                     ", item " + std::to_string(item));
         if (item < 3)
           EXPECT_EQ(*it, item);
         else if (item == 3)

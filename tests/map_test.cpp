@@ -1,5 +1,4 @@
 // B1 to B8, B11, B12: map. For every pool.
-#include <fmt/format.h>
 #include <malloc.h>
 #include <signal.h>
 
@@ -186,7 +185,9 @@ TEST_P(MapTest, B5_a_range_that_throws_while_results_are_taken_loses_no_item) {
     for (const bool ordered : {true, false})
       for (const std::size_t chunk : {1U, 2U, 3U, 5U})
         for (const std::size_t buffer : {1U, 2U, 3U, 5U}) {
-          SCOPED_TRACE(fmt::format("once {}, ordered {}, chunks of {}, {} ahead", once, ordered, chunk, buffer));
+          SCOPED_TRACE((once ? "once" : "for ever") +
+                       std::string(ordered ? ", chunks of " : ", unordered, chunks of ") + std::to_string(chunk) +
+                       ", ahead " + std::to_string(buffer));
           bool thrown = false;
           const auto fails_at_five = [&](int i) {
             if (i == 5 && !(once && thrown)) {
