@@ -1,5 +1,4 @@
-// A worker that leaks is replaced between two tasks; one whose task takes too much memory is ended, and the error says
-// so.
+// A worker that leaks is replaced between two tasks; one whose task takes too much is ended, and the error says so.
 #include <unistd.h>
 
 #include <cstdio>
