@@ -137,5 +137,11 @@ TEST(CapturedCommand, keeps_what_it_printed_and_how_it_ended) {
   EXPECT_EQ(describe(*status), "SIGTERM");
 }
 
+TEST(CapturedCommand, one_that_prints_without_end_holds_nobody_up) {
+  CapturedCommand command({"cat", "/dev/zero"}, SIGKILL);
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(command.proceed());
+  EXPECT_LE(command.output().size(), (1U << 20) + 4096);
+}
+
 }  // namespace
 }  // namespace yoke::system

@@ -172,7 +172,8 @@ class Future {
   int worker_pid() const { return task().worker_pid(); }
 
   /// Calls fn(Future<T>) on the callback thread once the task is done: callbacks of one future in the order of their
-  /// registration. What fn throws goes to the error handler. fn may submit, resize and shut down.
+  /// registration. What fn throws goes to the error handler. fn may submit, resize and shut down. Throws
+  /// std::system_error where that thread does not run yet and cannot be started; nothing is attached then.
   template <class F>
   void add_done_callback(F fn) const {
     detail::when_done(task(), [self = *this, fn = std::make_shared<F>(std::move(fn))] { (*fn)(self); });

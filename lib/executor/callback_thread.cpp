@@ -45,11 +45,7 @@ class CallbackThread {
   void post(std::function<void()> job) {
     const std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(job));
-    try {
-      start();
-    } catch (const std::system_error&) {
-      return;
-    }
+    try_to_start();
     changed_.notify_all();
   }
   /// Throws std::system_error where there can be no thread.
@@ -60,6 +56,7 @@ class CallbackThread {
 
   void drain() {
     std::unique_lock lock(mutex_);
+    if (!jobs_.empty()) try_to_start();  // they wait for a thread that could not be had
     if (!started_ || std::this_thread::get_id() == id_) return;
     changed_.wait(lock, [&] { return jobs_.empty() && !busy_; });
   }
@@ -70,6 +67,13 @@ class CallbackThread {
     system::start_thread(name_, [this] { run(); }).detach();
     started_ = true;
   }
+  /// Where it fails, the next job that comes tries again.
+  void try_to_start() noexcept {
+    try {
+      start();
+    } catch (const std::system_error&) {
+    }
+  }
   /// The job ends this thread, by pthread_exit: the others go on with another one.
   void go_on_without_me() {
     report_error(
@@ -77,10 +81,7 @@ class CallbackThread {
     const std::lock_guard lock(mutex_);
     busy_ = started_ = false;
     id_ = {};
-    try {
-      if (!jobs_.empty()) start();
-    } catch (const std::system_error&) {  // the next one that comes tries again
-    }
+    if (!jobs_.empty()) try_to_start();
     changed_.notify_all();
   }
   void run() {

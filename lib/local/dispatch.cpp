@@ -28,13 +28,6 @@ scheduler::Limits LocalPool::limits() const {
   return limits;
 }
 
-Worker* LocalPool::choose_worker(const scheduler::Limits& limits) {
-  const auto choice = scheduler::choose_worker(roster_.all(), roster_.preferred(), limits);
-  if (!choice) return nullptr;
-  if (choice->awake) roster_.prefer(choice->index);
-  return &roster_[choice->index];
-}
-
 /// Into the worker's channel. False if the task has to wait; throws if it cannot be handed over at all.
 bool LocalPool::push(Worker& worker, Task& task) {
   using Push = channel::ParentChannel::Push;
@@ -100,8 +93,11 @@ void LocalPool::dispatch() {
   Worker* last = nullptr;
   const scheduler::Limits limits = this->limits();
   while (Task* task = backlog_.front()) {
-    Worker* worker = admission_.broken() || paused_ ? nullptr : choose_worker(limits);
-    if (!worker) break;
+    if (admission_.broken() || paused_) break;
+    const auto choice = scheduler::choose_worker(roster_.all(), roster_.preferred(), limits);
+    if (!choice) break;
+    if (choice->awake) roster_.prefer(choice->index);
+    Worker* const worker = &roster_[choice->index];
     if (last && last != worker) ring(*last);
     last = worker;
     if (!worker->watched) sleep_.wake();

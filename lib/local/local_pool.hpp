@@ -86,7 +86,6 @@ class LocalPool final : public Pool,
   void ring(Worker& worker) YOKE_REQUIRES(mutex_);
   scheduler::Load load() const YOKE_REQUIRES(mutex_);
   scheduler::Limits limits() const YOKE_REQUIRES(mutex_);
-  Worker* choose_worker(const scheduler::Limits& limits) YOKE_REQUIRES(mutex_);
   bool give(Worker& worker, Task& task) YOKE_REQUIRES(mutex_);
   bool push(Worker& worker, Task& task) YOKE_REQUIRES(mutex_);
   void take_back_unstarted(Worker& worker, std::uint64_t from = 0) YOKE_REQUIRES(mutex_);
@@ -122,7 +121,8 @@ class LocalPool final : public Pool,
   void run_watchdog();
   void keep_watch() YOKE_EXCLUDES(mutex_);
   bool look_around(Clock::time_point now) YOKE_REQUIRES(mutex_);
-  std::optional<Clock::time_point> next_deadline(Clock::time_point now) YOKE_REQUIRES(mutex_);
+  void plan_looks(Clock::time_point now) YOKE_REQUIRES(mutex_);
+  std::optional<Clock::time_point> next_deadline(Clock::time_point now) const YOKE_REQUIRES(mutex_);
   bool has_news(const Worker& worker) const YOKE_REQUIRES(mutex_);
   bool plan_rest(Rest& rest, Clock::time_point now, bool others_collect) YOKE_REQUIRES(mutex_);
   void rest(const Rest& rest) YOKE_EXCLUDES(mutex_);
@@ -131,7 +131,7 @@ class LocalPool final : public Pool,
   // time_limits.cpp: tasks that run too long
   void note_progress(Worker& worker, Clock::time_point now) const YOKE_REQUIRES(mutex_);
   Clock::time_point start_of_first(const Worker& worker) const YOKE_REQUIRES(mutex_);
-  Clock::time_point due(Worker& worker, std::uint64_t position, const Task& task, Clock::time_point now) const
+  Clock::time_point due(const Worker& worker, std::uint64_t position, const Task& task, Clock::time_point now) const
       YOKE_REQUIRES(mutex_);
   void check_time_limits(Worker& worker, Clock::time_point now) YOKE_REQUIRES(mutex_);
   void end_late(Worker& worker, std::uint64_t position, const TaskPtr& late) YOKE_REQUIRES(mutex_);
@@ -144,7 +144,7 @@ class LocalPool final : public Pool,
   void promote_reserves() YOKE_REQUIRES(mutex_);
   WorkerStarter::Order plan_start() YOKE_REQUIRES(mutex_);
   void take_started(WorkerStarter::Started started) YOKE_REQUIRES(mutex_);
-  void launch_failed(const std::string& trouble, bool passing) YOKE_REQUIRES(mutex_);
+  void launch_failed(const std::string& trouble, bool passing, bool served) YOKE_REQUIRES(mutex_);
   void retire_surplus(Clock::time_point now) YOKE_REQUIRES(mutex_);
   Clock::time_point leaves_at(const Worker& worker) const YOKE_REQUIRES(mutex_);
   void retire(Worker& worker) YOKE_REQUIRES(mutex_);
@@ -165,7 +165,7 @@ class LocalPool final : public Pool,
   void on_worker_exit(std::size_t index) YOKE_REQUIRES(mutex_);
   void blame_first(Worker& worker) YOKE_REQUIRES(mutex_);
   std::shared_ptr<pool::Death> describe_end(const Worker& worker) YOKE_REQUIRES(mutex_);
-  void describe_lost(const Worker& worker, const TaskPtr& lost, pool::Death& death) YOKE_REQUIRES(mutex_);
+  void describe_lost(const Worker& worker, const TaskPtr& lost, pool::Death& death) const YOKE_REQUIRES(mutex_);
   void apply_crash_policy(const Worker& worker, const DeathPtr& death) YOKE_REQUIRES(mutex_);
   std::optional<std::uint64_t> name_item(const Worker& worker, const Task& task) const YOKE_REQUIRES(mutex_);
   void lose_task(Worker& worker, TaskPtr task, const DeathPtr& death) YOKE_REQUIRES(mutex_);

@@ -48,16 +48,18 @@ class Progress {
     return told ? std::min(*told, begun_.value()) : begun_.value();
   }
 
-  /// When the item of a chunk began that runs, of which so many are done, as the worker tells: at the end of the one
-  /// before, as far as that was seen. `start`: of the chunk.
-  Clock::time_point item_start(std::uint64_t done, std::uint64_t count, Clock::time_point start,
-                               Clock::time_point now) noexcept {
+  /// The first task, seen begun, is a chunk that began at `start`, of which so many items are done, as the worker
+  /// tells: an item begins where the one before is seen to end.
+  void look_at_items(std::uint64_t done, std::uint64_t count, Clock::time_point start, Clock::time_point now) noexcept {
     if (item_.number != number_) item_ = {number_, 0, start};
     if (done > item_.done && done < count) {
       item_.done = done;
       item_.since = now;
     }
-    return item_.since;
+  }
+  /// When the item began that runs; empty if the first task's items were not looked at.
+  std::optional<Clock::time_point> item_since() const noexcept {
+    return any() && item_.number == number_ ? std::optional(item_.since) : std::nullopt;
   }
 
  private:

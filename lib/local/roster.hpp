@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "lib/local/worker.hpp"
@@ -26,15 +27,19 @@ class Roster {
   std::unique_ptr<Worker> remove(std::size_t index);
   void clear() noexcept { workers_.clear(); }
 
-  /// So many, at least, take tasks. Without counting: it is counted whenever one is added or changes().
+  /// So many, at least, take tasks. Without counting: so whatever makes a worker take tasks, or cease to, is done here.
   bool has_taking(std::size_t count) const noexcept { return taking_ >= count; }
-  /// A worker has begun or ceased to take tasks.
-  void changes();
+  /// Gives a spare worker the lowest rank that is free.
+  void promote(Worker& worker, Clock::time_point now);
+  bool retire(Worker& worker);
+  bool kill(Worker& worker, KillReason reason, std::string text);
   std::size_t reserves() const;
 
   /// The rank of one that is killed, or retires with nothing to do, is free: its replacement may start before it is
   /// gone.
   int lowest_free_rank(int from, const Worker* but = nullptr) const;
+  /// One whose start is over, and that takes tasks.
+  bool has_ready() const;
   /// Who has the task; null if nobody.
   Worker* holder_of(const Task& task) const;
 
@@ -50,6 +55,8 @@ class Roster {
   }
 
  private:
+  void check() const;
+
   Workers workers_;
   std::size_t taking_ = 0;  // that take tasks
   std::size_t preferred_ = 0;

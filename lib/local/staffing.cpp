@@ -54,8 +54,7 @@ void LocalPool::promote_reserves() {
   for (const auto& worker : roster_) {
     if (!worker->is_idle_reserve()) continue;
     if (!needs_worker()) return;
-    worker->promote(roster_.lowest_free_rank(0, worker.get()), Clock::now());
-    roster_.changes();
+    roster_.promote(*worker, Clock::now());
   }
 }
 
@@ -70,7 +69,7 @@ WorkerStarter::Order LocalPool::plan_start() {
 }
 
 void LocalPool::take_started(WorkerStarter::Started started) {
-  if (!started.worker) return launch_failed(started.trouble, started.passing);
+  if (!started.worker) return launch_failed(started.trouble, started.passing, scheduler::active(roster_.all()) != 0);
   ++counts_.started;
   const auto now = Clock::now();
   Worker& worker = roster_.add(std::move(started.worker));
@@ -82,9 +81,8 @@ void LocalPool::take_started(WorkerStarter::Started started) {
   dispatch();
 }
 
-/// Tries again after a while. With no worker at all it gives up what waits, in the end.
-void LocalPool::launch_failed(const std::string& trouble, bool passing) {
-  const bool served = scheduler::active(roster_.all()) != 0;
+/// Tries again after a while. Where nobody serves what waits, it is given up in the end.
+void LocalPool::launch_failed(const std::string& trouble, bool passing, bool served) {
   const auto verdict = launch_retries_.failed(Clock::now(), passing, served);
   log(LogLevel::info, "could not start a worker (try {}): {}", launch_retries_.tries(), trouble);
   const std::string text =
@@ -132,8 +130,7 @@ Clock::time_point LocalPool::leaves_at(const Worker& worker) const {
 
 /// Once what it has is done, it ends by itself.
 void LocalPool::retire(Worker& worker) {
-  if (!worker.retire()) return;
-  roster_.changes();
+  if (!roster_.retire(worker)) return;
   log(LogLevel::debug, "asked worker {} (pid {}) to leave", worker.rank(), worker.pid());
   worker.channel.ask_to_stop();
   YOKE_FAULT_POINT(asked_to_leave, worker.pid());
@@ -143,8 +140,7 @@ void LocalPool::retire(Worker& worker) {
 /// Ends it: at once, or with SIGTERM first where its task may have something to put in order. What it has not started
 /// goes to others. A worker that is killed already is only hurried; the first reason stays.
 void LocalPool::kill(Worker& worker, KillReason reason, const std::string& text) {
-  if (worker.kill(reason, text)) {
-    roster_.changes();
+  if (roster_.kill(worker, reason, text)) {
     if (may_blame_task(reason)) blame_first(worker);
     take_back_unstarted(worker);
     if (is_gentle(reason)) {

@@ -26,7 +26,11 @@ LocalPool::FailurePtr LocalPool::timeout_failure(const Task& task, std::optional
 
 void LocalPool::note_progress(Worker& worker, Clock::time_point now) const {
   const auto first = worker.channel.oldest_position();
-  worker.progress.look(first, first && worker.channel.started(*first), now);
+  Progress& progress = worker.progress;
+  progress.look(first, first && worker.channel.started(*first), now);
+  if (!first || !progress.begun_since()) return;
+  if (const auto chunk = wire::chunk_arguments(*worker.channel.oldest()))
+    progress.look_at_items(worker.channel.chunk_progress(*first).items, chunk->count, start_of_first(worker), now);
 }
 
 /// Of a worker whose first task was seen begun.
@@ -37,18 +41,12 @@ Clock::time_point LocalPool::start_of_first(const Worker& worker) const {
 
 /// When the time of a task is over. It counts from the task's start; of what is not begun it has not begun to count:
 /// except where the worker has nothing else to do and says for long that it does not begin.
-Clock::time_point LocalPool::due(Worker& worker, std::uint64_t position, const Task& task,
+Clock::time_point LocalPool::due(const Worker& worker, std::uint64_t position, const Task& task,
                                  Clock::time_point now) const {
-  Progress& progress = worker.progress;
+  const Progress& progress = worker.progress;
   const auto limit = *task.options().timeout;
   if (!progress.of(position) || !worker.is_ready()) return time_after(now, limit);
-  if (progress.begun_since()) {
-    const auto start = start_of_first(worker);
-    const auto chunk = wire::chunk_arguments(task);
-    if (!chunk) return time_after(start, limit);
-    return time_after(progress.item_start(worker.channel.chunk_progress(position).items, chunk->count, start, now),
-                      limit);
-  }
+  if (progress.begun_since()) return time_after(progress.item_since().value_or(start_of_first(worker)), limit);
   const TaskHistory* history = histories_.find(task);
   const auto before = history ? history->first_in_line : std::nullopt;
   const auto since = std::min(before.value_or(progress.first_since()), progress.first_since());

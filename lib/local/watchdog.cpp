@@ -116,8 +116,18 @@ bool LocalPool::look_around(Clock::time_point now) {
   return !finished(now);
 }
 
+/// What has to be looked after in time, though nothing says when: tasks that wait in the wrong place, and warm memory.
+void LocalPool::plan_looks(Clock::time_point now) {
+  balance_is_watched_ = imbalanced();
+  if (!system::warm_memory::any() &&
+      std::ranges::none_of(roster_, [](const auto& worker) { return worker->channel.needs_trim(); }))
+    next_trim_.reset();
+  else if (!next_trim_)
+    next_trim_ = now + keep_warm_for;
+}
+
 /// When something is due, at the latest.
-std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now) {
+std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now) const {
   std::optional<Clock::time_point> earliest;
   const auto at_latest = [&earliest](const std::optional<Clock::time_point>& time) {
     if (time) earliest = earliest ? std::min(*earliest, *time) : *time;
@@ -125,13 +135,7 @@ std::optional<Clock::time_point> LocalPool::next_deadline(Clock::time_point now)
   at_latest(launch_retries_.next_try());
   at_latest(shortage_.again_at());
   at_latest(reaper_.next_look(now));
-  balance_is_watched_ = imbalanced();
   if (balance_is_watched_) at_latest(now + nap);
-  if (!system::warm_memory::any() &&
-      std::ranges::none_of(roster_, [](const auto& worker) { return worker->channel.needs_trim(); }))
-    next_trim_.reset();
-  else if (!next_trim_)
-    next_trim_ = now + keep_warm_for;
   at_latest(next_trim_);
   for (const auto& worker : roster_) {
     at_latest(worker->kill_at());
@@ -156,6 +160,7 @@ bool LocalPool::has_news(const Worker& worker) const {
 /// False if there is something to do already.
 bool LocalPool::plan_rest(Rest& rest, Clock::time_point now, bool others_collect) {
   rest.add(sleep_.word());
+  plan_looks(now);
   rest.deadline = next_deadline(now);
   rest.trim_at = next_trim_;
   for (const auto& worker : roster_) {

@@ -38,12 +38,6 @@ void let_go_of_memory() {
 constexpr std::chrono::seconds status_patience{1};  // with a process that is on its way to its end
 constexpr int most_deaths_before = 3;  // of ready workers, before they began the task that was first in line
 
-std::string describe(const system::ExitStatus& status) {
-  if (const auto* exited = std::get_if<system::Exited>(&status)) return fmt::format("exit code {}", exited->code);
-  if (const auto* signaled = std::get_if<system::Signaled>(&status)) return fmt::format("signal {}", signaled->signal);
-  return "status unknown";
-}
-
 /// A worker that stops itself for a debugger has any time.
 bool stops_for_debugger() { return system::own_variable("YOKE_WORKER_STOP") == "1"; }
 
@@ -126,8 +120,7 @@ void LocalPool::kill_if_unfit(Worker& worker, Clock::time_point now, bool thorou
          fmt::format("it was not ready within start_timeout ({} ms), and was killed", options_.start_timeout.count()));
   else if (begins_nothing(worker, now))
     kill(worker, KillReason::misbehaved,
-         fmt::format("it did not begin the task that it was given within start_timeout ({} ms), "
-                     "and was killed",
+         fmt::format("it did not begin the task that it was given within start_timeout ({} ms), and was killed",
                      options_.start_timeout.count()));
   else if (thorough)
     scan(worker, now);
@@ -224,7 +217,9 @@ void LocalPool::on_worker_exit(std::size_t index) {
   std::deque<TaskPtr> unstarted;
   const TaskPtr lost = take_tasks(*worker, unstarted);
   describe_lost(*worker, lost, *death);
-  log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, describe(death->status),
+  if (death->item && worker->channel.chunk_progress(worker->channel.first_uncollected()).items != 0)
+    ++results_;  // items that are kept are progress, as results are
+  log(LogLevel::info, "worker {} (pid {}) ended: {}{}{}", death->rank, death->pid, system::describe(death->status),
       lost ? ", its task is lost" : "", unstarted.empty() ? "" : ", tasks not started go to others");
   const bool orderly = (worker->life().is_retiring() && !lost) || worker->life().kill_reason() == KillReason::pool_ends;
   requeue(std::move(unstarted));
@@ -257,21 +252,21 @@ void LocalPool::on_worker_exit(std::size_t index) {
   YOKE_FAULT_POINT(after_burial, 0);
 }
 
-/// What it was doing, and whether any of that is kept.
-void LocalPool::describe_lost(const Worker& worker, const TaskPtr& lost, Death& death) {
+/// What the worker was doing.
+void LocalPool::describe_lost(const Worker& worker, const TaskPtr& lost, Death& death) const {
   if (lost || worker.blamed()) death.task = TaskName(lost ? *lost : *worker.blamed());
   if (!lost) return;
   if (const auto told = worker.channel.started_ns(worker.channel.first_uncollected()))
     death.run_time = std::max(Clock::now().time_since_epoch() - std::chrono::nanoseconds(*told), Clock::duration(0));
   death.item = name_item(worker, *lost);
-  if (death.item && worker.channel.chunk_progress(worker.channel.first_uncollected()).items != 0)
-    ++results_;  // items that are kept are progress, as results are
 }
 
 /// What a death means for the pool.
 void LocalPool::apply_crash_policy(const Worker& worker, const DeathPtr& death) {
   if (admission_.gives_up()) return;
-  if (!worker.is_ready() && lacked_to_start(*death)) return launch_failed(death->words.reason, true);
+  // Others that start may lack the same: those alone serve that have started.
+  if (!worker.is_ready() && lacked_to_start(*death))
+    return launch_failed(death->words.reason, true, roster_.has_ready());
   const KillReason reason = worker.life().kill_reason();
   deaths_.count(worker.rank(), cause_of(reason, *death));
   if (is_wanted_by_caller(reason)) return;

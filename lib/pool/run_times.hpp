@@ -7,10 +7,17 @@ namespace yoke::pool {
 
 class RunTimes {
  public:
-  /// A task has run so long. A long one among short ones says little of the others, and counts for some of the mean
-  /// only.
+  /// What a task counts for that ran far longer than those before it.
+  enum class Outlier {
+    cut,   // for some of the mean only: one says little of the others, and who waits behind it is seen otherwise
+    whole  // nobody sees otherwise that it runs long: what it tells must be known at once
+  };
+  explicit RunTimes(Outlier outlier = Outlier::cut) noexcept : outlier_(outlier) {}
+
+  /// A task has run so long.
   void add(double ns) noexcept {
-    mean_ns_ += mean_ns_ <= 0 ? ns : (std::min(ns, most_of_mean * mean_ns_) - mean_ns_) * weight_of_latest;
+    if (outlier_ == Outlier::cut && known()) ns = std::min(ns, most_of_mean * mean_ns_);
+    mean_ns_ += (ns - mean_ns_) * (known() ? weight_of_latest : 1);
   }
   /// One runs for so long already, and is not done: what was known of the mean is wrong now.
   void raise_to(double ns) noexcept { mean_ns_ = std::max(mean_ns_, ns); }
@@ -22,6 +29,7 @@ class RunTimes {
   static constexpr double weight_of_latest = 1.0 / 8;
   static constexpr double most_of_mean = 4;
 
+  Outlier outlier_;
   double mean_ns_ = 0;
 };
 

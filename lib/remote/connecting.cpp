@@ -128,9 +128,9 @@ NextStart Fleet::next_to_start(Clock::time_point now) const {
 std::string Fleet::why_overdue(const Link& link, Link::Overdue what) const {
   if (what == Link::Overdue::first_word)
     return fmt::format(
-        "its agent did not speak within {} ms{}: is the program there linked to yoke, and does the "
-        "launcher pass "
-        "on its stdin and stdout?",
+        "its agent did not speak within {} ms{}: is the program there linked to yoke, and does the launcher pass on "
+        "its "
+        "stdin and stdout?",
         std::chrono::ceil<Milliseconds>(link.patience()).count(),
         link.patience() == options_.start_timeout ? " (start_timeout)" : "");
   return fmt::format("nothing was heard of it for {} ms, longer than the lease ({} ms) allows", silence_.count(),

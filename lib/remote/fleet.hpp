@@ -153,7 +153,7 @@ class Fleet final : public Pool, public std::enable_shared_from_this<Fleet>, pri
   protocol::ToldFunctions functions_;
   protocol::TaskNumber last_number_ = 0;
   std::unordered_map<protocol::TaskNumber, std::optional<bool>> cancels_;  // asked for, and answered
-  pool::RunTimes run_times_;
+  pool::RunTimes run_times_{pool::RunTimes::Outlier::whole};
   std::optional<int> total_workers_;  // by resize
   Stats counts_;
 

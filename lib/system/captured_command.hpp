@@ -25,7 +25,7 @@ class CapturedCommand {
   void signal(int signal) noexcept { process_.signal(signal); }
 
  private:
-  static bool read_all(int descriptor, std::string& to);
+  static bool read_some(int descriptor, std::string& to);
 
   std::vector<std::string> command_;
   PipedProcess process_;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,14 +74,5 @@ PipedProcess::~PipedProcess() {
 }
 
 void PipedProcess::kill() noexcept { process_.signal_group(SIGKILL); }
-
-std::string describe(const ExitStatus& status) {
-  if (const auto* exited = std::get_if<Exited>(&status)) return fmt::format("exit code {}", exited->code);
-  if (const auto* signaled = std::get_if<Signaled>(&status)) {
-    const char* name = ::sigabbrev_np(signaled->signal);
-    return name ? fmt::format("SIG{}", name) : fmt::format("signal {}", signaled->signal);
-  }
-  return "an exit status that something else took";
-}
 
 }  // namespace yoke::system

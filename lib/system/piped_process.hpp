@@ -41,7 +41,4 @@ class PipedProcess {
   UniqueFd to_, from_, errors_;
 };
 
-/// "exit code 255", "SIGKILL".
-std::string describe(const ExitStatus& status);
-
 }  // namespace yoke::system

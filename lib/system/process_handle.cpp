@@ -1,8 +1,10 @@
 // The pidfd system calls, for which glibc 2.35 and before has no wrappers.
 #include "lib/system/process_handle.hpp"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -203,6 +205,15 @@ std::optional<ExitStatus> ProcessHandle::wait_exit(Deadline deadline) {
     }
   }
   return status_;
+}
+
+std::string describe(const ExitStatus& status) {
+  if (const auto* exited = std::get_if<Exited>(&status)) return fmt::format("exit code {}", exited->code);
+  if (const auto* signaled = std::get_if<Signaled>(&status)) {
+    const char* name = ::sigabbrev_np(signaled->signal);
+    return name ? fmt::format("SIG{}", name) : fmt::format("signal {}", signaled->signal);
+  }
+  return "an exit status that something else took";
 }
 
 }  // namespace yoke::system

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -30,6 +31,8 @@ using ExitStatus = std::variant<Exited, Signaled, StatusTaken>;
 
 /// From the status word of wait(2) and of the last field of /proc/PID/stat.
 ExitStatus decode_wait_status(int status) noexcept;
+/// "exit code 255", "SIGKILL".
+std::string describe(const ExitStatus& status);
 
 class ProcessHandle {
  public:

@@ -169,6 +169,13 @@ TEST(RunTimes, a_long_task_counts_for_some_of_the_mean_only) {
   EXPECT_EQ(times.mean_ns(), 5000);
 }
 
+TEST(RunTimes, where_nothing_else_shows_it_a_long_task_counts_at_once) {
+  pool::RunTimes times(pool::RunTimes::Outlier::whole);
+  times.add(1000);
+  times.add(1'000'000'000);
+  EXPECT_GT(times.mean_ns(), 100'000'000);
+}
+
 TEST(Admission, its_states) {
   using State = pool::Admission::State;
   pool::Admission admission;

@@ -72,13 +72,19 @@ TEST(Progress, a_worker_can_make_its_start_earlier_and_not_later) {
 TEST(Progress, each_item_of_a_chunk_begins_where_the_one_before_was_seen_to_end) {
   Progress progress;
   progress.look(1, true, start);
-  EXPECT_EQ(progress.item_start(0, 10, start, start + 1s), start);
-  EXPECT_EQ(progress.item_start(3, 10, start, start + 2s), start + 2s);
-  EXPECT_EQ(progress.item_start(3, 10, start, start + 3s), start + 2s);
-  EXPECT_EQ(progress.item_start(2, 10, start, start + 4s), start + 2s) << "what was done stays done";
-  EXPECT_EQ(progress.item_start(10, 10, start, start + 5s), start + 2s) << "all of them would be its end";
+  EXPECT_FALSE(progress.item_since());
+  const auto after = [&](std::uint64_t done, Clock::time_point now) {
+    progress.look_at_items(done, 10, start, now);
+    return progress.item_since();
+  };
+  EXPECT_EQ(after(0, start + 1s), start);
+  EXPECT_EQ(after(3, start + 2s), start + 2s);
+  EXPECT_EQ(after(3, start + 3s), start + 2s);
+  EXPECT_EQ(after(2, start + 4s), start + 2s) << "what was done stays done";
+  EXPECT_EQ(after(10, start + 5s), start + 2s) << "all of them would be its end";
   progress.look(2, true, start + 6s);
-  EXPECT_EQ(progress.item_start(0, 10, start + 6s, start + 7s), start + 6s);
+  EXPECT_FALSE(progress.item_since()) << "it is of the task before";
+  EXPECT_EQ(after(0, start + 7s), start);
 }
 
 }  // namespace
