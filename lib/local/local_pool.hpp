@@ -162,9 +162,9 @@ class LocalPool final : public Pool,
   void kill_if_unfit(Worker& worker, Clock::time_point now, bool thorough) YOKE_REQUIRES(mutex_);
   bool await_status(Worker& worker, Clock::time_point now) YOKE_REQUIRES(mutex_);
   void find_ended_workers(Clock::time_point now) YOKE_REQUIRES(mutex_);
-  void on_worker_exit(std::size_t index) YOKE_REQUIRES(mutex_);
+  void on_worker_exit(std::size_t index, bool given_up) YOKE_REQUIRES(mutex_);
   void blame_first(Worker& worker) YOKE_REQUIRES(mutex_);
-  std::shared_ptr<pool::Death> describe_end(const Worker& worker) YOKE_REQUIRES(mutex_);
+  std::shared_ptr<pool::Death> describe_end(const Worker& worker, bool given_up) YOKE_REQUIRES(mutex_);
   void describe_lost(const Worker& worker, const TaskPtr& lost, pool::Death& death) const YOKE_REQUIRES(mutex_);
   void apply_crash_policy(const Worker& worker, const DeathPtr& death) YOKE_REQUIRES(mutex_);
   std::optional<std::uint64_t> name_item(const Worker& worker, const Task& task) const YOKE_REQUIRES(mutex_);

@@ -153,7 +153,7 @@ void LocalPool::find_ended_workers(Clock::time_point now) {
       if (!given_up && await_status(worker, now))
         ++i;
       else
-        on_worker_exit(i);
+        on_worker_exit(i, given_up);
       continue;
     }
     if (!worker.is_killed()) kill_if_unfit(worker, now, thorough);
@@ -172,7 +172,7 @@ void LocalPool::blame_first(Worker& worker) {
 }
 
 /// Everything but names and lines.
-std::shared_ptr<Death> LocalPool::describe_end(const Worker& worker) {
+std::shared_ptr<Death> LocalPool::describe_end(const Worker& worker, bool given_up) {
   auto death = std::make_shared<Death>();
   death->pid = worker.pid();
   death->rank = worker.rank();
@@ -189,7 +189,8 @@ std::shared_ptr<Death> LocalPool::describe_end(const Worker& worker) {
     death->out_of_memory = true;
     death->words.reason = "the kernel killed it for want of memory: its oom counter rose";
   }
-  if (!worker.process.dying_or_dead()) {
+  // Asked of that one alone: whoever was seen to end does so, though one of its threads may look alive once more.
+  if (given_up && !worker.process.dying_or_dead()) {
     death->lives_on = true;
     death->words.reason =
         fmt::format("it could not be ended ({}){}{}",
@@ -200,14 +201,14 @@ std::shared_ptr<Death> LocalPool::describe_end(const Worker& worker) {
 }
 
 /// In this order: collect what it published, settle the task that it ran, hand on what it had not started.
-void LocalPool::on_worker_exit(std::size_t index) {
+void LocalPool::on_worker_exit(std::size_t index, bool given_up) {
   const std::unique_ptr<Worker> worker = roster_.remove(index);
   YOKE_FAULT_POINT(before_burial, 0);
   collect_from(*worker);
   note_ready(*worker, Clock::now());
   YOKE_FAULT_POINT(burial_collected, 0);
 
-  const std::shared_ptr<Death> death = describe_end(*worker);
+  const std::shared_ptr<Death> death = describe_end(*worker, given_up);
   // What its tasks have left running ends with it: but not before the kernel has written its core file.
   const bool writes_core = death->words.signal && worker->process.may_write_core();
   if (!writes_core) worker->process.signal_group(SIGKILL);
